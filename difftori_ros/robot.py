@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The robot profile: joints, limits, frames and controllers of one arm, from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from difftori_models.contract import Card, FloatArray
+
+from difftori_ros.paths import config_dir
+
+
+class ProfileError(ValueError):
+    """A robot profile cannot be used, or does not fit the checkpoint."""
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """A gripper that one joint describes.
+
+    Attributes:
+        joint: Its joint in `joint_states` and in the plan.
+        open: Joint position when open [m or rad].
+        closed: Joint position when closed on nothing [m or rad].
+        velocity: Greatest commanded joint velocity [m/s or rad/s].
+        topic: Where its controller listens for JointTrajectory messages.
+    """
+
+    joint: str
+    open: float
+    closed: float
+    velocity: float
+    topic: str
+
+
+@dataclass(frozen=True)
+class RobotProfile:
+    """One arm. Arrays run over `arm_joints` and are read-only.
+
+    Attributes:
+        name: Name that checkpoints ask for.
+        urdf: Kinematic model.
+        base_frame: Frame in which poses and tip displacements are expressed.
+        tip_frame: Frame between the fingertips.
+        arm_joints: Joint names, base to tip.
+        lower: Lowest commanded position [rad].
+        upper: Highest commanded position [rad].
+        velocity: Greatest commanded velocity [rad/s].
+        acceleration: Greatest commanded acceleration [rad/s^2].
+        jerk: Greatest commanded jerk [rad/s^3].
+        home: A pose to start from [rad].
+        topic: Where the arm's controller listens for JointTrajectory messages.
+        gripper: The gripper, if there is one.
+    """
+
+    name: str
+    urdf: Path
+    base_frame: str
+    tip_frame: str
+    arm_joints: tuple[str, ...]
+    lower: FloatArray
+    upper: FloatArray
+    velocity: FloatArray
+    acceleration: FloatArray
+    jerk: FloatArray
+    home: FloatArray
+    topic: str
+    gripper: Gripper | None
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The arm's joints, then the gripper's: the order of every plan."""
+        return (*self.arm_joints, *((self.gripper.joint,) if self.gripper else ()))
+
+
+def available_robots() -> list[str]:
+    """Names of the profiles that ship with the package."""
+    return sorted(path.stem for path in (config_dir() / "robots").glob("*.yaml"))
+
+
+def load_profile(robot: str) -> RobotProfile:
+    """Read a profile by its name (`panda`) or by the path of a YAML file.
+
+    Raises:
+        ProfileError: There is no such profile, or it is incomplete; the message names what was wanted,
+            what came and what exists.
+    """
+    path = (
+        Path(robot)
+        if robot.endswith((".yaml", ".yml"))
+        else config_dir() / "robots" / f"{robot}.yaml"
+    )
+    if not path.is_file():
+        raise ProfileError(
+            f"no robot profile '{robot}' ({path}); available: {', '.join(available_robots())}"
+        )
+    try:
+        raw = yaml.safe_load(path.read_text())
+        return _parse(raw, path.parent)
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        if isinstance(error, ProfileError):
+            raise
+        detail = f"missing key {error}" if isinstance(error, KeyError) else str(error)
+        raise ProfileError(f"robot profile {path}: {detail}") from error
+
+
+def _parse(raw: dict[str, Any], folder: Path) -> RobotProfile:
+    joints = raw["joints"]
+    names = tuple(joints)
+
+    def column(key: str) -> FloatArray:
+        values = np.array([float(joints[name][key]) for name in names])
+        if not np.isfinite(values).all():
+            raise ProfileError(f"joint limits '{key}' must be finite, got {values.tolist()}")
+        values.setflags(write=False)
+        return values
+
+    profile = RobotProfile(
+        name=raw["name"],
+        urdf=(folder / raw["urdf"]).resolve(),
+        base_frame=raw["base_frame"],
+        tip_frame=raw["tip_frame"],
+        arm_joints=names,
+        lower=column("lower"),
+        upper=column("upper"),
+        velocity=column("velocity"),
+        acceleration=column("acceleration"),
+        jerk=column("jerk"),
+        home=column("home"),
+        topic=raw["topic"],
+        gripper=Gripper(**raw["gripper"]) if raw.get("gripper") else None,
+    )
+    if not profile.urdf.is_file():
+        raise ProfileError(f"robot profile {profile.name}: no URDF at {profile.urdf}")
+    for key in ("velocity", "acceleration", "jerk"):
+        if (getattr(profile, key) <= 0).any():
+            raise ProfileError(f"robot profile {profile.name}: '{key}' must be positive")
+    if (profile.lower >= profile.upper).any():
+        raise ProfileError(f"robot profile {profile.name}: 'lower' must lie below 'upper'")
+    return profile
+
+
+def check_card(card: Card, profile: RobotProfile) -> None:
+    """Pass silently when the checkpoint fits the robot.
+
+    Raises:
+        ProfileError: It does not; the message is a two-column table of what differs.
+    """
+    want: dict[str, str] = {
+        "robot": card.robot,
+        "base frame": card.observation.frame,
+        "joints": " ".join(card.observation.joint_names),
+    }
+    have: dict[str, str] = {
+        "robot": profile.name,
+        "base frame": profile.base_frame,
+        "joints": " ".join(profile.joint_names),
+    }
+    if card.action.kind in ("joint_delta", "joint_position"):
+        want["action joints"] = " ".join(name for name in card.action.names if name != "gripper")
+        have["action joints"] = " ".join(profile.arm_joints)
+    want["gripper"] = "yes" if "gripper" in card.action.names else "no"
+    have["gripper"] = (
+        want["gripper"]
+        if profile.gripper and want["gripper"] == "no"
+        else ("yes" if profile.gripper else "no")
+    )
+    rows = [(key, want[key], have[key]) for key in want if want[key] != have[key]]
+    if not rows:
+        return
+    width = max(len("checkpoint"), *(len(row[1]) for row in rows))
+    lines = [f"  {'':<14}{'checkpoint':<{width}}  robot profile"]
+    lines += [f"  {key:<14}{wanted:<{width}}  {got}" for key, wanted, got in rows]
+    raise ProfileError(
+        f"checkpoint '{card.name}' was trained for another robot than '{profile.name}':\n"
+        + "\n".join(lines)
+    )

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""The arrows of the data flow on the robot side, one frozen dataclass each: no ROS, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+import numpy as np
+from difftori_models.contract import FloatArray, Observation, Plan, PlanStatus
+from numpy.typing import NDArray
+
+__all__ = [
+    "Cloud",
+    "JointState",
+    "Level",
+    "Observation",
+    "Plan",
+    "PlanStatus",
+    "Pose",
+    "Reason",
+    "Trajectory",
+]
+
+
+@dataclass(frozen=True)
+class JointState:
+    """Measured joints: `names`, `position` (n,) [rad or m], `velocity` (n,) [rad/s or m/s]; stamp [ns]."""
+
+    stamp_ns: int
+    names: tuple[str, ...]
+    position: FloatArray
+    velocity: FloatArray
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A decoded cloud: `xyz` (N, 3) float32 [m] in `frame_id`, finite; `rgb` (N, 3) float32 in [0, 1] or None."""
+
+    stamp_ns: int
+    frame_id: str
+    xyz: NDArray[np.float32]
+    rgb: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A pose (7,): x y z [m], quaternion x y z w, expressed in `frame_id`."""
+
+    stamp_ns: int
+    frame_id: str
+    pose: FloatArray
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Joint motion that ends at rest; cubic between its points, held before the first and after the last.
+
+    Attributes:
+        stamp_ns: Stamp of the observation it was made from; `times` count from here [ns].
+        joint_names: Order of the columns.
+        times: Strictly increasing, shape (P,) [s].
+        positions: Shape (P, n) [rad or m].
+        velocities: Shape (P, n) [rad/s or m/s]; the last row is zero.
+    """
+
+    stamp_ns: int
+    joint_names: tuple[str, ...]
+    times: FloatArray
+    positions: FloatArray
+    velocities: FloatArray
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last point [ns]."""
+        return self.stamp_ns + round(float(self.times[-1]) * 1e9)
+
+    def sample(self, time_ns: int) -> tuple[FloatArray, FloatArray]:
+        """Position and velocity at `time_ns`, each of shape (n,)."""
+        t = (time_ns - self.stamp_ns) * 1e-9
+        if t <= self.times[0]:
+            still = t < self.times[0]
+            return self.positions[0].copy(), self.velocities[0] * (0.0 if still else 1.0)
+        if t >= self.times[-1]:
+            return self.positions[-1].copy(), np.zeros(self.positions.shape[1])
+        k = int(np.searchsorted(self.times, t, side="right")) - 1
+        h = float(self.times[k + 1] - self.times[k])
+        u = (t - float(self.times[k])) / h
+        p0, p1, v0, v1 = (
+            self.positions[k],
+            self.positions[k + 1],
+            self.velocities[k],
+            self.velocities[k + 1],
+        )
+        position = (
+            (2 * u**3 - 3 * u**2 + 1) * p0
+            + (u**3 - 2 * u**2 + u) * h * v0
+            + (-2 * u**3 + 3 * u**2) * p1
+            + (u**3 - u**2) * h * v1
+        )
+        velocity = (
+            (6 * u**2 - 6 * u) / h * (p0 - p1)
+            + (3 * u**2 - 4 * u + 1) * v0
+            + (3 * u**2 - 2 * u) * v1
+        )
+        return position, velocity
+
+
+class Level(IntEnum):
+    """Severity, with the numbers of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+class Reason(Enum):
+    """Every code that can stand on `~/status`; the value is the sentence the operator reads."""
+
+    OK = "tracking the newest plan"
+    WAITING = "no usable observation yet"
+    MISSING = "a stream has not delivered yet"
+    STALE = "a stream is older than its age limit"
+    BAD_MESSAGE = "a message was dropped because it could not be read"
+    BAD_JOINT_STATE = "the joint states do not fit the robot profile"
+    UNKNOWN_FRAME = "a cloud or pose came in a frame whose transform is not known"
+    TOO_FEW_POINTS = "too few points are left inside the crop box"
+    NO_PLAN = "the network gave no usable plan"
+    IK_FAILED = "the planned tip position cannot be reached: the plan ends where it still can"
+    JOINT_MISMATCH = "the plan does not name exactly the joints of the robot profile"
+    NON_FINITE = "the plan holds numbers that are not finite"
+    BAD_TIMES = "the plan's times are not strictly increasing, start too early, or end in the past"
+    POSITION_LIMIT = "the plan leaves the joint position limits"
+    VELOCITY_LIMIT = "the plan exceeds the joint velocity limits"
+    ACCELERATION_LIMIT = "the plan exceeds the joint acceleration limits"
+    NOT_AT_REST = "the plan does not end at rest"
+    STALE_PLAN = "the plan was made from inputs that are too old"
+    START_MISMATCH = "the plan does not start where the arm is measured to be"
+    DISCONTINUOUS = "the plan does not join the motion that is under way"
+    POLICY_LOST = "the policy process has gone silent: the arm brakes to rest"
+    JOINT_STATES_LOST = "the joint states have gone silent: the arm brakes to rest"
+    FAULT_LATCHED = "a fault is latched until ~/reset is called"
+    STOPPED = "deactivated: nothing is commanded"

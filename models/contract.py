@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""What the learned side and the robot side agree on, as plain data: no torch, no ROS.
+
+One dataclass per thing that crosses the border: `Observation` in, `Plan` out, and the `Card` that says
+what a checkpoint expects and what it produces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA = 1
+"""Version of the card. A loader refuses every other number."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything the policy may see, at one time, bound by name.
+
+    Attributes:
+        stamp_ns: The time the observation stands for, on the clock of the message stamps [ns].
+        joint_names: Order of `position` and `velocity`.
+        position: Joint positions, shape (n,) [rad, or m for prismatic joints].
+        velocity: Joint velocities, shape (n,) [rad/s or m/s].
+        poses: Named poses in the base frame, shape (7,): x y z [m], quaternion x y z w. The tip of the arm
+            is always there under the name `tip`; it comes from forward kinematics.
+        points: Processed cloud in the frame of the card, shape (N, 3) xyz [m] or (N, 6) xyz + rgb in
+            [0, 1]; float32. None when the card asks for none.
+        images: Named images, shape (H, W, 3) uint8 RGB.
+        stamps_ns: Stamp of the newest message of each stream used here [ns].
+    """
+
+    stamp_ns: int
+    joint_names: tuple[str, ...]
+    position: FloatArray
+    velocity: FloatArray
+    poses: Mapping[str, FloatArray]
+    points: NDArray[np.float32] | None = None
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    stamps_ns: Mapping[str, int] = field(default_factory=dict)
+
+
+class PlanStatus(Enum):
+    """Why a plan looks the way it does; the value is the sentence the operator reads."""
+
+    REFINED = "the base policy's actions were refined by the optimiser"
+    BASE = "the base policy's actions are used as they are: the checkpoint has no optimiser"
+    DEADLINE = "the deadline passed before all iterations were done: best actions so far"
+    NO_GAIN = "refinement ended below the base policy's score: its actions are used as they are"
+    DIVERGED = "refinement gave non-finite numbers: the base policy's actions are used as they are"
+    FAILED = "the network gave non-finite actions: there is no plan"
+
+    @property
+    def usable(self) -> bool:
+        """True when the plan holds actions that may be executed."""
+        return self is not PlanStatus.FAILED
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the planner wants to do, in the physical units of the card's action spec.
+
+    Attributes:
+        stamp_ns: Stamp of the observation it was made from [ns].
+        actions: Shape (H, A), float64. Action k holds from `stamp + k * dt` to `stamp + (k + 1) * dt`.
+        value_before: Score of the base policy's actions.
+        value_after: Score of `actions`.
+        iterations: Optimiser iterations done.
+        elapsed_s: Steady-clock time from observation to plan [s].
+        status: Whether and why the plan is what it is.
+    """
+
+    stamp_ns: int
+    actions: FloatArray
+    value_before: float
+    value_after: float
+    iterations: int
+    elapsed_s: float
+    status: PlanStatus
+
+
+@dataclass(frozen=True)
+class PointSpec:
+    """How a cloud becomes the policy's points; training and deployment call the same function with it.
+
+    Attributes:
+        frame: Frame of `crop_min`, `crop_max` and of the processed points.
+        count: Points kept, N.
+        color: True for xyz + rgb, False for xyz.
+        crop_min: Lower corner of the box that is kept, x y z [m].
+        crop_max: Upper corner, x y z [m].
+        min_points: Fewer points than this inside the box make the cloud unusable.
+    """
+
+    frame: str
+    count: int
+    color: bool
+    crop_min: tuple[float, float, float]
+    crop_max: tuple[float, float, float]
+    min_points: int = 32
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """What a checkpoint needs to see.
+
+    Attributes:
+        frame: Base frame, in which every pose is expressed.
+        joint_names: Joints read, in this order (arm first, then gripper).
+        poses: Names of the pose streams needed besides `tip` (`goal`, `object`, ...).
+        features: Entries of the state vector, in order; see `difftori_models.features`.
+        points: The cloud, or None.
+    """
+
+    frame: str
+    joint_names: tuple[str, ...]
+    poses: tuple[str, ...]
+    features: tuple[str, ...]
+    points: PointSpec | None = None
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the message streams an observation is assembled from."""
+        return ("joint_states", *self.poses, *(("points",) if self.points else ()))
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """What a checkpoint's actions mean. Physical action = network action times `scale`.
+
+    Attributes:
+        kind: `ee_delta_pos` (x y z displacement of the tip in the base frame [m]), `joint_delta`
+            (displacement of every arm joint [rad]) or `joint_position` (arm joint positions [rad]).
+            Displacements add up along the plan, starting from the measured state.
+        names: Name of every action entry, in order. The last one is `gripper` when there is one: -1 closed, 1 open.
+        scale: Physical units per network unit, one per entry.
+        low: Lower corner of the box of network actions, one per entry. `joint_position` has its limits here.
+        high: Upper corner.
+        dt_s: Time one action holds [s].
+        horizon: Actions per plan, H.
+        execute: Actions carried out before the next plan.
+        tip_orientation: Orientation the tip keeps in `ee_delta_pos`, quaternion x y z w in the base frame.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    scale: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    dt_s: float
+    horizon: int
+    execute: int
+    tip_orientation: tuple[float, float, float, float] | None = None
+
+    @property
+    def plan_period_s(self) -> float:
+        """Time between two plans [s]."""
+        return self.execute * self.dt_s
+
+
+@dataclass(frozen=True)
+class Card:
+    """The text that travels with the weights. See docs/reference/checkpoint.md for the JSON."""
+
+    name: str
+    task: str
+    robot: str
+    method: str
+    observation: ObservationSpec
+    action: ActionSpec
+    network: Mapping[str, Any]
+    normaliser: Mapping[str, Mapping[str, tuple[float, ...]]]
+    solver: Mapping[str, Any]
+    training: Mapping[str, Any]
+    results: tuple[Mapping[str, Any], ...] = ()
+    license: str = "MIT"
+    weights_sha256: str = ""
+    schema: int = SCHEMA
