@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from difftori_models.contract import Card, FloatArray
 
+from difftori_models.contract import Card, FloatArray
 from difftori_ros.paths import config_dir
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 import numpy as np
-from difftori_models.contract import FloatArray, Observation, Plan, PlanStatus
 from numpy.typing import NDArray
+
+from difftori_models.contract import FloatArray, Observation, Plan, PlanStatus
 
 __all__ = [
     "Cloud",

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""What every node of this package does alike: parameters, quality of service, status, and a clean end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from difftori_ros.parameters import Parameter, Value
+
+SENSOR_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""For subscribers: best effort matches every publisher (REP 2003)."""
+COMMAND_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+STATUS_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED_QOS = QoSProfile(
+    depth=1,
+    history=HistoryPolicy.KEEP_LAST,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class StartupError(RuntimeError):
+    """The node cannot do its work; the message is the one sentence that says why."""
+
+
+def declare(
+    node: Node, parameters: Sequence[Parameter], extra: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Declare `parameters` as read-only and return their values.
+
+    Args:
+        node: The node.
+        parameters: What to declare.
+        extra: Names that the node declares itself.
+
+    Raises:
+        StartupError: A value is out of range or of the wrong type, or a given name is not declared.
+    """
+    known = {parameter.name for parameter in parameters} | set(extra)
+    unknown = sorted(
+        name
+        for name in node._parameter_overrides
+        if name not in known and name != "use_sim_time" and not name.startswith("qos_overrides.")
+    )
+    if unknown:
+        raise StartupError(
+            f"unknown parameter '{unknown[0]}' for {node.get_name()}; it has {', '.join(sorted(known))}"
+        )
+    values: dict[str, Value] = {}
+    for parameter in parameters:
+        descriptor = ParameterDescriptor(description=parameter.description, read_only=True)
+        if parameter.choices:
+            descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
+        if parameter.low is not None and parameter.high is not None:
+            low, high = parameter.low, parameter.high
+            if isinstance(parameter.default, float):
+                bounds = FloatingPointRange(from_value=float(low), to_value=float(high), step=0.0)
+                descriptor.floating_point_range = [bounds]
+            elif isinstance(parameter.default, int):
+                bounds = IntegerRange(from_value=int(low), to_value=int(high), step=1)
+                descriptor.integer_range = [bounds]
+        try:
+            value = node.declare_parameter(parameter.name, parameter.default, descriptor).value
+        except (
+            rclpy.exceptions.InvalidParameterTypeException,
+            rclpy.exceptions.InvalidParameterValueException,
+        ) as error:
+            raise StartupError(f"parameter '{parameter.name}': {error}") from error
+        value = list(value) if isinstance(parameter.default, list) else value
+        if complaint := parameter.check(value):
+            raise StartupError(complaint)
+        values[parameter.name] = value
+    return values
+
+
+def status_message(
+    name: str, level: int, message: str, values: Mapping[str, str]
+) -> DiagnosticStatus:
+    """A DiagnosticStatus; the values hold the stable code under `code`."""
+    status = DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id="")
+    status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return status
+
+
+def diagnostics(node: Node, statuses: Sequence[DiagnosticStatus]) -> DiagnosticArray:
+    """The statuses as a message for `/diagnostics`."""
+    array = DiagnosticArray(status=list(statuses))
+    array.header.stamp = node.get_clock().now().to_msg()
+    return array
+
+
+class GuardedLifecycleNode(LifecycleNode):
+    """A lifecycle node that answers every request and names every failure.
+
+    On Jazzy an invalid transition request ends the process (ros2/rclpy#1209) and what a transition callback
+    raises is swallowed; both are caught here. Subclasses write `configure`, `activate`, `deactivate` and
+    `cleanup`, which may raise.
+    """
+
+    failure: str | None = None
+    """The sentence of the last failed transition."""
+
+    def configure(self) -> None:
+        """Make ready to run."""
+
+    def activate(self) -> None:
+        """Start running."""
+
+    def deactivate(self) -> None:
+        """Stop running."""
+
+    def cleanup(self) -> None:
+        """Free what `configure` made."""
+
+    def _attempt(self, action: Callable[[], None]) -> TransitionCallbackReturn:
+        self.failure = None
+        try:
+            action()
+        except (StartupError, ValueError, LookupError, OSError, RuntimeError) as error:
+            self.failure = str(error)
+            self.get_logger().error(self.failure)
+            if not isinstance(error, StartupError | ValueError | LookupError | OSError):
+                self.get_logger().error(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `configure`; a failure leaves the node unconfigured and is logged in one sentence."""
+        return self._attempt(self.configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `activate`."""
+        super().on_activate(state)
+        return self._attempt(self.activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `deactivate`."""
+        result = self._attempt(self.deactivate)
+        super().on_deactivate(state)
+        return result
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `cleanup`."""
+        return self._attempt(self.cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate and clean up."""
+        self._attempt(self.deactivate)
+        return self._attempt(self.cleanup)
+
+    def _LifecycleNodeMixin__on_change_state(self, request, response):  # noqa: N802
+        available = {t[0]: t[1] for t in self._state_machine.available_transitions}
+        wanted = request.transition
+        known = wanted.label in available.values() if wanted.label else wanted.id in available
+        if not known:
+            self.get_logger().warning(
+                f"transition '{wanted.label or wanted.id}' refused; possible now: "
+                + ", ".join(available.values())
+            )
+            response.success = False
+            return response
+        return super()._LifecycleNodeMixin__on_change_state(request, response)  # type: ignore[misc]
+
+
+def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
+    """Make a node and spin it until it is told to end; return the exit status of the process.
+
+    SIGINT and SIGTERM call the node's `stop`. A node may have `step()`, called between spins, and
+    `finished`, which ends the loop with its exit status when it is not None.
+    """
+    rclpy.init(
+        args=list(args) if args is not None else None,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    executor = SingleThreadedExecutor()
+    try:
+        node = make()
+    except StartupError as error:
+        rclpy.logging.get_logger("difftori_ros").error(str(error))
+        rclpy.try_shutdown()
+        return 1
+    executor.add_node(node)
+    step = getattr(node, "step", None)
+    try:
+        while not stopping.is_set() and getattr(node, "finished", None) is None:
+            executor.spin_once(timeout_sec=0.05)
+            if step is not None:
+                step()
+    finally:
+        node.stop()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+        logging.shutdown()
+    return getattr(node, "finished", None) or 0

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""Which nodes run, with what: one list of specs behind the launch files and behind the process starter."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from difftori_models.checkpoint import load_card
+from difftori_ros.paths import checkpoint_dir, config_dir
+
+STOP_S = 5.0
+"""Time a process gets to end by itself after SIGINT [s]."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: how launch finds it (`executable`), how Python finds it (`module`), and its settings."""
+
+    name: str
+    executable: str
+    module: str
+    parameter_files: tuple[Path, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    remaps: Mapping[str, str] = field(default_factory=dict)
+
+
+def available_checkpoints() -> list[str]:
+    """Names of the checkpoints that ship with the package."""
+    return sorted(path.parent.name for path in checkpoint_dir().glob("*/card.json"))
+
+
+def find_checkpoint(name: str) -> Path:
+    """The folder of a checkpoint given by path or by the name of one that ships.
+
+    Raises:
+        FileNotFoundError: There is neither; the message names those that ship.
+    """
+    shipped = checkpoint_dir() / name
+    for candidate in (Path(name).expanduser(), shipped):
+        if candidate.exists() and (candidate.is_file() or candidate.is_dir()):
+            return candidate
+    raise FileNotFoundError(
+        f"no checkpoint '{name}': no such folder, and the shipped ones are {', '.join(available_checkpoints())}"
+    )
+
+
+def policy_specs(
+    checkpoint: str,
+    robot: str,
+    *,
+    config_file: str | Path = "",
+    parameters: Mapping[str, Any] | None = None,
+    guard_parameters: Mapping[str, Any] | None = None,
+    remaps: Mapping[str, str] | None = None,
+) -> list[NodeSpec]:
+    """The robot side: the policy and its guard.
+
+    Args:
+        checkpoint: Folder, or the name of one that ships.
+        robot: Robot profile.
+        config_file: Parameters of both nodes, laid over the shipped defaults.
+        parameters: Parameters of the policy node, laid over both.
+        guard_parameters: Parameters of the guard node, laid over both.
+        remaps: Topic remaps of both nodes.
+    """
+    own = {"policy_node": parameters, "guard_node": guard_parameters}
+    shipped = {"policy_node": "policy.yaml", "guard_node": "guard.yaml"}
+    first = {
+        "policy_node": {"checkpoint": checkpoint, "robot": robot},
+        "guard_node": {"robot": robot},
+    }
+    return [
+        NodeSpec(
+            name,
+            name,
+            f"difftori_ros.{name}",
+            (config_dir() / shipped[name], *([Path(config_file)] if config_file else [])),
+            first[name] | dict(own[name] or {}),
+            dict(remaps or {}),
+        )
+        for name in ("guard_node", "policy_node")
+    ]
+
+
+def sim_policy_settings(clock: str) -> tuple[Path, dict[str, Any]]:
+    """Config file and parameters of the policy in front of the simulator.
+
+    In `lockstep` the world waits, so that a plan takes all its iterations and is made once for every
+    observation; in `wall` the policy runs with the robot's own settings.
+    """
+    lockstep = {"trigger": "observation", "deadline_s": 0.0} if clock == "lockstep" else {}
+    return config_dir() / "sim.yaml", {"use_sim_time": True} | lockstep
+
+
+def bridge_spec(
+    checkpoint: str, robot: str, clock: str, parameters: Mapping[str, Any] | None = None
+) -> NodeSpec:
+    """The simulated robot that a checkpoint was trained on.
+
+    Raises:
+        CheckpointError: The checkpoint's card cannot be read.
+        FileNotFoundError: There is no such checkpoint.
+    """
+    card = load_card(find_checkpoint(checkpoint))
+    values = {
+        "task": card.task,
+        "robot": robot,
+        "clock": clock,
+        "period_s": card.action.plan_period_s,
+        "cloud": card.observation.points is not None,
+    }
+    return NodeSpec(
+        "sim_bridge",
+        "sim_bridge",
+        "difftori_sim.ros_bridge",
+        (config_dir() / "sim.yaml",),
+        values | dict(parameters or {}),
+    )
+
+
+def sim_specs(
+    checkpoint: str,
+    robot: str,
+    clock: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    policy_parameters: Mapping[str, Any] | None = None,
+    remaps: Mapping[str, str] | None = None,
+) -> list[NodeSpec]:
+    """The simulated robot and, in front of it, the very same robot side."""
+    config_file, settings = sim_policy_settings(clock)
+    return [
+        bridge_spec(checkpoint, robot, clock, parameters),
+        *policy_specs(
+            checkpoint,
+            robot,
+            config_file=config_file,
+            parameters=settings | dict(policy_parameters or {}),
+            guard_parameters={"use_sim_time": True},
+            remaps=remaps,
+        ),
+    ]
+
+
+def command_line(spec: NodeSpec) -> list[str]:
+    """The command that runs a node as launch_ros would, with this Python."""
+    command = [sys.executable, "-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
+    for path in spec.parameter_files:
+        command += ["--params-file", str(path)]
+    for name, value in spec.parameters.items():
+        # JSON is YAML; a float must keep its point, or ROS takes it for an integer
+        command += ["-p", f"{name}:={json.dumps(value)}"]
+    for source, target in spec.remaps.items():
+        command += ["-r", f"{source}:={target}"]
+    return command
+
+
+def start(
+    spec: NodeSpec, environment: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start a node as a process of its own."""
+    env = dict(os.environ) | dict(environment or {})
+    return subprocess.Popen(command_line(spec), env=env, stdin=subprocess.DEVNULL, **options)
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """End processes with SIGINT, then SIGKILL; return their exit statuses."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + STOP_S
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return [process.returncode for process in processes]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run policy and guard until one of them ends or SIGINT or SIGTERM comes."""
+    parser = argparse.ArgumentParser(
+        prog="difftori-ros-bringup",
+        description="Run what policy.launch.py runs, without ros2 launch.",
+    )
+    parser.add_argument("--checkpoint", default="pick_cube_points", help="folder or shipped name")
+    parser.add_argument(
+        "--robot", default="panda", help="robot profile: shipped name or YAML file"
+    )
+    parser.add_argument("--config-file", default="", help="parameters laid over the shipped ones")
+    parser.add_argument("--dry-run", action="store_true", help="plan, but send nothing")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    arguments = parser.parse_args(argv)
+    specs = policy_specs(
+        arguments.checkpoint,
+        arguments.robot,
+        config_file=arguments.config_file,
+        parameters={"dry_run": arguments.dry_run, "device": arguments.device},
+    )
+    processes = [start(spec) for spec in specs]
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    try:
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        pass
+    return max(abs(code) for code in stop(processes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""A plan's actions become joint waypoints and gripper targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from difftori_models.contract import ActionSpec, FloatArray, Observation, Plan
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.robot import ProfileError, RobotProfile
+from difftori_ros.types import Reason
+
+KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
+
+
+@dataclass(frozen=True)
+class Waypoints:
+    """Where the joints should be at the end of each action.
+
+    Attributes:
+        arm: Arm joint positions, shape (K, n) [rad]; K < H when a later one cannot be reached.
+        gripper: Gripper joint targets, shape (H,), or None without a gripper.
+        tip: Tip positions in the base frame that `arm` stands for, shape (K, 3) [m].
+        reason: OK, or IK_FAILED when the waypoints had to end early.
+    """
+
+    arm: FloatArray
+    gripper: FloatArray | None
+    tip: FloatArray
+    reason: Reason
+
+
+class Decoder:
+    """Turns actions of one action spec into waypoints of one robot."""
+
+    def __init__(self, spec: ActionSpec, profile: RobotProfile, kinematics: Kinematics):
+        if spec.kind not in KINDS:
+            raise ProfileError(f"unknown action kind '{spec.kind}'; known: {', '.join(KINDS)}")
+        self._spec, self._profile, self._kinematics = spec, profile, kinematics
+        self._arm_index = [k for k, name in enumerate(spec.names) if name != "gripper"]
+        self._gripper_index = spec.names.index("gripper") if "gripper" in spec.names else None
+        wanted = ("x", "y", "z") if spec.kind == "ee_delta_pos" else profile.arm_joints
+        got = tuple(spec.names[k] for k in self._arm_index)
+        if got != wanted:
+            raise ProfileError(f"actions of kind '{spec.kind}' must be named {wanted}, got {got}")
+
+    def decode(self, plan: Plan, observation: Observation) -> Waypoints:
+        """Waypoints of `plan`, starting from the measured joints of `observation`.
+
+        Displacements add up from the measured state: waypoint k = measured + sum of actions 0..k.
+        """
+        measured = self._arm_position(observation)
+        moves = plan.actions[:, self._arm_index]
+        if self._spec.kind == "ee_delta_pos":
+            arm, reason = self._follow_tip(moves, measured, observation.poses["tip"])
+        else:
+            arm = (
+                moves
+                if self._spec.kind == "joint_position"
+                else measured + np.cumsum(moves, axis=0)
+            )
+            arm, reason = np.clip(arm, self._profile.lower, self._profile.upper), Reason.OK
+        tip = np.array([self._kinematics.tip_pose(q)[:3] for q in arm]).reshape(-1, 3)
+        return Waypoints(arm, self._gripper(plan), tip, reason)
+
+    def _arm_position(self, observation: Observation) -> FloatArray:
+        index = [observation.joint_names.index(name) for name in self._profile.arm_joints]
+        return observation.position[index]
+
+    def _follow_tip(
+        self, moves: FloatArray, measured: FloatArray, tip: FloatArray
+    ) -> tuple[FloatArray, Reason]:
+        orientation = self._spec.tip_orientation
+        quaternion = tip[3:] if orientation is None else np.array(orientation)
+        waypoints: list[FloatArray] = []
+        position = measured
+        for target in tip[:3] + np.cumsum(moves, axis=0):
+            result = self._kinematics.solve(np.concatenate([target, quaternion]), position)
+            if not result.converged:
+                return np.array(waypoints).reshape(-1, len(measured)), Reason.IK_FAILED
+            position = result.position
+            waypoints.append(position)
+        return np.array(waypoints), Reason.OK
+
+    def _gripper(self, plan: Plan) -> FloatArray | None:
+        gripper = self._profile.gripper
+        if gripper is None or self._gripper_index is None:
+            return None
+        opening = (np.clip(plan.actions[:, self._gripper_index], -1.0, 1.0) + 1.0) / 2.0
+        return gripper.closed + opening * (gripper.open - gripper.closed)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Observation in, trajectory out: the part of the loop that the node and the direct evaluation share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from difftori_models.contract import Card, Observation, Plan
+from difftori_ros.decode import Decoder, Waypoints
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.robot import RobotProfile, check_card
+from difftori_ros.timing import Reference, gripper_ramp, join, reference_at, schedule, split
+from difftori_ros.types import Reason, Trajectory
+
+REJOIN_RAD = 0.1
+"""Largest distance between the running trajectory and the measured joints at which the next plan still
+starts from the trajectory; beyond it the arm is not following and the plan starts from the measurement."""
+
+
+class Planner(Protocol):
+    """What the driver needs of a planner; `difftori_models.planner.Planner` is one."""
+
+    @property
+    def card(self) -> Card:
+        """The checkpoint's card."""
+        ...
+
+    def plan(self, observation: Observation, deadline_s: float | None = None) -> Plan:
+        """A plan from an observation; never raises in the loop."""
+        ...
+
+    def reset(self, seed: int) -> None:
+        """Start a new episode."""
+        ...
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One turn of the loop: the plan, its waypoints, and the trajectory to send (None if there is none)."""
+
+    plan: Plan
+    waypoints: Waypoints | None
+    trajectory: Trajectory | None
+    reason: Reason
+
+
+class Driver:
+    """Plans, decodes and schedules, and remembers the trajectory that is under way."""
+
+    def __init__(self, planner: Planner, profile: RobotProfile, kinematics: Kinematics):
+        check_card(planner.card, profile)
+        self._planner, self._profile, self._spec = planner, profile, planner.card.action
+        self._decoder = Decoder(self._spec, profile, kinematics)
+        self._running: Trajectory | None = None
+
+    def reset(self, seed: int) -> None:
+        """Start a new episode: the next plan starts from the measured joints."""
+        self._running = None
+        self._planner.reset(seed)
+
+    def forget(self) -> None:
+        """Drop the trajectory under way, as when the guard has refused it or has braked."""
+        self._running = None
+
+    def drive(
+        self, observation: Observation, clock: Callable[[], int], deadline_s: float | None = None
+    ) -> Motion:
+        """One turn of the loop.
+
+        Args:
+            observation: What the policy sees.
+            clock: Gives the present time on the clock of the observation's stamps [ns]; read after planning.
+            deadline_s: Time the planner may take on the steady clock [s]; None for all iterations.
+        """
+        plan = self._planner.plan(observation, deadline_s)
+        if not plan.status.usable:
+            return Motion(plan, None, None, Reason.NO_PLAN)
+        waypoints = self._decoder.decode(plan, observation)
+        start_ns = max(clock(), observation.stamp_ns)
+        trajectory = self._schedule(observation, waypoints, start_ns)
+        if trajectory is None:
+            return Motion(plan, waypoints, None, Reason.NO_PLAN)
+        self._running = trajectory
+        return Motion(plan, waypoints, trajectory, waypoints.reason)
+
+    def _schedule(
+        self, observation: Observation, waypoints: Waypoints, start_ns: int
+    ) -> Trajectory | None:
+        profile, names = self._profile, observation.joint_names
+        arm_index = [names.index(name) for name in profile.arm_joints]
+        running = self._running
+        start = Reference(
+            observation.position[arm_index],
+            observation.velocity[arm_index],
+            np.zeros(len(arm_index)),
+        )
+        if running is not None:
+            expected, _ = split(running, profile.arm_joints).sample(observation.stamp_ns)
+            if np.abs(expected - start.position).max() <= REJOIN_RAD:
+                start = reference_at(split(running, profile.arm_joints), start_ns)
+        arm = schedule(
+            profile, observation.stamp_ns, waypoints.arm, self._spec.dt_s, start, start_ns
+        )
+        gripper = profile.gripper
+        if arm is None or gripper is None or waypoints.gripper is None:
+            return arm
+        held = float(observation.position[names.index(gripper.joint)])
+        if running is not None and gripper.joint in running.joint_names:
+            held = float(split(running, (gripper.joint,)).sample(start_ns)[0][0])
+        ramp = gripper_ramp(
+            gripper, observation.stamp_ns, held, waypoints.gripper, self._spec.dt_s, start_ns
+        )
+        return join(arm, ramp)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Node specs become launch actions; the only module that imports launch, and only when called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from difftori_ros.bringup import NodeSpec
+
+TOPICS = ("joint_states", "points", "goal", "object")
+"""Relative topics that the launch file can point elsewhere, each by its argument `<name>_topic`."""
+
+
+def typed(values: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """Launch arguments by name, read as YAML: `true` is a boolean, `0.05` a number."""
+    return {name: yaml.safe_load(values[name]) for name in names}
+
+
+def words(values: Mapping[str, Any]) -> dict[str, str]:
+    """The inverse of `typed`: values as launch arguments."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }
+
+
+def remaps(values: Mapping[str, str]) -> dict[str, str]:
+    """The remaps that the `<name>_topic` arguments ask for."""
+    wanted = {name: values.get(f"{name}_topic", name) for name in TOPICS}
+    return {name: topic for name, topic in wanted.items() if topic != name}
+
+
+def actions(specs: Sequence[NodeSpec], namespace: str, log_level: str) -> list[Any]:
+    """One launch_ros node per spec. Nodes of this package configure and activate themselves."""
+    from launch.actions import Shutdown
+    from launch_ros.actions import Node
+
+    return [
+        Node(
+            package="difftori_ros",
+            executable=spec.executable,
+            name=spec.name,
+            namespace=namespace,
+            output="screen",
+            parameters=[*map(str, spec.parameter_files), dict(spec.parameters)],
+            remappings=list(spec.remaps.items()),
+            ros_arguments=["--log-level", log_level],
+            on_exit=Shutdown(reason=f"{spec.name} ended"),
+        )
+        for spec in specs
+    ]

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Streams at one time become an `Observation`, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from difftori_models.contract import FloatArray, Observation, ObservationSpec
+from difftori_ros.cloud import CloudError, process_cloud
+from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_matrix
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.robot import RobotProfile
+from difftori_ros.stream import Stream
+from difftori_ros.types import Cloud, JointState, Pose, Reason
+
+MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "pose": 0.5}
+"""Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, pose estimates slower."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no observation."""
+
+    reason: Reason
+    detail: str
+
+
+class Observer:
+    """Collects the streams that a checkpoint needs and assembles observations from them.
+
+    Callbacks call `push_*`; the planning thread calls `observe`. Poses and clouds are taken to the base
+    frame by the frame tree at their own stamp.
+    """
+
+    def __init__(
+        self,
+        spec: ObservationSpec,
+        profile: RobotProfile,
+        kinematics: Kinematics,
+        frames: FrameTree,
+        max_age_s: Mapping[str, float] | None = None,
+    ):
+        self._spec, self._profile, self._kinematics, self._frames = (
+            spec,
+            profile,
+            kinematics,
+            frames,
+        )
+        self._max_age_s = dict(MAX_AGE_S) | dict(max_age_s or {})
+        self.streams: dict[str, Stream[Any]] = {
+            name: Stream(depth=64 if name == "joint_states" else 4) for name in spec.streams
+        }
+
+    def limit_s(self, stream: str) -> float:
+        """Age limit of a stream on the clock of the stamps [s]."""
+        return self._max_age_s.get(stream, self._max_age_s["pose"])
+
+    def push(self, stream: str, sample: JointState | Pose | Cloud, now_ns: int) -> None:
+        """Take in a decoded sample of a stream."""
+        self.streams[stream].push(sample.stamp_ns, sample, now_ns)
+
+    def clear(self) -> None:
+        """Forget everything, as after a reset or a jump of the clock."""
+        for stream in self.streams.values():
+            stream.clear()
+
+    def ages_s(self, now_ns: int) -> dict[str, float]:
+        """Age of the newest sample of each stream that has delivered [s]."""
+        ages = {name: stream.age_s(now_ns) for name, stream in self.streams.items()}
+        return {name: age for name, age in ages.items() if age is not None}
+
+    def newest_common_ns(self) -> int | None:
+        """The newest stamp for which every stream has a sample, if the streams' newest stamps agree."""
+        newest = {
+            found[0] if (found := stream.latest_before(2**62)) else None
+            for stream in self.streams.values()
+        }
+        return newest.pop() if len(newest) == 1 else None
+
+    def observe(self, now_ns: int) -> Observation | Refusal:
+        """The observation at `now_ns`: of each stream the latest sample not after it.
+
+        A stream that is missing or older than its limit gives a refusal, never a zero.
+        """
+        samples = {}
+        for name, stream in self.streams.items():
+            found = stream.latest_before(now_ns)
+            if found is None:
+                return Refusal(Reason.MISSING, f"'{name}' has not delivered yet")
+            age = (now_ns - found[0]) * 1e-9
+            if age > self.limit_s(name):
+                detail = f"'{name}' is {age:.3f} s old, limit {self.limit_s(name):.3f} s"
+                return Refusal(Reason.STALE, detail)
+            samples[name] = found[1]
+        return self._assemble(samples)
+
+    def _assemble(self, samples: Mapping[str, JointState | Pose | Cloud]) -> Observation | Refusal:
+        joints = samples["joint_states"]
+        assert isinstance(joints, JointState)
+        names = self._spec.joint_names
+        missing = [name for name in names if name not in joints.names]
+        if missing:
+            detail = (
+                f"no joint {', '.join(missing)} in joint_states; it has {', '.join(joints.names)}"
+            )
+            return Refusal(Reason.BAD_JOINT_STATE, detail)
+        order = [joints.names.index(name) for name in names]
+        position, velocity = joints.position[order], joints.velocity[order]
+        arm = position[[names.index(name) for name in self._profile.arm_joints]]
+        poses: dict[str, FloatArray] = {"tip": self._kinematics.tip_pose(arm)}
+        try:
+            for name in self._spec.poses:
+                pose = samples[name]
+                assert isinstance(pose, Pose)
+                poses[name] = self._to_base(pose)
+            points = self._points(samples)
+        except FrameError as error:
+            return Refusal(Reason.UNKNOWN_FRAME, str(error))
+        except CloudError as error:
+            return Refusal(error.reason, str(error))
+        return Observation(
+            stamp_ns=joints.stamp_ns,
+            joint_names=names,
+            position=position,
+            velocity=velocity,
+            poses=poses,
+            points=points,
+            stamps_ns={name: sample.stamp_ns for name, sample in samples.items()},
+        )
+
+    def _to_base(self, pose: Pose) -> FloatArray:
+        matrix = pose_to_matrix(pose.pose)
+        if pose.frame_id != self._spec.frame:
+            matrix = self._frames.lookup(self._spec.frame, pose.frame_id, pose.stamp_ns) @ matrix
+        return matrix_to_pose(matrix)
+
+    def _points(self, samples: Mapping[str, JointState | Pose | Cloud]) -> np.ndarray | None:
+        spec = self._spec.points
+        if spec is None:
+            return None
+        cloud = samples["points"]
+        assert isinstance(cloud, Cloud)
+        transform = (
+            np.eye(4)
+            if cloud.frame_id == spec.frame
+            else self._frames.lookup(spec.frame, cloud.frame_id, cloud.stamp_ns)
+        )
+        return process_cloud(cloud, transform, spec)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""The newest samples of one topic, ordered by their stamps and readable from another thread."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StreamStats:
+    """Counts since the stream was made.
+
+    Attributes:
+        received: Samples pushed, whatever became of them.
+        duplicates: Of these, samples whose stamp was there already; the first one stays.
+        refused: Of these, samples with a stamp of zero or less, or too far in the future.
+    """
+
+    received: int = 0
+    duplicates: int = 0
+    refused: int = 0
+
+
+class Stream(Generic[T]):
+    """A bounded buffer of samples by stamp. Any thread may push, any thread may read.
+
+    Stamps and `now_ns` are on one clock: that of the message stamps, which may be simulated. When
+    that clock jumps back, call `clear`: what is here then stems from another time.
+    """
+
+    def __init__(self, depth: int = 64, future_tolerance_s: float = 0.05):
+        """Make an empty stream.
+
+        Args:
+            depth: Samples kept; the oldest go first.
+            future_tolerance_s: A stamp may be ahead of the clock by this much [s], for clocks of
+                two machines never agree exactly.
+
+        Raises:
+            ValueError: `depth` is below 1 or the tolerance is negative.
+        """
+        if depth < 1 or not future_tolerance_s >= 0:
+            raise ValueError(
+                "wanted depth >= 1 and future_tolerance_s >= 0, "
+                f"got {depth} and {future_tolerance_s}"
+            )
+        self._depth = depth
+        self._tolerance_ns = round(future_tolerance_s * 1e9)
+        self._lock = threading.Lock()
+        self._stamps: list[int] = []
+        self._values: list[T] = []
+        self._received = self._duplicates = self._refused = 0
+
+    def push(self, stamp_ns: int, value: T, now_ns: int) -> bool:
+        """Put a sample in its place by stamp; True when it is kept.
+
+        Args:
+            stamp_ns: Stamp of the sample [ns].
+            value: The sample.
+            now_ns: The clock at its arrival [ns].
+        """
+        with self._lock:
+            self._received += 1
+            if stamp_ns <= 0 or stamp_ns > now_ns + self._tolerance_ns:
+                self._refused += 1
+                return False
+            place = bisect_left(self._stamps, stamp_ns)
+            if place < len(self._stamps) and self._stamps[place] == stamp_ns:
+                self._duplicates += 1
+                return False
+            self._stamps.insert(place, stamp_ns)
+            self._values.insert(place, value)
+            if len(self._stamps) > self._depth:
+                del self._stamps[0], self._values[0]
+                return place > 0
+            return True
+
+    def latest_before(self, t_ns: int) -> tuple[int, T] | None:
+        """Stamp and value of the newest sample stamped `t_ns` or earlier; None without one."""
+        with self._lock:
+            place = bisect_right(self._stamps, t_ns)
+            return (self._stamps[place - 1], self._values[place - 1]) if place else None
+
+    def age_s(self, t_ns: int) -> float | None:
+        """Age at `t_ns` of what `latest_before` gives [s]; None when that is None."""
+        found = self.latest_before(t_ns)
+        return None if found is None else (t_ns - found[0]) * 1e-9
+
+    def clear(self) -> None:
+        """Forget every sample; the counts go on."""
+        with self._lock:
+            self._stamps.clear()
+            self._values.clear()
+
+    @property
+    def stats(self) -> StreamStats:
+        """Counts since the stream was made."""
+        with self._lock:
+            return StreamStats(self._received, self._duplicates, self._refused)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The table a policy node prints once: what it reads, what it commands, and with which checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from difftori_models.contract import Card
+from difftori_ros.robot import RobotProfile
+
+
+def summary_table(
+    card: Card,
+    profile: RobotProfile,
+    values: Mapping[str, Any],
+    topics: Mapping[str, str],
+    folder: Path,
+) -> str:
+    """Plain text, one fact per line."""
+    spec = card.action
+    rows = [
+        ("checkpoint", f"{card.name} ({card.method}) from {folder}"),
+        ("weights", f"sha256 {card.weights_sha256[:16]}"),
+        ("task", card.task),
+        ("robot", f"{profile.name}, base {profile.base_frame}, tip {profile.tip_frame}"),
+        ("actions", f"{spec.kind}: {' '.join(spec.names)}"),
+        (
+            "rate",
+            f"{1 / spec.dt_s:g} Hz actions, {spec.horizon} per plan, new plan every "
+            f"{spec.plan_period_s:g} s",
+        ),
+        (
+            "deadline",
+            f"{values['deadline_s']:g} s" if values["deadline_s"] else "none (all iterations)",
+        ),
+        ("device", f"{values['device']}, {values['threads']} thread(s)"),
+        ("dry run", "yes: plans are not sent" if values["dry_run"] else "no"),
+    ]
+    for stream, topic in topics.items():
+        kind = stream if stream in ("joint_states", "points") else "pose"
+        rows.append((f"in: {stream}", f"{topic}, at most {values[f'{kind}_max_age_s']:g} s old"))
+    for k, joint in enumerate(profile.arm_joints):
+        rows.append(
+            (
+                f"joint: {joint}",
+                f"{profile.lower[k]:.3f} to {profile.upper[k]:.3f} rad, "
+                f"{profile.velocity[k]:.2f} rad/s, {profile.acceleration[k]:.1f} rad/s^2",
+            )
+        )
+    if profile.gripper:
+        gripper = profile.gripper
+        rows.append(
+            (
+                f"gripper: {gripper.joint}",
+                f"{gripper.closed:g} (closed) to {gripper.open:g} (open)",
+            )
+        )
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Drive an arm with a trained checkpoint.
+
+ros2 launch difftori_ros policy.launch.py checkpoint:=pick_cube_points robot:=panda
+ros2 launch difftori_ros policy.launch.py checkpoint:=/path/to/checkpoint dry_run:=true
+ros2 launch difftori_ros policy.launch.py points_topic:=/camera/depth/points goal_topic:=/target
+ros2 launch difftori_ros policy.launch.py autostart:=false
+ros2 launch difftori_ros policy.launch.py --show-args
+"""
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+from difftori_ros.bringup import policy_specs
+from difftori_ros.launching import actions, remaps, typed
+from launch import LaunchDescription
+
+ARGUMENTS = (
+    ("checkpoint", "pick_cube_points", "Folder of the checkpoint, or the name of one that ships."),
+    ("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
+    ("config_file", "", "Parameters of the policy node (YAML); empty for the shipped defaults."),
+    (
+        "guard_config_file",
+        "",
+        "Parameters of the guard node (YAML); empty for the shipped defaults.",
+    ),
+    ("device", "cpu", "Where the networks run: cpu or cuda."),
+    ("trigger", "timer", "When to plan: timer, or observation (once per complete observation)."),
+    ("deadline_s", "0.05", "Time one plan may take [s]; 0.0 for no limit."),
+    ("dry_run", "false", "true: plan and report, but send nothing to the arm."),
+    ("autostart", "true", "false: wait for `ros2 lifecycle set` to configure and activate."),
+    ("use_sim_time", "false", "true: take the time from /clock."),
+    ("namespace", "", "Namespace of the nodes."),
+    ("log_level", "info", "debug, info, warn or error."),
+    ("joint_states_topic", "joint_states", "Joint states of the arm and its gripper."),
+    ("points_topic", "points", "The point cloud."),
+    ("goal_topic", "goal", "The goal pose."),
+    ("object_topic", "object", "The object's pose, for checkpoints that ask for it."),
+)
+
+
+def start(context):
+    value = context.launch_configurations
+    specs = policy_specs(
+        value["checkpoint"],
+        value["robot"],
+        config_file=value["config_file"],
+        parameters=typed(
+            value, "device", "trigger", "deadline_s", "dry_run", "autostart", "use_sim_time"
+        ),
+        guard_parameters=typed(value, "use_sim_time"),
+        remaps=remaps(value),
+    )
+    return actions(specs, value["namespace"], value["log_level"])
+
+
+def generate_launch_description():
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in ARGUMENTS
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])

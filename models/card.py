@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Reading a card: from JSON to `Card`, and whether its parts make sense together. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from .contract import SCHEMA, ActionSpec, Card
+from .features import FeatureError, state_size
+from .jsonio import decode, encode
+from .network import METHODS, Network, Solver
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message is one sentence that says why."""
+
+
+def decode_card(data: Any) -> Card:
+    """The card that parsed JSON describes; its schema is looked at first.
+
+    Raises:
+        CheckpointError: The schema is not known.
+        JsonError: A key is missing or unknown, or a value has another type.
+    """
+    if isinstance(data, dict) and data.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"unknown card schema {json.dumps(data.get('schema'))}; this version reads {SCHEMA}"
+        )
+    return decode(Card, data)
+
+
+def check_card(card: Card) -> None:
+    """Pass silently when the card's parts fit each other.
+
+    Raises:
+        CheckpointError: They do not; the message names the entry.
+        JsonError: The network or solver entry has missing or unknown keys.
+    """
+
+    def require(holds: bool, sentence: str) -> None:
+        if not holds:
+            raise CheckpointError(sentence)
+
+    for key in ("name", "task", "robot"):
+        value = getattr(card, key)
+        require(bool(_NAME.fullmatch(value)), f"{key} {value!r} is not a plain name")
+    require(card.method in METHODS, f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
+    _check_action(card.action, require)
+    network: Network = decode(Network, encode(card.network), "network")
+    solver: Solver = decode(Solver, encode(card.solver), "solver")
+    require(solver.latent in ("zero", "sample"), f"unknown solver.latent '{solver.latent}'")
+    for key, value, top in (
+        ("network.feature", network.feature, 8192),
+        ("network.hidden", network.hidden, 8192),
+        ("solver.iterations", solver.iterations, 10000),
+        ("action.horizon", card.action.horizon, 1024),
+    ):
+        require(1 <= value <= top, f"{key} is {value}, must lie between 1 and {top}")
+    require(0 <= network.latent <= 8192, f"network.latent is {network.latent}")
+    require(0 <= network.dropout < 1, f"network.dropout is {network.dropout}, must lie in [0, 1)")
+    require(network.point_scale > 0, f"network.point_scale is {network.point_scale}")
+    spec = card.observation
+    channels = 0 if spec.points is None else (6 if spec.points.color else 3)
+    require(
+        network.points == channels, f"network.points is {network.points}, the spec has {channels}"
+    )
+    try:
+        size = state_size(spec)
+    except FeatureError as error:
+        raise CheckpointError(str(error)) from error
+    require(network.state == size, f"network.state is {network.state}, the features give {size}")
+    lengths = {"state": size, "action": len(card.action.names)}
+    require(
+        {kind: set(rows) for kind, rows in card.normaliser.items()}
+        == {kind: {"mean", "std"} for kind in lengths},
+        "normaliser must have state and action, each with mean and std",
+    )
+    for kind, length in lengths.items():
+        for key, row in card.normaliser[kind].items():
+            require(len(row) == length, f"normaliser.{kind}.{key} has {len(row)}, wanted {length}")
+        require(min(card.normaliser[kind]["std"]) > 0, f"normaliser.{kind}.std must be positive")
+
+
+def _check_action(action: ActionSpec, require: Any) -> None:
+    require(
+        action.kind in _KINDS, f"unknown action.kind '{action.kind}'; known: {', '.join(_KINDS)}"
+    )
+    count = len(action.names)
+    require(count > 0, "action.names is empty")
+    for key in ("scale", "low", "high"):
+        got = len(getattr(action, key))
+        require(got == count, f"action.{key} has {got} entries, action.names has {count}")
+    for name, low, high in zip(action.names, action.low, action.high, strict=True):
+        require(low < high, f"action '{name}' has low {low} and high {high}")
+    require(action.dt_s > 0, f"action.dt_s is {action.dt_s}, must be positive")
+    require(
+        1 <= action.execute <= action.horizon,
+        f"action.execute is {action.execute}, action.horizon is {action.horizon}",
+    )

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""What the networks see of an observation: one state vector and one set of points, both by name.
+
+Training and deployment call these same two functions, so that a replayed observation gives bit for
+bit the numbers the policy was trained on. numpy only.
+
+Entries of `ObservationSpec.features`, in the order of the state vector:
+
+| entry | numbers |
+|---|---|
+| `position`, `velocity` | one per joint of `spec.joint_names` [rad, m; rad/s, m/s] |
+| `<pose>` | x y z of that pose in the base frame [m]; `tip` is always there |
+| `<pose>.quat` | its quaternion x y z w, with the sign that makes its largest entry positive |
+| `<a>-<b>` | x y z of pose a minus x y z of pose b [m], as in `goal-tip` |
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import FloatArray, Observation, ObservationSpec
+
+POINT_SCALE = 0.1
+"""Length that becomes 1 in the point encoder [m]; recorded in the card's network."""
+
+
+class FeatureError(ValueError):
+    """A feature cannot be made; the message names what was wanted and what exists."""
+
+
+def state_names(spec: ObservationSpec) -> tuple[str, ...]:
+    """One name per entry of the state vector, such as `position.panda_joint1` or `goal-tip.x`.
+
+    Raises:
+        FeatureError: An entry of `spec.features` is not known, or names a pose that the spec
+            lacks.
+    """
+    names: list[str] = []
+    for feature in spec.features:
+        _poses_of(feature, spec)
+        if feature in ("position", "velocity"):
+            names += [f"{feature}.{joint}" for joint in spec.joint_names]
+        else:
+            axes = "xyzw" if feature.endswith(".quat") else "xyz"
+            names += [f"{feature}.{axis}" for axis in axes]
+    return tuple(names)
+
+
+def state_size(spec: ObservationSpec) -> int:
+    """Length D of the state vector."""
+    return len(state_names(spec))
+
+
+def state_vector(observation: Observation, spec: ObservationSpec) -> NDArray[np.float32]:
+    """The state vector, shape (D,), not normalised; a number that is not finite stays what it is.
+
+    Raises:
+        FeatureError: The observation lacks a joint or a pose that the spec asks for.
+    """
+    columns: NDArray[np.intp] | None = None
+    parts: list[FloatArray] = []
+    for feature in spec.features:
+        if feature in ("position", "velocity"):
+            columns = _columns(observation, spec) if columns is None else columns
+            parts.append(np.asarray(getattr(observation, feature), dtype=np.float64)[columns])
+            continue
+        poses = [_pose(observation, name, feature) for name in _poses_of(feature, spec)]
+        if feature.endswith(".quat"):
+            parts.append(_one_sign(poses[0][3:]))
+        elif len(poses) == 2:
+            parts.append(poses[0][:3] - poses[1][:3])
+        else:
+            parts.append(poses[0][:3])
+    return np.concatenate(parts).astype(np.float32)
+
+
+def policy_points(observation: Observation, spec: ObservationSpec) -> NDArray[np.float32]:
+    """The points as the encoder sees them, shape (N, 3) or (N, 6) as the spec says.
+
+    x y z are counted from the tip's position with axes parallel to the base frame [m], so that a
+    scene looks the same wherever in the workspace hand and objects stand together; rgb stays in
+    [0, 1]. `Normaliser.points` divides by `POINT_SCALE` afterwards.
+
+    Raises:
+        FeatureError: No points, too few columns, another count than the spec's, or a cloud frame
+            other than the base frame.
+    """
+    want = spec.points
+    if want is None:
+        raise FeatureError("points were asked for, but the observation spec has none")
+    if want.frame != spec.frame:
+        raise FeatureError(
+            f"points must be in the base frame '{spec.frame}', the spec says '{want.frame}'"
+        )
+    if observation.points is None:
+        raise FeatureError(f"the spec asks for {want.count} points, the observation has none")
+    width = 6 if want.color else 3
+    shape = observation.points.shape
+    if len(shape) != 2 or shape[0] != want.count or shape[1] < width:
+        raise FeatureError(f"points must have shape ({want.count}, {width}), got {shape}")
+    points = np.array(observation.points[:, :width], dtype=np.float32)
+    points[:, :3] -= _pose(observation, "tip", "points")[:3].astype(np.float32)
+    return points
+
+
+def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:
+    known = ("tip", *spec.poses)
+    if feature in ("position", "velocity"):
+        return ()
+    if feature in known:
+        return (feature,)
+    names = (feature[: -len(".quat")],) if feature.endswith(".quat") else tuple(feature.split("-"))
+    if len(names) <= 2 and all(name in known for name in names):
+        return names
+    raise FeatureError(
+        f"feature '{feature}' is not known; it is one of position, velocity, <pose>, <pose>.quat, "
+        f"<a>-<b>, with poses {', '.join(known)}"
+    )
+
+
+def _pose(observation: Observation, name: str, feature: str) -> FloatArray:
+    if name not in observation.poses:
+        raise FeatureError(
+            f"feature '{feature}' needs pose '{name}'; the observation has "
+            f"{', '.join(sorted(observation.poses)) or 'no poses'}"
+        )
+    pose = np.asarray(observation.poses[name], dtype=np.float64)
+    if pose.shape != (7,):
+        raise FeatureError(f"pose '{name}' must have shape (7,), got {pose.shape}")
+    return pose
+
+
+def _columns(observation: Observation, spec: ObservationSpec) -> NDArray[np.intp]:
+    where = {name: k for k, name in enumerate(observation.joint_names)}
+    missing = [name for name in spec.joint_names if name not in where]
+    if missing:
+        raise FeatureError(
+            f"joints {', '.join(missing)} are missing; the observation has "
+            f"{', '.join(observation.joint_names) or 'none'}"
+        )
+    return np.array([where[name] for name in spec.joint_names], dtype=np.intp)
+
+
+def _one_sign(quaternion: FloatArray) -> FloatArray:
+    # w >= 0 would flip at random for a hand that points down, where w is about 0.
+    return quaternion if quaternion[np.argmax(np.abs(quaternion))] >= 0 else -quaternion

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The networks that propose and refine chunks of actions."""

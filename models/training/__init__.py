@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Training from demonstrations: takes data, never a simulator."""

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Everything a training run depends on besides the demonstrations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..network import METHODS
+
+
+class ConfigError(ValueError):
+    """A setting makes no sense; the message names it."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one run; the same settings and demonstrations give the same weights."""
+
+    demos: Path
+    """Demonstrations, an .npz file made by `difftori record`."""
+    out: Path
+    """Directory of the run. An unfinished run with the same settings there goes on."""
+    name: str
+    """Name of the checkpoint, as it stands in the card."""
+    method: str = "difftori"
+    """`difftori`, its control without optimiser `residual`, or plain behaviour cloning `bc`."""
+    base_steps: int = 6000
+    """Updates of the base policy (phase 1)."""
+    head_steps: int = 3000
+    """Updates of the head on the frozen base policy (phase 2); `bc` has no head."""
+    batch: int = 128
+    """Samples per update."""
+    lr: float = 1e-3
+    """Highest learning rate; falls to zero along a half cosine in each phase."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay of AdamW."""
+    dropout: float = 0.2
+    """Share of hidden units dropped. Without it the base fits its demonstrations, and refining it
+    has nothing left to learn."""
+    noise: float = 0.3
+    """Spread of the starts the head is trained from: base chunk + N(0, 1) * noise * 2 * U(0, 1), one
+    U per sample, in units of each action entry's std. Without it refining does not learn."""
+    iterations: int = 10
+    """Projected gradient steps per solve, in training and in deployment."""
+    cvae: bool = False
+    """Give the score a 64-d CVAE latent."""
+    kl_weight: float = 0.003
+    """Weight of the latent's KL divergence beside the L1 loss."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones validated and exported."""
+    val_fraction: float = 0.1
+    """Share of the episodes kept out of training, for the curves only."""
+    seed: int = 0
+    """Seed of every random draw: weights, split, batches, noise, dropout."""
+    save_every: int = 500
+    """Updates between two validations and saved states."""
+    threads: int = 1
+    """torch threads."""
+    device: str = "cpu"
+    """torch device."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no sense."""
+        if self.method not in METHODS:
+            raise ConfigError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
+        for key in ("base_steps", "head_steps", "batch", "iterations", "save_every", "threads"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{key} must be at least 1, got {getattr(self, key)}")
+        for key, top in (("dropout", 1.0), ("ema", 1.0), ("val_fraction", 1.0)):
+            if not 0 <= getattr(self, key) < top:
+                raise ConfigError(f"{key} must lie in [0, {top}), got {getattr(self, key)}")
+        for key in ("noise", "kl_weight", "weight_decay"):
+            if not getattr(self, key) >= 0:
+                raise ConfigError(f"{key} must not be negative, got {getattr(self, key)}")
+        if not self.lr > 0:
+            raise ConfigError(f"lr must be positive, got {self.lr}")
+
+    @property
+    def latent(self) -> int:
+        """Length of the CVAE latent; 64 as in the DiffTORI paper, 0 for none."""
+        return 64 if self.cvae and self.method == "difftori" else 0

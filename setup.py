@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+from glob import glob
+from os.path import dirname, isfile
+
+from setuptools import find_packages, setup
+
+# Folder in the checkout -> import name. `difftori_ros` keeps its name and must not be listed:
+# colcon refuses an identity entry.
+RENAMED = {"difftori_models": "models", "difftori_sim": "sim"}
+
+
+def packages():
+    names = ["difftori_ros"] + [f"difftori_ros.{sub}" for sub in find_packages("difftori_ros")]
+    for name, folder in RENAMED.items():
+        names += [name] + [f"{name}.{sub}" for sub in find_packages(folder)]
+    return names
+
+
+def shared(pattern):
+    """Every file that matches, as data_files entries below share/difftori_ros."""
+    folders = {}
+    for path in sorted(glob(pattern, recursive=True)):
+        if isfile(path) and "__pycache__" not in path:
+            folders.setdefault(f"share/difftori_ros/{dirname(path)}", []).append(path)
+    return list(folders.items())
+
+
+ON_LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+
+setup(
+    name="difftori_ros",
+    version="0.1.0",
+    description="DiffTORI, a policy that optimises, on ROS 2",
+    license="MIT",
+    author="the difftori_ros authors",
+    packages=packages(),
+    package_dir=RENAMED,
+    # Here and nowhere else: colcon cannot read it from setup.cfg or pyproject.toml.
+    python_requires=">=3.10",
+    zip_safe=False,
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/difftori_ros"]),
+        ("share/difftori_ros", ["package.xml"]),
+        # pip puts console scripts into bin/, but launch looks for a node's executable here.
+        ("lib/difftori_ros", sorted(glob("scripts/ros/*"))),
+        *shared("launch/*.launch.py"),
+        *shared("config/**"),
+        *shared("checkpoints/**"),
+    ],
+    # What every process needs; rclpy comes from ROS 2, or from the extra `ros-wheels`.
+    install_requires=["numpy", "scipy", "pyyaml", "safetensors", "ruckig", "rich"],
+    extras_require={
+        "policy": ["torch", "open3d", "pin"],
+        "train": ["torch", "tyro", "tqdm", "matplotlib"],
+        "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging"],
+        "ros-wheels": [
+            f"ros-jazzy-rclpy[fastrtps]==7.1.6; {ON_LINUX_X86}",
+            f"ros-jazzy-common-interfaces==5.3.6; {ON_LINUX_X86}",
+        ],
+        # `colcon test` runs pytest only when it finds it under this name.
+        "test": ["pytest", "pytest-timeout", "hypothesis", "coverage"],
+        "dev": ["ruff", "pyright", "pre-commit"],
+    },
+    entry_points={
+        "console_scripts": [
+            "difftori = difftori_sim.cli:main",
+            "difftori-ros-bringup = difftori_ros.bringup:main",
+            "policy_node = difftori_ros.policy_node:main",
+            "guard_node = difftori_ros.guard_node:main",
+            "sim_bridge = difftori_sim.ros_bridge:main",
+        ],
+    },
+)

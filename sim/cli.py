@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""The `difftori` command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from difftori_models.checkpoint import CheckpointError
+from difftori_models.dataset import DemosError
+from difftori_ros.robot import ProfileError
+
+from .results import write_json
+from .tasks import TASKS, TEST_SEEDS, TRAIN_SEEDS
+from .vulkan import VulkanError, use_shipped_driver
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="difftori", description="Demonstrate, record, train and evaluate DiffTORI policies."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="drive the simulated arm through the ROS processes")
+    _add_run_arguments(demo, episodes=10)
+    demo.add_argument("--clock", choices=("lockstep", "wall"), default="lockstep")
+    demo.add_argument(
+        "--out", type=Path, default=Path("out/demo"), help="folder of video and logs"
+    )
+    demo.add_argument("--no-video", action="store_true", help="take no pictures")
+
+    evaluate = commands.add_parser("evaluate", help="measure the success of a checkpoint")
+    _add_run_arguments(evaluate, episodes=50)
+    evaluate.add_argument(
+        "--through", choices=("direct", "ros"), default="direct", help="one process, or three"
+    )
+    evaluate.add_argument("--no-refine", action="store_true", help="the base policy alone")
+
+    record = commands.add_parser("record", help="record demonstrations of the scripted expert")
+    record.add_argument("--task", choices=sorted(TASKS), required=True)
+    record.add_argument("--variant", choices=("state", "points"), default="state")
+    record.add_argument("--out", type=Path, required=True, help="the .npz file")
+    record.add_argument("--episodes", type=int, default=150)
+    record.add_argument("--noise", type=float, default=0.15, help="on executed actions")
+    record.add_argument("--first-seed", type=int, default=TRAIN_SEEDS.start)
+
+    train = commands.add_parser("train", help="train a checkpoint", add_help=False)
+    train.add_argument("arguments", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser, episodes: int) -> None:
+    parser.add_argument("--checkpoint", default="pick_cube_points", help="folder or shipped name")
+    parser.add_argument("--episodes", type=int, default=episodes)
+    parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
+    parser.add_argument("--json", type=Path, help="write the result there")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status. Every failure is one sentence."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["train"]:
+        from difftori_models.training.cli import train_main
+
+        return train_main(argv[1:]) or 0
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    console = Console()
+    use_shipped_driver()
+    try:
+        return _run(arguments, console)
+    except (
+        CheckpointError,
+        DemosError,
+        ProfileError,
+        VulkanError,
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:
+        Console(stderr=True, soft_wrap=True).print(f"difftori: {error}", style="red", markup=False)
+        return 1
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.command == "record":
+        from .record import record
+        from .tasks import find_task
+
+        written, tried = record(
+            find_task(arguments.task),
+            arguments.variant,
+            arguments.out,
+            episodes=arguments.episodes,
+            noise=arguments.noise,
+            first_seed=arguments.first_seed,
+        )
+        console.print(f"wrote {written} episodes ({tried} tried) to {arguments.out}")
+        return 0
+    if arguments.episodes < 1:
+        raise ValueError(f"wanted at least one episode, got {arguments.episodes}")
+    if arguments.command == "demo":
+        from .demo import run_demo
+
+        result = run_demo(
+            arguments.checkpoint,
+            episodes=arguments.episodes,
+            first_seed=arguments.first_seed,
+            out=arguments.out,
+            console=console,
+            clock=arguments.clock,
+            video=not arguments.no_video,
+        )
+    else:
+        common = {
+            "episodes": arguments.episodes,
+            "first_seed": arguments.first_seed,
+            "refine": not arguments.no_refine,
+        }
+        if arguments.through == "ros":
+            from .ros_evaluate import evaluate_ros
+
+            result = evaluate_ros(arguments.checkpoint, **common)
+        else:
+            from .evaluate import evaluate_direct
+
+            result = evaluate_direct(arguments.checkpoint, **common)
+        console.print(result.sentence)
+    if arguments.json:
+        write_json(arguments.json, result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""The demonstration: a trained checkpoint drives the simulated arm through the ROS processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from difftori_models.checkpoint import load_card
+from difftori_ros.bringup import find_checkpoint
+
+from .evaluate import seed_range
+from .operator_node import Operator, RosEpisode
+from .picture import draw_path, write_strip, write_video
+from .results import Result, summarise
+from .tasks import find_task
+
+VIDEO_FPS = 20.0
+SHOWN = 8
+
+
+def run_demo(
+    checkpoint: str,
+    *,
+    episodes: int,
+    first_seed: int,
+    out: Path,
+    console: Console,
+    clock: str = "lockstep",
+    video: bool = True,
+) -> Result:
+    """Run episodes through the three processes and show what happens; return the result.
+
+    Args:
+        checkpoint: Folder, or the name of one that ships.
+        episodes: How many.
+        first_seed: First seed.
+        out: Folder for the video, the strip and the logs.
+        console: Where to show it.
+        clock: `lockstep` or `wall`.
+        video: Write pictures of the first episode.
+    """
+    seeds = seed_range(first_seed, episodes)
+    card = load_card(find_checkpoint(checkpoint))
+    task = find_task(card.task)
+    console.print(
+        f"[bold]{card.task}[/bold] with [bold]{card.name}[/bold] ({card.method}), {episodes} episodes on "
+        f"{seeds} seeds from {first_seed}, {clock}"
+    )
+    console.print("starting sim_bridge, guard_node and policy_node ...")
+    done: list[RosEpisode] = []
+    with Operator(
+        checkpoint,
+        clock=clock,
+        logs=out / "logs",
+        bridge_parameters={"max_time_s": task.max_steps * task.action.dt_s},
+    ) as stand:
+        with Live(console=console, refresh_per_second=8, transient=False) as live:
+            stand.on_plan = lambda values: live.update(_screen(stand, done, episodes))
+            for k in range(episodes):
+                done.append(stand.run(first_seed + k, view=video and k == 0))
+                live.update(_screen(stand, done, episodes))
+        projection = stand.view_projection
+    result = summarise(
+        task=card.task,
+        checkpoint=card.name,
+        policy=card.method,
+        through="ros",
+        first_seed=first_seed,
+        seeds=seeds,
+        outcomes=[e.success for e in done],
+        steps=[len(e.statuses) for e in done],
+        plan_s=[float(s["plan_ms"]) * 1e-3 for e in done for s in e.statuses],
+    )
+    if video and projection is not None and done[0].views:
+        frames = [draw_path(frame, path, projection) for frame, path in done[0].views]
+        write_video(out / "episode.mp4", frames, VIDEO_FPS)
+        write_strip(out / "episode.png", frames)
+        console.print(f"wrote {out / 'episode.mp4'} and {out / 'episode.png'}")
+    console.print(f"[bold]{result.sentence}[/bold]")
+    console.print(
+        f"plan time: median {result.plan_ms_p50:.1f} ms, p99 {result.plan_ms_p99:.1f} ms"
+    )
+    return result
+
+
+def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
+    table = Table(title=f"episode {min(len(done) + 1, episodes)} of {episodes}", expand=False)
+    for name in (
+        "time [s]",
+        "plan [ms]",
+        "iterations",
+        "cost before",
+        "cost after",
+        "oldest input [s]",
+        "policy",
+        "guard",
+    ):
+        table.add_column(name, justify="right" if name not in ("policy", "guard") else "left")
+    statuses = stand.current.statuses[-SHOWN:] if stand.current else []
+    start_ns = int(stand.episode.get("start_ns", 0))
+    for values in statuses:
+        ages = [float(text) for key, text in values.items() if key.startswith("age_")]
+        table.add_row(
+            f"{(int(values['stamp_ns']) - start_ns) * 1e-9:.2f}",
+            values["plan_ms"],
+            values["iterations"],
+            _cost(values["value_before"]),
+            _cost(values["value_after"]),
+            f"{max(ages, default=0.0):.3f}",
+            f"{values['code']} ({values['plan']})",
+            stand.guard.get("state", ""),
+        )
+    marks = "".join("[green]✓[/green]" if e.success else "[red]✗[/red]" for e in done)
+    return Group(table, f"episodes: {marks or '-'}  {sum(e.success for e in done)}/{len(done)}")
+
+
+def _cost(value: str) -> str:
+    """Cost = minus the learned score."""
+    return f"{-float(value):.3f}"

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Scripted experts: waypoint rules that depend on the present state alone (Markovian)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from difftori_models.contract import ActionSpec, FloatArray, Observation
+
+Expert = Callable[[Observation, ActionSpec], FloatArray]
+"""An expert maps an observation to a chunk of network actions, shape (H, A)."""
+
+OPEN, CLOSE = 1.0, -1.0
+FINGER_STEP = 0.01
+"""Distance a finger moves in one action while the chunk is foreseen [m]: 0.2 m/s at 20 Hz."""
+HALF_CUBE = 0.02
+"""Half the edge of the cube [m]."""
+
+
+def _move(
+    target: FloatArray, tip: FloatArray, scale: FloatArray, top: float, gripper: float
+) -> FloatArray:
+    """Action (4,) towards `target`: proportional, at most `top` network units, direction kept."""
+    step = (target - tip) / scale
+    step = step * min(1.0, top / max(float(np.abs(step).max()), 1e-9))
+    return np.append(step, gripper)
+
+
+def _foresee(
+    rule: Callable[..., FloatArray], observation: Observation, spec: ActionSpec
+) -> FloatArray:
+    """The rule applied H times to its own foreseen outcome: the tip arrives, a grasped cube follows."""
+    scale = np.array(spec.scale[:3])
+    tip = observation.poses["tip"][:3].copy()
+    cube = observation.poses["object"][:3].copy()
+    goal = observation.poses["goal"][:3]
+    finger = float(observation.position[-1])
+    actions = []
+    for _ in range(spec.horizon):
+        action = rule(tip, cube, goal, finger, scale)
+        moved = tip + action[:3] * scale
+        held = bool(np.linalg.norm(cube - tip) < HALF_CUBE)
+        if held and finger < HALF_CUBE + 0.002:
+            cube = cube + moved - tip
+        blocked = HALF_CUBE if held else 0.0
+        finger = (
+            min(0.04, finger + FINGER_STEP)
+            if action[3] > 0
+            else max(blocked, finger - FINGER_STEP)
+        )
+        tip = moved
+        actions.append(action)
+    return np.array(actions)
+
+
+def _pick(
+    tip: FloatArray, cube: FloatArray, goal: FloatArray, finger: float, scale: FloatArray
+) -> FloatArray:
+    offset = tip - cube
+    aside = float(np.linalg.norm(offset[:2]))
+    above = float(offset[2])
+    near = aside < 0.015 and abs(above) < 0.015
+    if near and finger < HALF_CUBE + 0.003:  # the fingers are shut on the cube
+        return _move(goal + offset, tip, scale, 0.8, CLOSE)
+    if near:
+        return _move(cube, tip, scale, 0.1, CLOSE)
+    if aside < 0.015:
+        return _move(cube, tip, scale, 0.8, OPEN)
+    return _move(cube + np.array([0.0, 0.0, max(0.05, min(above, 0.08))]), tip, scale, 0.8, OPEN)
+
+
+def _push(
+    tip: FloatArray, cube: FloatArray, goal: FloatArray, finger: float, scale: FloatArray
+) -> FloatArray:
+    behind = cube + np.array([-0.07, 0.0, 0.0])
+    height = 0.02
+    aside = abs(float(tip[1] - cube[1]))
+    if tip[0] < cube[0] - 0.015 and aside < 0.015 and tip[2] < height + 0.015:
+        reach = np.array([goal[0] - 0.02, cube[1], height])
+        return _move(reach, tip, scale, 0.8, CLOSE)
+    if float(np.linalg.norm((tip - behind)[:2])) < 0.02:
+        return _move(np.array([behind[0], behind[1], height]), tip, scale, 0.8, CLOSE)
+    return _move(np.array([behind[0], behind[1], 0.09]), tip, scale, 0.8, CLOSE)
+
+
+def pick_cube() -> Expert:
+    """Over the cube, down, close, carry to the goal."""
+    return lambda observation, spec: _foresee(_pick, observation, spec)
+
+
+def push_cube() -> Expert:
+    """Behind the cube, down, push towards the goal."""
+    return lambda observation, spec: _foresee(_push, observation, spec)

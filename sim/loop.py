@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""One episode in one process: world, observer, driver and guard in lockstep, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from difftori_models.contract import ObservationSpec
+from difftori_ros.driver import Driver, Motion, Planner
+from difftori_ros.frames import FrameTree
+from difftori_ros.guard import Guard, GuardConfig
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.observe import Observation, Observer, Refusal
+from difftori_ros.robot import RobotProfile
+from difftori_ros.types import Trajectory
+
+from .world import CAMERA_FRAME, World
+
+PLANNER_SEED = 0
+"""Seed of the planner's episode, here and by default on ROS: the two must agree."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one turn of the loop."""
+
+    observation: Observation
+    motion: Motion
+    accepted: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode: its seed, whether the task succeeded, and every step."""
+
+    seed: int
+    success: bool
+    steps: list[Step] = field(default_factory=list)
+
+
+class DirectLoop:
+    """The whole line from sensors to guarded command, with the world waiting for every plan."""
+
+    def __init__(
+        self,
+        world: World,
+        profile: RobotProfile,
+        spec: ObservationSpec,
+        planner: Planner,
+        *,
+        execute: int | None = None,
+    ):
+        kinematics = Kinematics(profile)
+        frames = FrameTree()
+        frames.set_static(profile.base_frame, CAMERA_FRAME, world.camera().base_from_camera)
+        self.world, self._profile, self._planner = world, profile, planner
+        self.observer = Observer(spec, profile, kinematics, frames)
+        self.driver = Driver(planner, profile, kinematics)
+        self.guard = Guard(profile, GuardConfig())
+        action = planner.card.action
+        self._period_s = (execute or action.execute) * action.dt_s
+
+    def run(
+        self,
+        seed: int,
+        max_steps: int,
+        on_step: Callable[[Step], None] | None = None,
+        on_command: Callable[[Trajectory], None] | None = None,
+    ) -> Episode:
+        """Run the episode of `seed` until success or for `max_steps` actions.
+
+        Args:
+            seed: Seed of the world and of the planner.
+            max_steps: Actions after which the episode ends.
+            on_step: Called after every turn, before time goes on.
+            on_command: Called with every trajectory that goes to a controller.
+        """
+        world, action = self.world, self._planner.card.action
+        world.reset(seed)
+        self.observer.clear()
+        self.driver.reset(PLANNER_SEED)
+        self.guard.reset(world.now_ns)
+        self.guard.start()
+        steps: list[Step] = []
+        turns = int(max_steps * action.dt_s / self._period_s + 0.5)
+        for _ in range(turns):
+            self._sense()
+            observation = self.observer.observe(world.now_ns)
+            if isinstance(observation, Refusal):
+                break
+            steady_s = world.now_ns * 1e-9
+            self.guard.joints(world.joint_state(), steady_s)
+            self.guard.heartbeat(steady_s)
+            motion = self.driver.drive(observation, lambda: world.now_ns)
+            accepted, detail = False, motion.reason.value
+            if motion.trajectory is not None:
+                verdict = self.guard.check(motion.trajectory, world.now_ns)
+                accepted, detail = verdict.accepted, verdict.detail
+                for channel in verdict.channels if verdict.accepted else ():
+                    world.command(channel)
+                    if on_command:
+                        on_command(channel)
+            if not accepted:
+                self.driver.forget()
+            steps.append(Step(observation, motion, accepted, detail))
+            if on_step:
+                on_step(steps[-1])
+            world.advance(self._period_s)
+            if world.succeeded:
+                break
+        return Episode(seed, world.succeeded, steps)
+
+    def _sense(self) -> None:
+        world = self.world
+        now_ns = world.now_ns
+        self.observer.push("joint_states", world.joint_state(), now_ns)
+        poses = world.poses()
+        for name in self.observer.streams:
+            if name in poses:
+                self.observer.push(name, poses[name], now_ns)
+        if "points" in self.observer.streams:
+            self.observer.push("points", world.sense()[1], now_ns)

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: MIT
+"""The operator of a simulated robot: starts the processes, runs episodes by seed, and listens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path as PathMessage
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from difftori_ros import bringup, codecs, codecs_vision
+from difftori_ros.base_node import LATCHED_QOS, STATUS_QOS
+from difftori_ros.frames import pose_to_matrix
+from difftori_ros.robot import load_profile
+from difftori_ros.types import Trajectory
+
+START_S = 120.0
+"""Time the processes get to come up: loading, rendering for the first time, warming up [s]."""
+EPISODE_S = 300.0
+"""Time an episode may take [s, steady clock]."""
+
+
+class OperatorError(RuntimeError):
+    """The processes do not do their work; the message says which one and what it said last."""
+
+
+@dataclass
+class RosEpisode:
+    """What was heard in one episode.
+
+    Attributes:
+        seed: Its seed.
+        success: Whether the task succeeded.
+        statuses: Values of `policy_node/status` for every plan, by key.
+        actions: Actions of every plan, each (H, A), in physical units.
+        commands: Every trajectory that went to a controller.
+        views: Pictures for people (H, W, 3) with the path planned when each was taken, (K, 3) [m].
+    """
+
+    seed: int
+    success: bool = False
+    statuses: list[dict[str, str]] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    commands: list[Trajectory] = field(default_factory=list)
+    views: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+
+
+def private_network() -> None:
+    """Keep this process and its children off every ROS network: nothing here may reach a real robot.
+
+    A domain that was chosen by the caller is kept.
+    """
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
+class Operator:
+    """Runs the simulated robot and the robot side as processes; use as a context manager."""
+
+    def __init__(
+        self,
+        checkpoint: str,
+        robot: str = "panda",
+        clock: str = "lockstep",
+        *,
+        policy_parameters: Mapping[str, Any] | None = None,
+        bridge_parameters: Mapping[str, Any] | None = None,
+        remaps: Mapping[str, str] | None = None,
+        logs: Path | None = None,
+    ):
+        private_network()
+        self._logs = logs or Path(tempfile.mkdtemp(prefix="difftori_logs_"))
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._specs = bringup.sim_specs(
+            checkpoint,
+            robot,
+            clock,
+            parameters={"start": False} | dict(bridge_parameters or {}),
+            policy_parameters=policy_parameters,
+            remaps=remaps,
+        )
+        self.profile = load_profile(robot)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node("operator", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.policy: dict[str, str] = {}
+        self.guard: dict[str, str] = {}
+        self.episode: dict[str, str] = {}
+        self.current: RosEpisode | None = None
+        self._view_matrix: np.ndarray | None = None
+        self._base_from_view: np.ndarray | None = None
+        self._path = np.zeros((0, 3))
+        self.on_plan: Callable[[dict[str, str]], None] = lambda values: None
+        self._listen()
+
+    def __enter__(self) -> Operator:
+        """Start the processes and wait until the policy is active."""
+        try:
+            for spec in self._specs:
+                log = (self._logs / f"{spec.name}.log").open("wb")
+                self.processes[spec.name] = bringup.start(
+                    spec, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                )
+            self.wait(
+                lambda: (
+                    bool(self.policy)
+                    and self.policy["code"] != "STOPPED"
+                    and bool(self.guard)
+                    and bool(self.episode)
+                ),
+                START_S,
+                "the processes to come up",
+            )
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> list[int]:
+        """End every process; return their exit statuses in the order they were started."""
+        codes = bringup.stop(list(self.processes.values()))
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+        return codes
+
+    def run(self, seed: int, view: bool = False) -> RosEpisode:
+        """Run the episode of `seed` to its end.
+
+        Raises:
+            OperatorError: A process ended, or the episode took too long.
+        """
+        self.begin(seed, view)
+        self.wait(
+            lambda: self.episode.get("state") in ("success", "failed"), EPISODE_S, "the episode"
+        )
+        assert self.current is not None
+        self.current.success = self.episode["state"] == "success"
+        return self.current
+
+    def begin(self, seed: int, view: bool = False) -> None:
+        """Start the episode of `seed` and return at once."""
+        self.trigger("policy_node/reset")
+        self.trigger("guard_node/reset")
+        self.set_bridge(seed=seed, view=view)
+        self.current = RosEpisode(seed)
+        self._path = np.zeros((0, 3))
+        before = self.episode.get("start_ns")
+        self.trigger("sim_bridge/reset")
+        self.wait(
+            lambda: self.episode["start_ns"] != before and self.episode["seed"] == str(seed),
+            10.0,
+            "the episode to start",
+        )
+
+    def wait(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
+        """Listen until `done()`.
+
+        Raises:
+            OperatorError: It did not come true in time, or a process ended.
+        """
+        deadline = time.monotonic() + limit_s
+        while not done():
+            self.spin()
+            for name, process in self.processes.items():
+                if process.poll() is not None:
+                    raise OperatorError(self.last_words(name))
+            if time.monotonic() > deadline:
+                raise OperatorError(
+                    f"waited {limit_s:g} s for {what}; policy: {self.policy.get('code')}, "
+                    f"guard: {self.guard.get('code')}, episode: {self.episode.get('state')}"
+                )
+
+    def spin(self, timeout_s: float = 0.05) -> None:
+        """Handle what has arrived."""
+        self._executor.spin_once(timeout_sec=timeout_s)
+
+    def last_words(self, name: str) -> str:
+        """The last error that a process logged, as one sentence."""
+        lines = (self._logs / f"{name}.log").read_text(errors="replace").splitlines()
+        errors = [k for k, line in enumerate(lines) if "[ERROR]" in line]
+        if errors:
+            text = [lines[errors[-1]].split("]: ", 1)[-1]]
+            for line in lines[errors[-1] + 1 :]:
+                if line.startswith("[") or line.startswith("Traceback"):
+                    break
+                text.append(line)
+            return "\n".join(text)
+        tail = " ".join(lines[-3:])
+        return f"{name} ended with status {self.processes[name].returncode}: {tail}"
+
+    # services -------------------------------------------------------------------------------------------
+
+    def trigger(self, service: str) -> str:
+        """Call a Trigger service and return its message."""
+        return self._call(Trigger, service, Trigger.Request()).message
+
+    def set_bridge(self, **values: int | bool) -> None:
+        """Set live parameters of the bridge."""
+        request = SetParameters.Request()
+        for name, value in values.items():
+            boolean = isinstance(value, bool)
+            kind = ParameterType.PARAMETER_BOOL if boolean else ParameterType.PARAMETER_INTEGER
+            given = ParameterValue(type=kind)
+            if boolean:
+                given.bool_value = bool(value)
+            else:
+                given.integer_value = int(value)
+            request.parameters.append(Parameter(name=name, value=given))
+        for result in self._call(SetParameters, "sim_bridge/set_parameters", request).results:
+            if not result.successful:
+                raise OperatorError(f"sim_bridge refused {values}: {result.reason}")
+
+    def _call(self, kind: Any, service: str, request: Any) -> Any:
+        client = self.node.create_client(kind, service)
+        try:
+            self.wait(client.service_is_ready, 20.0, f"service {service}")
+            future = client.call_async(request)
+            self.wait(future.done, 20.0, f"an answer from {service}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    # ears -----------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        subscribe = self.node.create_subscription
+        subscribe(DiagnosticStatus, "policy_node/status", self._on_policy, STATUS_QOS)
+        subscribe(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS)
+        subscribe(DiagnosticStatus, "sim_bridge/episode", self._on_episode, LATCHED_QOS)
+        subscribe(JointTrajectory, "policy_node/actions", self._on_actions, STATUS_QOS)
+        subscribe(PathMessage, "policy_node/path", self._on_path, STATUS_QOS)
+        subscribe(Image, "sim_bridge/view/image_raw", self._on_view, STATUS_QOS)
+        subscribe(CameraInfo, "sim_bridge/view/camera_info", self._on_view_info, STATUS_QOS)
+        subscribe(PoseStamped, "sim_bridge/view/pose", self._on_view_pose, LATCHED_QOS)
+        topics = [self.profile.topic]
+        topics += [self.profile.gripper.topic] if self.profile.gripper else []
+        for topic in topics:
+            subscribe(JointTrajectory, topic, self._on_command, STATUS_QOS)
+
+    def _on_policy(self, message: DiagnosticStatus) -> None:
+        values = _values(message)
+        fresh = values.get("stamp_ns") != self.policy.get("stamp_ns")
+        self.policy = values
+        if fresh and self.current is not None and "plan_ms" in values:
+            self.current.statuses.append(values)
+            self.on_plan(values)
+
+    def _on_guard(self, message: DiagnosticStatus) -> None:
+        self.guard = _values(message)
+
+    def _on_episode(self, message: DiagnosticStatus) -> None:
+        self.episode = _values(message)
+
+    def _on_actions(self, message: JointTrajectory) -> None:
+        if self.current is not None:
+            self.current.actions.append(codecs.decode_trajectory(message).positions)
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        if self.current is not None:
+            self.current.commands.append(codecs.decode_trajectory(message))
+
+    def _on_path(self, message: PathMessage) -> None:
+        points = [pose.pose.position for pose in message.poses]
+        self._path = np.array([[p.x, p.y, p.z] for p in points]).reshape(-1, 3)
+
+    def _on_view_info(self, message: CameraInfo) -> None:
+        self._view_matrix = codecs_vision.decode_camera_matrix(message)
+
+    def _on_view_pose(self, message: PoseStamped) -> None:
+        self._base_from_view = pose_to_matrix(codecs.decode_pose(message).pose)
+
+    def _on_view(self, message: Image) -> None:
+        if self.current is not None:
+            self.current.views.append((codecs_vision.decode_image(message).copy(), self._path))
+
+    @property
+    def view_projection(self) -> np.ndarray | None:
+        """Projection (3, 4) from the base frame to pixels of the pictures for people, once known."""
+        if self._view_matrix is None or self._base_from_view is None:
+            return None
+        return self._view_matrix @ np.linalg.inv(self._base_from_view)[:3]
+
+
+def _values(message: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in message.values} | {"message": message.message}

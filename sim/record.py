@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Demonstrations: a scripted expert drives the simulated arm, and what a policy would see is written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from difftori_models.contract import Card, Observation, Plan, PlanStatus
+from difftori_models.dataset import Meta, write_demos
+from difftori_ros.robot import load_profile
+
+from .loop import DirectLoop, Step
+from .tasks import TRAIN_SEEDS, Task
+from .world import World
+
+
+class NoisyExpert:
+    """A planner that executes the expert's actions plus noise and remembers the clean ones.
+
+    Noise on what is executed, none on the label: the expert is seen recovering (Laskey et al., "DART",
+    CoRL 2017).
+    """
+
+    def __init__(self, task: Task, card: Card, noise: float):
+        self.card, self._noise = card, noise
+        self._expert = task.expert()
+        self._rng = np.random.default_rng(0)
+        self.clean: list[np.ndarray] = []
+
+    def reset(self, seed: int) -> None:
+        """Start a new episode."""
+        self._rng = np.random.default_rng(seed)
+        self.clean = []
+
+    def plan(self, observation: Observation, deadline_s: float | None = None) -> Plan:
+        """The expert's chunk in physical units, with noise on every displacement."""
+        spec = self.card.action
+        chunk = self._expert(observation, spec)
+        self.clean.append(chunk[0].astype(np.float32))
+        noisy = chunk.copy()
+        noisy[:, :-1] += self._noise * self._rng.standard_normal(noisy[:, :-1].shape)
+        actions = np.clip(noisy, spec.low, spec.high) * np.array(spec.scale)
+        return Plan(observation.stamp_ns, actions, 0.0, 0.0, 0, 0.0, PlanStatus.BASE)
+
+
+def expert_card(task: Task, variant: str, robot: str) -> Card:
+    """The card under which demonstrations of `task` are recorded: every pose, and the cloud if asked for."""
+    observation = task.state
+    if variant == "points":
+        observation = dataclasses.replace(task.state, points=task.observation("points").points)
+    return Card(
+        name=f"{task.name} expert",
+        task=task.name,
+        robot=robot,
+        method="expert",
+        observation=observation,
+        action=task.action,
+        network={},
+        normaliser={},
+        solver={},
+        training={},
+    )
+
+
+def record(
+    task: Task,
+    variant: str,
+    out: Path,
+    *,
+    episodes: int,
+    noise: float = 0.15,
+    first_seed: int = TRAIN_SEEDS.start,
+    robot: str = "panda",
+) -> tuple[int, int]:
+    """Write `episodes` successful episodes to `out` and return (written, tried).
+
+    Args:
+        task: What is demonstrated.
+        variant: `state` or `points`.
+        out: The `.npz` file.
+        episodes: Successful episodes to write; unsuccessful ones are left out.
+        noise: Standard deviation of the noise on executed actions [network units].
+        first_seed: First seed tried; they go up from here.
+        robot: Robot profile.
+    """
+    profile = load_profile(robot)
+    card = expert_card(task, variant, robot)
+    expert = NoisyExpert(task, card, noise)
+    world = World(task, profile)
+    loop = DirectLoop(world, profile, card.observation, expert, execute=1)
+    kept: list[tuple[int, list[Step], list[np.ndarray]]] = []
+    seed = first_seed
+    with tqdm(total=episodes, desc=f"record {task.name} {variant}", unit="episode") as bar:
+        while len(kept) < episodes and seed < first_seed + 5 * episodes:
+            if seed not in TRAIN_SEEDS:
+                raise ValueError(f"seed {seed} is not a training seed ({TRAIN_SEEDS})")
+            episode = loop.run(seed, task.max_steps)
+            if episode.success:
+                kept.append((seed, episode.steps, expert.clean))
+                bar.update()
+            seed += 1
+            bar.set_postfix(tried=seed - first_seed, steps=len(episode.steps))
+    world.close()
+    if len(kept) < episodes:
+        raise RuntimeError(
+            f"only {len(kept)} of {episodes} episodes succeeded in {seed - first_seed} tries"
+        )
+    observations = [step.observation for _, steps, _ in kept for step in steps]
+    lengths = [len(steps) for _, steps, _ in kept]
+    write_demos(
+        out,
+        episode=np.repeat(np.arange(len(kept)), lengths),
+        seed=np.repeat([seed for seed, _, _ in kept], lengths),
+        position=np.array([o.position for o in observations]),
+        velocity=np.array([o.velocity for o in observations]),
+        actions=np.array([a for _, steps, clean in kept for a in clean[: len(steps)]]),
+        poses={
+            name: np.array([o.poses[name] for o in observations])
+            for name in ("tip", *card.observation.poses)
+        },
+        points=np.array([o.points for o in observations]) if card.observation.points else None,
+        meta=Meta(
+            task=task.name,
+            robot=robot,
+            noise=noise,
+            observation=task.observation(variant),
+            action=task.action,
+            command=f"difftori record --task {task.name} --variant {variant} --episodes {episodes}"
+            f" --noise {noise} --first-seed {first_seed}",
+        ),
+    )
+    return len(kept), seed - first_seed

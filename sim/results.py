@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What an evaluation measured, with its interval, and where it is written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+Z_95 = 1.959963984540054
+
+
+def wilson(successes: int, episodes: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a success rate (E. B. Wilson, JASA 22, 1927)."""
+    if episodes == 0:
+        return 0.0, 1.0
+    p, z2 = successes / episodes, Z_95**2
+    center = (p + z2 / (2 * episodes)) / (1 + z2 / episodes)
+    half = Z_95 * math.sqrt(p * (1 - p) / episodes + z2 / (4 * episodes**2)) / (1 + z2 / episodes)
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One evaluation; the fields are the keys of the JSON file.
+
+    Attributes:
+        task: Task name.
+        checkpoint: Checkpoint name.
+        policy: `difftori`, `residual`, `bc`, ...: the checkpoint's method, or `base` without refinement.
+        through: `direct` (one process) or `ros` (three processes).
+        episodes: Episodes run.
+        successes: Episodes in which the task succeeded.
+        first_seed: First seed; they go up by one.
+        seeds: Name of the seed range.
+        success_by_seed: Outcome of every episode, in order.
+        steps_mean: Mean number of plans per episode.
+        interval_95: Wilson interval of the success rate.
+        plan_ms_p50: Median time of one plan [ms].
+        plan_ms_p99: 99th percentile [ms].
+        machine: Processor architecture and core count.
+    """
+
+    task: str
+    checkpoint: str
+    policy: str
+    through: str
+    episodes: int
+    successes: int
+    first_seed: int
+    seeds: str
+    success_by_seed: list[bool]
+    steps_mean: float
+    interval_95: tuple[float, float]
+    plan_ms_p50: float
+    plan_ms_p99: float
+    machine: str
+
+    @property
+    def sentence(self) -> str:
+        """The result in one line."""
+        low, high = self.interval_95
+        return (
+            f"{self.successes}/{self.episodes} episodes succeeded "
+            f"(95 % interval {low:.0%} to {high:.0%}; {self.checkpoint}, {self.policy}, "
+            f"through {self.through}, {self.seeds} seeds from {self.first_seed})"
+        )
+
+
+def summarise(
+    *,
+    task: str,
+    checkpoint: str,
+    policy: str,
+    through: str,
+    first_seed: int,
+    seeds: str,
+    outcomes: Sequence[bool],
+    steps: Sequence[int],
+    plan_s: Sequence[float],
+) -> Result:
+    """The result of a list of episodes."""
+    times = np.array(plan_s) * 1e3 if len(plan_s) else np.array([math.nan])
+    return Result(
+        task=task,
+        checkpoint=checkpoint,
+        policy=policy,
+        through=through,
+        episodes=len(outcomes),
+        successes=sum(outcomes),
+        first_seed=first_seed,
+        seeds=seeds,
+        success_by_seed=list(map(bool, outcomes)),
+        steps_mean=float(np.mean(steps)) if len(steps) else math.nan,
+        interval_95=wilson(sum(outcomes), len(outcomes)),
+        plan_ms_p50=round(float(np.percentile(times, 50)), 3),
+        plan_ms_p99=round(float(np.percentile(times, 99)), 3),
+        machine=f"{platform.machine()}, {os.cpu_count()} cores",
+    )
+
+
+def write_json(path: str | Path, result: Result) -> None:
+    """Write the result to a file; its folder is made when missing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(result), indent=2) + "\n")

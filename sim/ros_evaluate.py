@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Success of a checkpoint over fixed seeds, through the three ROS processes in lockstep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from difftori_models.checkpoint import load_card
+from difftori_ros.bringup import find_checkpoint
+
+from .evaluate import seed_range
+from .operator_node import Operator, RosEpisode
+from .results import Result, summarise
+from .tasks import TEST_SEEDS, find_task
+
+
+def evaluate_ros(
+    checkpoint: str,
+    *,
+    episodes: int,
+    first_seed: int = TEST_SEEDS.start,
+    refine: bool = True,
+    robot: str = "panda",
+    clock: str = "lockstep",
+    on_episode: Callable[[RosEpisode], None] | None = None,
+) -> Result:
+    """Run the checkpoint through bridge, guard and policy node; see `evaluate_direct`."""
+    seeds = seed_range(first_seed, episodes)
+    card = load_card(find_checkpoint(checkpoint))
+    task = find_task(card.task)
+    limit = {"max_time_s": task.max_steps * task.action.dt_s}
+    done: list[RosEpisode] = []
+    with (
+        Operator(
+            checkpoint,
+            robot,
+            clock,
+            bridge_parameters=limit,
+            policy_parameters={"refine": refine},
+        ) as stand,
+        tqdm(total=episodes, desc=f"{card.name} through ros", unit="episode") as bar,
+    ):
+        for seed in range(first_seed, first_seed + episodes):
+            episode = stand.run(seed)
+            done.append(episode)
+            if on_episode:
+                on_episode(episode)
+            bar.update()
+            bar.set_postfix(success=f"{sum(e.success for e in done)}/{len(done)}")
+    return summarise(
+        task=card.task,
+        checkpoint=card.name,
+        policy=card.method if refine else "base",
+        through="ros",
+        first_seed=first_seed,
+        seeds=seeds,
+        outcomes=[e.success for e in done],
+        steps=[len(e.statuses) for e in done],
+        plan_s=[float(s["plan_ms"]) * 1e-3 for e in done for s in e.statuses],
+    )

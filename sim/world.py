@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""A ManiSkill arm behind joint trajectories: what a robot with its controllers looks like from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftori_models.contract import FloatArray
+from difftori_ros.frames import matrix_to_pose, pose_to_matrix
+from difftori_ros.robot import RobotProfile
+from difftori_ros.types import Cloud, JointState, Pose, Trajectory
+
+from .tasks import Task
+from .vulkan import require_vulkan
+
+PHYSICS_HZ = 100
+TICK_NS = 1_000_000_000 // PHYSICS_HZ
+CAMERA = "base_camera"
+CAMERA_FRAME = "camera_optical_frame"
+FIRST_NS = 1_000_000_000
+RESET_GAP_NS = 1_000_000_000
+"""The clock goes on over a reset: stamps of one episode are never taken for those of another."""
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A pinhole camera: `matrix` (3, 3) [px]; `base_from_camera` (4, 4) from its optical frame."""
+
+    width: int
+    height: int
+    matrix: FloatArray
+    base_from_camera: FloatArray
+
+
+class World:
+    """One task with a robot in it.
+
+    The arm's drives follow joint trajectories in position and velocity at 100 Hz, as a
+    joint_trajectory_controller does. The clock stands still unless `advance` is called.
+    """
+
+    def __init__(
+        self, task: Task, profile: RobotProfile, image_size: int = 64, video_size: int = 384
+    ):
+        require_vulkan()
+        import gymnasium
+        import mani_skill.envs  # noqa: F401  (registers the environments)
+
+        self.task, self.profile = task, profile
+        self._env = gymnasium.make(
+            task.env_id,
+            obs_mode="none",
+            control_mode="pd_joint_pos_vel",
+            sim_backend="physx_cpu",
+            render_backend="cpu",
+            render_mode="rgb_array",
+            sim_config={"sim_freq": PHYSICS_HZ, "control_freq": PHYSICS_HZ},
+            sensor_configs={"width": image_size, "height": image_size, "shader_pack": "minimal"},
+            human_render_camera_configs={"width": video_size, "height": video_size},
+            max_episode_steps=1_000_000,
+        )
+        self._sim = self._env.unwrapped
+        self._now_ns = FIRST_NS
+        self._running: dict[tuple[str, ...], Trajectory] = {}
+        self.seed: int | None = None
+        self._index = [
+            [joint.name for joint in self._sim.agent.robot.active_joints].index(name)
+            for name in profile.joint_names
+        ]
+
+    def reset(self, seed: int) -> None:
+        """Start the episode of `seed`; every running trajectory is forgotten."""
+        self._env.reset(seed=int(seed))
+        self.seed = int(seed)
+        self._running.clear()
+        self._now_ns += RESET_GAP_NS
+        self._ever_succeeded = False
+        self._target = self.joint_state().position
+
+    @property
+    def now_ns(self) -> int:
+        """The world's clock [ns]."""
+        return self._now_ns
+
+    @property
+    def succeeded(self) -> bool:
+        """True when the task's success condition has held at least once in this episode."""
+        return self._ever_succeeded
+
+    def joint_state(self) -> JointState:
+        """Measured joints in profile order."""
+        robot = self._sim.agent.robot
+        position = robot.get_qpos()[0].numpy().astype(np.float64)[self._index]
+        velocity = robot.get_qvel()[0].numpy().astype(np.float64)[self._index]
+        return JointState(self._now_ns, self.profile.joint_names, position, velocity)
+
+    def poses(self) -> dict[str, Pose]:
+        """Named poses in the base frame."""
+        found = {}
+        for name, attribute in self.task.poses.items():
+            matrix = self._base_from_world() @ _matrix(getattr(self._sim, attribute).pose)
+            found[name] = Pose(self._now_ns, self.profile.base_frame, matrix_to_pose(matrix))
+        return found
+
+    def camera(self) -> CameraModel:
+        """The camera that sees the table."""
+        return self._model_of(self._sim._sensors[CAMERA])
+
+    def sense(self) -> tuple[NDArray[np.uint8], Cloud]:
+        """Take a picture: RGB (H, W, 3) uint8, and the cloud of its pixels in the optical frame."""
+        self._sim.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        self._sim.capture_sensor_data()
+        seen = self._sim._sensors[CAMERA].get_obs(
+            rgb=True, depth=True, position=False, segmentation=False
+        )
+        rgb = seen["rgb"][0].numpy()
+        depth = seen["depth"][0, ..., 0].numpy().astype(np.float32) * np.float32(1e-3)
+        k = self.camera().matrix.astype(np.float32)
+        rows, columns = np.indices(depth.shape, dtype=np.float32)
+        x = (columns + np.float32(0.5) - k[0, 2]) / k[0, 0] * depth
+        y = (rows + np.float32(0.5) - k[1, 2]) / k[1, 1] * depth
+        xyz = np.stack([x, y, depth], axis=-1).reshape(-1, 3)
+        seen_something = depth.reshape(-1) > 0
+        colors = rgb.reshape(-1, 3).astype(np.float32) / np.float32(255)
+        cloud = Cloud(self._now_ns, CAMERA_FRAME, xyz[seen_something], colors[seen_something])
+        return rgb, cloud
+
+    def render(self) -> NDArray[np.uint8]:
+        """A picture for people, (H, W, 3) uint8."""
+        return self._sim.render_rgb_array()[0].numpy()
+
+    def render_camera(self) -> CameraModel:
+        """The camera of `render`."""
+        return self._model_of(next(iter(self._sim._human_render_cameras.values())))
+
+    def _model_of(self, camera: Any) -> CameraModel:
+        parameters = camera.get_params()
+        camera_from_world = np.eye(4)
+        camera_from_world[:3] = parameters["extrinsic_cv"][0].numpy()
+        return CameraModel(
+            camera.config.width,
+            camera.config.height,
+            parameters["intrinsic_cv"][0].numpy().astype(np.float64),
+            self._base_from_world() @ np.linalg.inv(camera_from_world),
+        )
+
+    def _base_from_world(self) -> FloatArray:
+        return np.linalg.inv(_matrix(self._sim.agent.robot.pose))
+
+    def command(self, trajectory: Trajectory) -> None:
+        """Follow `trajectory` from now on with the joints of its channel; other channels keep theirs."""
+        self._running[trajectory.joint_names] = trajectory
+
+    def advance(self, duration_s: float) -> None:
+        """Let `duration_s` pass on the world's clock, rounded to physics ticks."""
+        for _ in range(round(duration_s * PHYSICS_HZ)):
+            self._tick()
+
+    def _tick(self) -> None:
+        self._now_ns += TICK_NS
+        names = self.profile.joint_names
+        velocity = np.zeros(len(names))
+        for trajectory in self._running.values():
+            columns = [names.index(name) for name in trajectory.joint_names]
+            self._target[columns], velocity[columns] = trajectory.sample(self._now_ns)
+        n = len(self.profile.arm_joints)
+        drive = [*self._target[:n], *velocity[:n]]
+        if self.profile.gripper is not None:
+            # ManiSkill's gripper drive takes -1..1 for -0.01..0.04 m
+            drive.append((self._target[n] + 0.01) / 0.05 * 2.0 - 1.0)
+        _, _, _, _, info = self._env.step(np.array(drive, dtype=np.float32))
+        self._ever_succeeded = self._ever_succeeded or bool(info["success"].item())
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self._env.close()
+
+
+def _matrix(pose: Any) -> FloatArray:
+    """A ManiSkill pose (x y z, w x y z) as a matrix (4, 4)."""
+    x, y, z, qw, qx, qy, qz = pose.raw_pose[0].numpy().astype(np.float64)
+    quaternion = np.array([qx, qy, qz, qw])
+    return pose_to_matrix(np.array([x, y, z, *(quaternion / np.linalg.norm(quaternion))]))

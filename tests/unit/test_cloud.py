@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""A cloud becomes exactly the points that the checkpoint asks for, the same ones every time."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from difftori_models.contract import PointSpec
+from difftori_ros.cloud import CloudError, farthest_points, process_cloud
+from difftori_ros.frames import pose_to_matrix
+from difftori_ros.types import Cloud, Reason
+
+SPEC = PointSpec("base", 128, True, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+EYE = np.eye(4)
+quick = settings(deadline=None, max_examples=40)
+
+
+def make_cloud(n: int, seed: int = 0, scale: float = 1.0) -> Cloud:
+    """Points all over a cube of side `scale` from the origin."""
+    rng = np.random.default_rng(seed)
+    xyz = rng.random((n, 3)).astype(np.float32) * np.float32(scale)
+    rgb = rng.integers(0, 256, (n, 3)).astype(np.float32) / np.float32(255)
+    return Cloud(1, "camera", xyz, rgb)
+
+
+def shuffled(cloud: Cloud, seed: int) -> Cloud:
+    order = np.random.default_rng(seed).permutation(len(cloud.xyz))
+    assert cloud.rgb is not None
+    return replace(cloud, xyz=cloud.xyz[order], rgb=cloud.rgb[order])
+
+
+def rows(points: np.ndarray) -> set[tuple[float, ...]]:
+    return set(map(tuple, points.tolist()))
+
+
+@quick
+@given(st.integers(32, 3000), st.integers(0, 5), st.booleans())
+def test_the_result_has_exactly_the_asked_shape_and_only_points_that_were_there(n, seed, color):
+    cloud = make_cloud(n, seed)
+    points = process_cloud(cloud, EYE, replace(SPEC, color=color))
+    assert points.shape == (128, 6 if color else 3)
+    assert points.dtype == np.float32
+    assert cloud.rgb is not None
+    there = np.concatenate([cloud.xyz, cloud.rgb], axis=1) if color else cloud.xyz
+    assert rows(points) <= rows(there)
+    assert len(rows(points)) == min(n, 128)
+
+
+@quick
+@given(st.sampled_from([80, 250, 1000, 1500, 5000]), st.integers(0, 3), st.integers(0, 99))
+def test_the_order_of_the_points_makes_no_difference_to_any_bit(n, seed, order):
+    cloud = make_cloud(n, seed)
+    transform = pose_to_matrix(np.array([0.1, -0.2, 0.05, 0.0, 0.0, np.sin(0.2), np.cos(0.2)]))
+    first = process_cloud(cloud, transform, SPEC)
+    second = process_cloud(shuffled(cloud, order), transform, SPEC)
+    assert first.tobytes() == second.tobytes()
+
+
+def test_points_at_one_place_with_different_colors_are_told_apart_in_any_order():
+    cloud = make_cloud(300)
+    cloud = replace(cloud, xyz=np.full((300, 3), 0.5, dtype=np.float32))
+    first = process_cloud(cloud, EYE, SPEC)
+    assert first.tobytes() == process_cloud(shuffled(cloud, 1), EYE, SPEC).tobytes()
+    assert len(rows(first)) == 128
+
+
+def test_the_transform_is_applied_before_the_crop():
+    # a camera 1 m above the base, looking straight down: x forward stays, y and z are turned over
+    transform = pose_to_matrix(np.array([0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]))
+    cloud = replace(make_cloud(500), rgb=None)
+    points = process_cloud(cloud, transform, replace(SPEC, color=False, count=500))
+    expected = cloud.xyz * np.float32([1, -1, -1]) + np.float32([0, 1, 1])
+    np.testing.assert_allclose(
+        points[np.lexsort(points.T)], expected[np.lexsort(expected.T)], atol=1e-6
+    )
+
+
+def test_points_on_the_faces_of_the_box_stay_and_points_beyond_go():
+    inside = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 1]]
+    outside = [[0.5, 0.5, 1.0001], [-1e-4, 0, 0], [0, 2, 0]]
+    cloud = Cloud(1, "camera", np.array(inside + outside, dtype=np.float32), None)
+    spec = replace(SPEC, color=False, count=3, min_points=1)
+    assert rows(process_cloud(cloud, EYE, spec)) == rows(np.array(inside))
+
+
+def test_too_few_points_are_repeated_in_turn():
+    points = process_cloud(make_cloud(50), EYE, SPEC)
+    np.testing.assert_array_equal(points[50:100], points[:50])
+    np.testing.assert_array_equal(points[100:], points[:28])
+
+
+@pytest.mark.parametrize("found", [0, 31])
+def test_fewer_points_than_the_least_are_refused_with_both_counts(found):
+    cloud = make_cloud(100)
+    cloud.xyz[found:] += 5
+    with pytest.raises(
+        CloudError, match=f"at least 32 points .* 'base', got {found} of 100"
+    ) as it:
+        process_cloud(cloud, EYE, SPEC)
+    assert it.value.reason is Reason.TOO_FEW_POINTS
+
+
+def test_an_empty_cloud_is_refused_even_when_no_least_is_set():
+    empty = Cloud(1, "camera", np.empty((0, 3), np.float32), None)
+    with pytest.raises(CloudError) as caught:
+        process_cloud(empty, EYE, replace(SPEC, color=False, min_points=0))
+    assert caught.value.reason is Reason.TOO_FEW_POINTS
+
+
+def test_a_cloud_without_the_color_that_is_wanted_is_refused_by_its_fields():
+    cloud = replace(make_cloud(100), rgb=None)
+    with pytest.raises(CloudError, match="wanted a cloud with fields x, y, z and rgb") as caught:
+        process_cloud(cloud, EYE, SPEC)
+    assert caught.value.reason is Reason.BAD_MESSAGE
+
+
+def test_absurdly_far_points_are_outside():
+    cloud = make_cloud(100)
+    cloud.xyz[:50] = np.float32(3e38)
+    transform = pose_to_matrix(np.array([0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5]))
+    assert np.isfinite(process_cloud(cloud, transform, SPEC)).all()
+
+
+@pytest.mark.parametrize("wrong", [np.eye(3), np.full((4, 4), np.nan)])
+def test_a_transform_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="finite transform"):
+        process_cloud(make_cloud(100), wrong, SPEC)
+
+
+def test_each_point_is_the_farthest_from_those_before_it():
+    xyz = make_cloud(200).xyz
+    chosen = farthest_points(xyz, 60)
+    exact = xyz.astype(np.float64)
+    centroid = exact.mean(axis=0)
+    assert chosen[0] == np.linalg.norm(exact - centroid, axis=1).argmin()
+    for k in range(1, 60):
+        gaps = np.linalg.norm(exact[:, None] - exact[chosen[:k]][None], axis=2).min(axis=1)
+        assert gaps[chosen[k]] == pytest.approx(gaps.max(), rel=1e-6)
+
+
+def test_no_point_is_chosen_twice_even_when_all_are_equal():
+    chosen = farthest_points(np.ones((20, 3), dtype=np.float32), 20)
+    assert sorted(chosen) == list(range(20))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 0.001])
+def test_a_dense_cloud_is_covered_as_well_as_by_farthest_points_alone(scale):
+    """However crowded: the largest hole grows by less than half."""
+    cloud = replace(make_cloud(20_000, scale=scale), rgb=None)
+    cloud.xyz[:, 2] *= np.float32(0.01)  # a surface, as cameras see
+    points = process_cloud(cloud, EYE, replace(SPEC, color=False))
+    assert len(rows(points)) == 128
+    best = cloud.xyz[farthest_points(cloud.xyz, 128)]
+
+    def hole(some: np.ndarray) -> float:
+        probe = cloud.xyz[::20]
+        return float(np.linalg.norm(probe[:, None] - some[None], axis=2).min(axis=1).max())
+
+    assert hole(points) < 1.5 * hole(best)
+
+
+def test_512_of_2500_points_take_less_than_15_ms():
+    cloud, spec = make_cloud(2500), replace(SPEC, count=512)
+
+    def once() -> float:
+        begin = time.perf_counter()
+        process_cloud(cloud, EYE, spec)
+        return time.perf_counter() - begin
+
+    assert min(once() for _ in range(10)) < 0.015
+
+
+def test_another_process_gives_the_same_bits():
+    code = (
+        "import numpy as np, hashlib;from difftori_models.contract import PointSpec;"
+        "from difftori_ros.cloud import process_cloud;from difftori_ros.types import Cloud;"
+        "r=np.random.default_rng(3);x=r.random((2000,3)).astype(np.float32);"
+        "s=PointSpec('base',512,True,(0.,0.,0.),(1.,1.,1.));"
+        "print(hashlib.sha256(process_cloud(Cloud(1,'c',x,x[::-1]),np.eye(4),s)).hexdigest())"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert len(runs[0].stdout.strip()) == 64
+    assert runs[0].stdout == runs[1].stdout

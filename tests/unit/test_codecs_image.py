@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Images, depth images and camera matrices are read as REP 117 and 118 mean them."""
+
+import os
+
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+
+import re
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sensor_msgs.msg import CameraInfo, Image
+
+from difftori_ros.codecs import CodecError
+from difftori_ros.codecs_vision import (
+    decode_camera_matrix,
+    decode_depth,
+    decode_image,
+    encode_camera_info,
+    encode_image,
+)
+
+quick = settings(deadline=None, max_examples=100)
+RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+ALPHA = np.full((4, 6, 1), 77, dtype=np.uint8)
+
+
+def image(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> Image:
+    """A message with `padding` bytes after each row."""
+    rows = pixels.reshape(len(pixels), -1)
+    rows = np.ascontiguousarray(rows).view(np.uint8)
+    rows = np.concatenate([rows, np.full((len(rows), padding), 9, np.uint8)], axis=1)
+    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
+    message.is_bigendian = int(big)
+    message.step = rows.shape[1]
+    message.data = array("B", rows.tobytes())
+    return message
+
+
+@pytest.mark.parametrize("padding", [0, 1, 10])
+@pytest.mark.parametrize(
+    ("encoding", "pixels"),
+    [
+        ("rgb8", RGB),
+        ("bgr8", RGB[:, :, ::-1]),
+        ("rgba8", np.concatenate([RGB, ALPHA], axis=2)),
+        ("bgra8", np.concatenate([RGB[:, :, ::-1], ALPHA], axis=2)),
+    ],
+)
+def test_every_color_encoding_gives_the_same_rgb(encoding, pixels, padding):
+    decoded = decode_image(image(pixels, encoding, padding))
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.c_contiguous
+    np.testing.assert_array_equal(decoded, RGB)
+
+
+def test_a_gray_image_gives_equal_channels():
+    decoded = decode_image(image(RGB[:, :, 0], "mono8", padding=3))
+    np.testing.assert_array_equal(decoded, np.repeat(RGB[:, :, :1], 3, axis=2))
+
+
+def test_an_unknown_encoding_is_named_with_those_that_are_supported():
+    with pytest.raises(CodecError, match=r"wanted encoding rgb8, bgr8, .*, got 'yuv422'"):
+        decode_image(image(RGB, "yuv422"))
+    with pytest.raises(CodecError, match="wanted encoding 16UC1, 32FC1, got 'rgb8'"):
+        decode_depth(image(RGB, "rgb8"))
+
+
+def test_an_encoded_image_decodes_to_itself():
+    message = Image()
+    encode_image(RGB[:, ::2], message, 5_000_000_001, "camera")
+    np.testing.assert_array_equal(decode_image(message), RGB[:, ::2])
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 1)
+    assert (message.header.frame_id, message.encoding, message.step) == ("camera", "rgb8", 9)
+
+
+def test_an_image_of_floats_is_not_encoded():
+    with pytest.raises(CodecError, match=r"wanted \(H, W, 3\) uint8, got \(4, 6, 3\) float32"):
+        encode_image(RGB.astype(np.float32), Image(), 1, "camera")
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_millimetres_become_metres_and_zero_becomes_nan(big):
+    pixels = np.array([[0, 1, 1000], [65535, 0, 250]], dtype=">u2" if big else "<u2")
+    depth = decode_depth(image(pixels, "16UC1", padding=3, big=big))
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, [[np.nan, 0.001, 1], [65.535, np.nan, 0.25]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_metres_stay_and_what_is_no_distance_becomes_nan(big):
+    values = [[0.5, np.nan, np.inf], [-np.inf, 0, -1]]
+    pixels = np.array(values, dtype=">f4" if big else "<f4")
+    depth = decode_depth(image(pixels, "32FC1", padding=4, big=big))
+    assert depth.dtype == np.dtype(np.float32)
+    np.testing.assert_array_equal(depth, np.array([[0.5] + [np.nan] * 2, [np.nan] * 3]))
+
+
+@quick
+@given(
+    st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "16UC1", "32FC1", "", "bayer"]),
+    st.one_of(st.integers(0, 6), st.just(2**32 - 1)),
+    st.one_of(st.integers(0, 6), st.just(2**32 - 1)),
+    st.one_of(st.integers(0, 30), st.just(2**32 - 1)),
+    st.integers(0, 255),
+    st.binary(max_size=200),
+    st.sampled_from([decode_image, decode_depth]),
+)
+def test_arbitrary_images_give_the_stated_size_or_a_codec_error(
+    encoding, height, width, step, big, data, decode
+):
+    message = Image(height=height, width=width, encoding=encoding, is_bigendian=big, step=step)
+    message.data = array("B", data)
+    try:
+        decoded = decode(message)
+    except CodecError as error:
+        complaint = str(error)
+    else:
+        assert decoded.shape[:2] == (height, width)
+        assert not np.isinf(decoded).any()
+        return
+    assert re.match("(depth )?image: wanted .*, got ", complaint)
+
+
+def test_a_camera_matrix_survives_encoding():
+    matrix = np.array([[80.5, 0, 31.5], [0, 81.5, 32.5], [0, 0, 1]])
+    message = CameraInfo()
+    encode_camera_info(message, 3_000_000_004, "camera", matrix, width=64, height=48)
+    np.testing.assert_array_equal(decode_camera_matrix(message), matrix)
+    np.testing.assert_array_equal(message.p.reshape(3, 4)[:, :3], matrix)
+    np.testing.assert_array_equal(message.r.reshape(3, 3), np.eye(3))
+    assert (message.width, message.height, message.header.frame_id) == (64, 48, "camera")
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (3, 4)
+
+
+@pytest.mark.parametrize("focal", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_uncalibrated_camera_is_refused(focal):
+    message = CameraInfo()
+    message.k = [focal, 0.0, 1.0, 0.0, 80.0, 1.0, 0.0, 0.0, 1.0]
+    with pytest.raises(CodecError, match="positive focal lengths"):
+        decode_camera_matrix(message)
