@@ -65,6 +65,13 @@ def check_card(card: Card) -> None:
     require(0 <= network.dropout < 1, f"network.dropout is {network.dropout}, must lie in [0, 1)")
     require(network.point_scale > 0, f"network.point_scale is {network.point_scale}")
     spec = card.observation
+    if spec.points is not None:
+        count, low, high = spec.points.count, spec.points.crop_min, spec.points.crop_max
+        require(1 <= count <= 1 << 20, f"observation.points.count is {count}")
+        below = all(a < b for a, b in zip(low, high, strict=True))
+        require(
+            below, f"observation.points: crop_min must lie below crop_max, got {low} and {high}"
+        )
     channels = 0 if spec.points is None else (6 if spec.points.color else 3)
     require(
         network.points == channels, f"network.points is {network.points}, the spec has {channels}"

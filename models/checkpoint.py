@@ -244,4 +244,6 @@ def _check_tensor(name: str, tensor: NDArray, where: str) -> None:
         raise CheckpointError(f"{where}: tensor {name} must be float32, got {tensor.dtype}")
     bad = int(np.size(tensor) - np.isfinite(tensor).sum())
     if bad:
-        raise CheckpointError(f"{where}: tensor {name} has {bad} numbers that are NaN or infinite")
+        raise CheckpointError(
+            f"{where}: tensor {name} holds NaN or infinity ({bad} of {np.size(tensor)} numbers)"
+        )

@@ -70,7 +70,9 @@ class PointEncoder(nn.Module):
             winners = self.each(points).argmax(dim=1)
         first = torch.arange(len(points), device=points.device)[:, None] * points.shape[1]
         rows, place = (winners + first).unique(return_inverse=True)
-        pooled = self.each(points.flatten(0, 1)[rows])[place, torch.arange(POOLED)]
+        pooled = self.each(points.flatten(0, 1)[rows])[
+            place, torch.arange(POOLED, device=points.device)
+        ]
         return self.project(pooled.relu())
 
 

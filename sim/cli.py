@@ -16,7 +16,7 @@ from difftori_models.dataset import DemosError
 from difftori_ros.robot import ProfileError
 
 from .results import write_json
-from .tasks import TASKS, TEST_SEEDS, TRAIN_SEEDS
+from .tasks import TEST_SEEDS, TRAIN_SEEDS, available_tasks
 from .vulkan import VulkanError, use_shipped_driver
 
 
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--no-refine", action="store_true", help="the base policy alone")
 
     record = commands.add_parser("record", help="record demonstrations of the scripted expert")
-    record.add_argument("--task", choices=sorted(TASKS), required=True)
+    record.add_argument("--task", choices=available_tasks(), required=True)
     record.add_argument("--variant", choices=("state", "points"), default="state")
     record.add_argument("--out", type=Path, required=True, help="the .npz file")
     record.add_argument("--episodes", type=int, default=150)

@@ -85,11 +85,17 @@ def _push(
     return _move(np.array([behind[0], behind[1], 0.09]), tip, scale, 0.8, CLOSE)
 
 
-def pick_cube() -> Expert:
-    """Over the cube, down, close, carry to the goal."""
-    return lambda observation, spec: _foresee(_pick, observation, spec)
+EXPERTS = {"pick_cube": _pick, "push_cube": _push}
+"""The rule of every task: over the cube, down, close, carry; behind the cube, down, push."""
 
 
-def push_cube() -> Expert:
-    """Behind the cube, down, push towards the goal."""
-    return lambda observation, spec: _foresee(_push, observation, spec)
+def expert(task: str) -> Expert:
+    """The expert of a task.
+
+    Raises:
+        ValueError: There is none; the message names those that exist.
+    """
+    if task not in EXPERTS:
+        raise ValueError(f"no scripted expert for '{task}'; there are: {', '.join(EXPERTS)}")
+    rule = EXPERTS[task]
+    return lambda observation, spec: _foresee(rule, observation, spec)

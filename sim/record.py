@@ -13,6 +13,7 @@ from difftori_models.contract import Card, Observation, Plan, PlanStatus
 from difftori_models.dataset import Meta, write_demos
 from difftori_ros.robot import load_profile
 
+from .experts import expert
 from .loop import DirectLoop, Step
 from .tasks import TRAIN_SEEDS, Task
 from .world import World
@@ -27,7 +28,7 @@ class NoisyExpert:
 
     def __init__(self, task: Task, card: Card, noise: float):
         self.card, self._noise = card, noise
-        self._expert = task.expert()
+        self._expert = expert(task.name)
         self._rng = np.random.default_rng(0)
         self.clean: list[np.ndarray] = []
 

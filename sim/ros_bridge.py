@@ -63,7 +63,7 @@ PARAMETERS = (
     ),
     Parameter("cloud", True, "Render and publish the camera: image, camera_info and points."),
     Parameter("camera_hz", 10.0, "Rate of the camera in wall mode [Hz].", 0.1, 100.0),
-    Parameter("image_size", 64, "Width and height of the camera [px].", 16, 1024),
+    Parameter("image_size", 128, "Width and height of the camera [px].", 16, 1024),
     Parameter("view_size", 384, "Width and height of the picture for people [px].", 64, 2048),
 )
 

@@ -44,7 +44,7 @@ class World:
     """
 
     def __init__(
-        self, task: Task, profile: RobotProfile, image_size: int = 64, video_size: int = 384
+        self, task: Task, profile: RobotProfile, image_size: int = 128, video_size: int = 384
     ):
         require_vulkan()
         import gymnasium
@@ -112,6 +112,10 @@ class World:
 
     def sense(self) -> tuple[NDArray[np.uint8], Cloud]:
         """Take a picture: RGB (H, W, 3) uint8, and the cloud of its pixels in the optical frame."""
+        for (
+            marker
+        ) in self._sim._hidden_objects:  # goal markers are for people, no camera sees them
+            marker.hide_visual()
         self._sim.scene.update_render(update_sensors=True, update_human_render_cameras=False)
         self._sim.capture_sensor_data()
         seen = self._sim._sensors[CAMERA].get_obs(
@@ -131,6 +135,8 @@ class World:
 
     def render(self) -> NDArray[np.uint8]:
         """A picture for people, (H, W, 3) uint8."""
+        for marker in self._sim._hidden_objects:
+            marker.show_visual()
         return self._sim.render_rgb_array()[0].numpy()
 
     def render_camera(self) -> CameraModel:

@@ -98,9 +98,9 @@ def climb(
     for step in steps:
         if stop is not None and stop():
             break
-        gradient = objective.gradient(actions)
-        moved = moved + gradient.detach()
-        actions = (actions + step * gradient).clamp(low, high)
+        move = step * objective.gradient(actions)
+        moved = moved + move.detach()
+        actions = (actions + move).clamp(low, high)
         done += 1
     with torch.no_grad():
         after = objective.value(actions)

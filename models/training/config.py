@@ -9,7 +9,7 @@ from pathlib import Path
 from ..network import METHODS
 
 
-class ConfigError(ValueError):
+class ConfigError(Exception):
     """A setting makes no sense; the message names it."""
 
 
@@ -39,8 +39,8 @@ class TrainConfig:
     """Share of hidden units dropped. Without it the base fits its demonstrations, and refining it
     has nothing left to learn."""
     noise: float = 0.3
-    """Spread of the starts the head is trained from: base chunk + N(0, 1) * noise * 2 * U(0, 1), one
-    U per sample, in units of each action entry's std. Without it refining does not learn."""
+    """Spread of the starts the head is trained from, in units of each action entry's std: base
+    chunk + N(0, 1) * noise * 2 * U(0, 1), one U per sample. Without it refining does not learn."""
     iterations: int = 10
     """Projected gradient steps per solve, in training and in deployment."""
     cvae: bool = False

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Demonstrations survive the file, become the right labels, and are refused when broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reach_task import ACTION, make_demos
+
+from difftori_models.dataset import DemosError, load_demos, write_demos
+from difftori_models.features import policy_points, state_vector
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    make_demos(tmp_path / "reach.npz", 4, points=16)
+    return tmp_path / "reach.npz"
+
+
+def rewrite(path: Path, **changes: np.ndarray | None) -> None:
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files} | changes
+    np.savez(path, **{name: rows for name, rows in arrays.items() if rows is not None})
+
+
+def test_what_was_written_is_what_is_read(tmp_path: Path) -> None:
+    written = make_demos(tmp_path / "reach.npz", 3, points=16)
+    read = load_demos(tmp_path / "reach.npz")
+    assert read.meta == written.meta
+    for name in ("episode", "seed", "position", "velocity", "actions", "points"):
+        assert np.array_equal(getattr(read, name), getattr(written, name)), name
+    assert len(read.sha256) == 64
+
+
+def test_training_sees_bit_for_bit_what_deployment_sees(path: Path) -> None:
+    demos = load_demos(path)
+    spec, states, clouds = demos.meta.observation, demos.states(), demos.clouds()
+    assert clouds is not None
+    for step in (0, 7, len(demos) - 1):
+        observation = demos.observation(step)
+        assert np.array_equal(states[step], state_vector(observation, spec))
+        assert np.array_equal(clouds[step], policy_points(observation, spec))
+
+
+def test_a_chunk_holds_the_next_actions_and_rest_after_the_episode(path: Path) -> None:
+    demos = load_demos(path)
+    chunks = demos.chunks()
+    assert chunks.shape == (80, ACTION.horizon, 4)
+    assert np.array_equal(chunks[3], demos.actions[3:7])
+    assert np.array_equal(chunks[18][:2], demos.actions[18:20]), "steps of episode 0 are 0..19"
+    for rest in chunks[18][2:]:
+        assert np.array_equal(rest, [0.0, 0.0, 0.0, demos.actions[19, 3]])
+    assert np.array_equal(chunks[20], demos.actions[20:24])
+
+
+def test_the_split_keeps_episodes_whole_and_uses_each_step_once(path: Path) -> None:
+    demos = load_demos(path)
+    training, validation = demos.split(0.25, seed=3)
+    assert sorted([*training, *validation]) == list(range(80))
+    assert not set(demos.episode[training]) & set(demos.episode[validation])
+    assert len(validation) == 20
+    assert np.array_equal(demos.split(0.25, seed=3)[1], validation)
+    with pytest.raises(DemosError, match="cannot keep 4 of 4"):
+        demos.split(0.99, seed=0)
+
+
+def test_a_missing_array_is_named_with_what_the_file_has(path: Path) -> None:
+    rewrite(path, actions=None)
+    with pytest.raises(DemosError, match=r"missing actions; the file has episode, meta"):
+        load_demos(path)
+
+
+def test_a_missing_pose_is_named(path: Path) -> None:
+    rewrite(path, pose_goal=None)
+    with pytest.raises(DemosError, match=r"missing pose_goal; poses there: tip"):
+        load_demos(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "words"),
+    [
+        ("velocity", np.zeros((79, 3)), r"velocity must have shape \(80, 3\), got \(79, 3\)"),
+        ("actions", np.zeros((80, 4)), "actions must be float32, got float64"),
+        ("actions", np.full((80, 4), 1.5, np.float32), "leave the box .* x, y, z, gripper"),
+        ("pose_tip", np.full((80, 7), np.nan), "pose_tip is not finite at step 0"),
+        ("episode", np.arange(80, dtype=np.int32)[::-1].copy(), "must not decrease"),
+        ("meta", np.array("{}"), "meta: missing task"),
+        ("meta", np.array("{"), "not JSON"),
+        ("points", None, "the observation spec has points, the file has none"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_named(
+    path: Path, name: str, rows: np.ndarray | None, words: str
+) -> None:
+    rewrite(path, **{name: rows})
+    with pytest.raises(DemosError, match=words):
+        load_demos(path)
+
+
+def test_files_that_are_no_demonstrations_are_refused(path: Path) -> None:
+    with pytest.raises(DemosError, match=r"no demonstration file .*there: reach\.npz"):
+        load_demos(path.with_name("other.npz"))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DemosError, match=r"not an \.npz file"):
+        load_demos(path)
+    np.savez(path, episode=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DemosError, match=r"not an \.npz file of plain arrays"):
+        load_demos(path)
+
+
+def test_demonstrations_that_would_be_refused_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "reach.npz"
+    demos = make_demos(path, 2)
+    before = path.read_bytes()
+    position = demos.position.copy()
+    position[5] = np.inf
+    with pytest.raises(DemosError, match="position is not finite at step 5"):
+        write_demos(
+            path,
+            meta=demos.meta,
+            episode=demos.episode,
+            seed=demos.seed,
+            position=position,
+            velocity=demos.velocity,
+            actions=demos.actions,
+            poses=demos.poses,
+        )
+    assert path.read_bytes() == before

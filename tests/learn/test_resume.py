@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""A run that is killed at any moment goes on and ends with the very same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from reach_task import train
+
+import difftori_models
+from difftori_models.checkpoint import WEIGHTS
+from difftori_models.training.config import TrainConfig
+from difftori_models.training.resume import ResumeError, draw_seed
+from difftori_models.training.trainer import Trainer
+
+SETTINGS = {"base_steps": 150, "head_steps": 60, "save_every": 10, "iterations": 3, "batch": 32}
+
+
+def start(demos: Path, out: Path, alias: Path) -> subprocess.Popen[bytes]:
+    """`difftori train` as a process of its own."""
+    package = alias / "difftori_models"
+    if not package.exists():
+        package.symlink_to(Path(difftori_models.__file__).parent)
+    command = [sys.executable, "-m", "difftori_models.training.cli", "--name", "reach"]
+    command += ["--demos", str(demos), "--out", str(out)]
+    for key, value in SETTINGS.items():
+        command += [f"--{key.replace('_', '-')}", str(value)]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(alias)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def rows(out: Path) -> list[dict]:
+    path = out / "curves.jsonl"
+    return [json.loads(s) for s in path.read_text().splitlines()] if path.exists() else []
+
+
+def kill_when(process: subprocess.Popen[bytes], out: Path, phase: str, step: int) -> None:
+    """SIGKILL as soon as the curves have passed a step."""
+    while not any(row["phase"] == phase and row["step"] >= step for row in rows(out)):
+        try:
+            code = process.wait(timeout=0.01)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail(f"training ended by itself with {code} before {phase} {step}")
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_run_killed_in_both_phases_ends_with_the_weights_of_an_undisturbed_one(
+    demos: Path, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(demos, whole, **SETTINGS)
+    kill_when(start(demos, broken, tmp_path), broken, "base", 30)
+    kill_when(start(demos, broken, tmp_path), broken, "head", 20)
+    assert not (broken / "checkpoint").exists()
+    train(demos, broken, **SETTINGS)
+    weights = [(run / "checkpoint" / WEIGHTS).read_bytes() for run in (whole, broken)]
+    assert weights[0] == weights[1]
+    for mine, theirs in zip(rows(whole), rows(broken), strict=True):
+        assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
+
+
+def test_draws_differ_between_seeds_phases_and_steps() -> None:
+    drawn = {draw_seed(s, p, k) for s in (0, 1) for p in ("base", "head") for k in range(100)}
+    assert len(drawn) == 400
+
+
+def test_a_broken_state_is_refused_and_not_trained_over(demos: Path, tmp_path: Path) -> None:
+    train(demos, tmp_path, method="bc", base_steps=5)
+    config = TrainConfig(demos=demos, out=tmp_path, name="reach", method="bc", base_steps=5)
+    (tensors,) = (tmp_path / "state").glob("*.safetensors")
+    data = tensors.read_bytes()
+    tensors.write_bytes(data[:-1])
+    with pytest.raises(ResumeError, match="is not the file"):
+        Trainer(config)
+    tensors.unlink()
+    with pytest.raises(ResumeError, match="which is not there"):
+        Trainer(config)
+    (tmp_path / "state" / "state.json").write_text("{")
+    with pytest.raises(ResumeError, match="not JSON"):
+        Trainer(config)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Training: refining helps on unseen states, and a run is refused or resumed honestly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reach_task import make_demos, train
+
+from difftori_models.checkpoint import load, load_card
+from difftori_models.dataset import load_demos
+from difftori_models.training.cli import train_main
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "curves.jsonl").read_text().splitlines()]
+
+
+def test_refining_a_noisy_start_moves_it_towards_the_expert(trained: Path, tmp_path: Path) -> None:
+    demos = make_demos(tmp_path / "unseen.npz", 20, seed=99)
+    agent = load(trained).agent
+    assert agent.head is not None
+    with torch.no_grad():
+        inputs = agent.inputs(torch.from_numpy(demos.states()), None)
+        labels = agent.normaliser.to_unit(torch.from_numpy(demos.chunks()))
+        base = agent.propose(inputs)
+        noise = torch.randn(base.shape, generator=torch.Generator().manual_seed(0))
+        box = agent.normaliser.low, agent.normaliser.high
+        for start in (base, base + 0.3 * noise):
+            refined = agent.head.refine(inputs, start, *box).actions
+            before = (start.clamp(*box) - labels).abs().mean()
+            assert (refined - labels).abs().mean() < 0.95 * before
+
+
+def test_the_curves_show_both_phases_and_a_falling_error(trained: Path) -> None:
+    curves = rows(trained.parent)
+    base = [row for row in curves if row["phase"] == "base"]
+    head = [row for row in curves if row["phase"] == "head"]
+    assert base[-1]["val_l1"] < base[0]["val_l1"]
+    assert head[-1]["val_l1_after"] < head[-1]["val_l1_before"] == base[-1]["val_l1"]
+    assert (trained.parent / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_card_says_what_it_was_trained_on(trained: Path, demos: Path) -> None:
+    card, data = load_card(trained), load_demos(demos)
+    assert card.training["demos_sha256"] == data.sha256
+    assert card.training["demos_command"] == "make_demos"
+    assert card.training["settings"]["noise"] == 0.3
+    assert (card.observation, card.action) == (data.meta.observation, data.meta.action)
+    assert str(demos.parent) not in (trained / "card.json").read_text()
+
+
+def test_the_normaliser_knows_the_training_episodes_alone(trained: Path, demos: Path) -> None:
+    card, data = load_card(trained), load_demos(demos)
+    training, _ = data.split(0.1, seed=0)
+    mean = card.normaliser["state"]["mean"]
+    np.testing.assert_allclose(mean, data.states()[training].mean(axis=0), atol=1e-6)
+    assert not np.allclose(mean, data.states().mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("residual", {}), ("bc", {}), ("difftori", {"cvae": True, "iterations": 3})],
+)
+def test_every_method_trains_and_loads(
+    demos: Path, tmp_path: Path, method: str, settings: dict
+) -> None:
+    folder = train(demos, tmp_path, method=method, base_steps=40, head_steps=40, **settings)
+    loaded = load(folder)
+    assert loaded.card.method == method
+    assert (loaded.agent.head is None) == (method == "bc")
+    phases = {row["phase"] for row in rows(tmp_path)}
+    assert phases == ({"base"} if method == "bc" else {"base", "head"})
+
+
+def test_a_cloud_is_learned_from(tmp_path: Path) -> None:
+    make_demos(tmp_path / "cloud.npz", 10, points=32)
+    out = tmp_path / "run"
+    train(tmp_path / "cloud.npz", out, base_steps=150, head_steps=20, save_every=50, ema=0.9)
+    base = [row for row in rows(out) if row["phase"] == "base"]
+    assert base[-1]["train_l1"] < 0.8 * base[0]["train_l1"]
+
+
+def test_a_finished_run_is_exported_again_without_training(demos: Path, tmp_path: Path) -> None:
+    settings = {"base_steps": 20, "head_steps": 20, "iterations": 2}
+    folder = train(demos, tmp_path, **settings)
+    before, curves = load_card(folder).weights_sha256, rows(tmp_path)
+    assert train(demos, tmp_path, **settings) == folder
+    assert load_card(folder).weights_sha256 == before
+    assert rows(tmp_path) == curves
+
+
+def test_a_run_with_other_settings_or_demonstrations_is_not_continued(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    train(demos, out, method="bc", base_steps=5)
+    arguments = ["--out", str(out), "--name", "reach", "--method", "bc", "--base-steps", "5"]
+    assert train_main([*arguments, "--demos", str(demos), "--lr", "0.01"]) == 2
+    assert "lr 0.001 there, 0.01 now" in capsys.readouterr().err
+    make_demos(tmp_path / "other.npz", 4, seed=5)
+    assert train_main([*arguments, "--demos", str(tmp_path / "other.npz")]) == 2
+    assert "other demonstrations" in capsys.readouterr().err
+
+
+def test_bad_settings_and_files_give_one_sentence(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["--out", str(tmp_path / "run"), "--name", "reach", "--demos"]
+    for arguments, words in (
+        ([*start, str(demos), "--method", "magic"], "unknown method 'magic'; known: difftori"),
+        ([*start, str(demos), "--batch", "0"], "batch must be at least 1, got 0"),
+        ([*start, str(demos), "--dropout", "1.0"], "dropout must lie in [0, 1.0)"),
+        ([*start, str(tmp_path / "none.npz")], "no demonstration file"),
+    ):
+        assert train_main(arguments) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""A small graph for tests: node processes of ours, and one node in the test that talks to them."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from difftori_ros import bringup
+from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS
+from rclpy.executors import SingleThreadedExecutor
+from trajectory_msgs.msg import JointTrajectory
+
+
+class Graph:
+    """Processes under test and what they say."""
+
+    def __init__(self, environment: dict[str, str], folder: Path):
+        self.environment, self._folder = environment, folder
+        self.processes: dict[str, subprocess.Popen] = {}
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=int(environment["ROS_DOMAIN_ID"]))
+        self.node = rclpy.create_node("test", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.status: dict[str, list[DiagnosticStatus]] = {"policy_node": [], "guard_node": []}
+        self.plans: list[JointTrajectory] = []
+        self.commands: list[JointTrajectory] = []
+        subscribe = self.node.create_subscription
+        for name, heard in self.status.items():
+            subscribe(DiagnosticStatus, f"{name}/status", heard.append, STATUS_QOS)
+        subscribe(JointTrajectory, "policy_node/plan", self.plans.append, COMMAND_QOS)
+        for channel in ("arm", "gripper"):
+            topic = f"/{channel}_controller/joint_trajectory"
+            subscribe(JointTrajectory, topic, self.commands.append, STATUS_QOS)
+
+    def start(self, spec: bringup.NodeSpec) -> None:
+        log = (self._folder / f"{spec.name}.log").open("wb")
+        self.processes[spec.name] = bringup.start(
+            spec, self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def log(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_text(errors="replace")
+
+    def spin(self) -> None:
+        self._executor.spin_once(timeout_sec=0.05)
+
+    def until(self, done, limit_s: float = 60.0, each=None) -> None:
+        """Spin until `done()`; fail with the logs when it does not come true in time."""
+        end = time.monotonic() + limit_s
+        while not done():
+            self.spin()
+            if each is not None:
+                each()
+            logs = "\n".join(f"--- {name}\n{self.log(name)[-2000:]}" for name in self.processes)
+            assert time.monotonic() < end, f"not within {limit_s} s\n{logs}"
+
+    def newest(self, name: str) -> dict[str, str]:
+        """Values of the newest status of a node, with its sentence under `message`."""
+        if not self.status[name]:
+            return {}
+        message = self.status[name][-1]
+        return {pair.key: pair.value for pair in message.values} | {"message": message.message}
+
+    def exit_status(self, name: str, limit_s: float = 60.0) -> int:
+        return self.processes[name].wait(limit_s)
+
+    def close(self) -> list[int]:
+        codes = bringup.stop(list(self.processes.values()))
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+        return codes
+
+
+@pytest.fixture
+def graph(ros_env, tmp_path):
+    """An empty graph on a domain of its own."""
+    made = Graph(ros_env, tmp_path)
+    yield made
+    made.close()

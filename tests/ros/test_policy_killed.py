@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Whatever happens to the policy's process, the arm comes to rest by itself (P3) and the guard says why (P4)."""
+
+import signal
+
+import numpy as np
+import pytest
+from difftori_ros import codecs
+from difftori_ros.base_node import STATUS_QOS
+from difftori_sim.operator_node import Operator
+from difftori_sim.tasks import TEST_SEEDS
+from sensor_msgs.msg import JointState
+
+from tests.promises import assert_valid
+
+pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
+
+MOVING = 0.2
+"""Joint speed above which the arm is in mid-motion [rad/s]."""
+REST = 0.02
+"""Joint speed below which the simulated arm counts as at rest [rad/s]."""
+BRAKE_S = 0.5
+"""Longest braking from full speed at the profile's accelerations, and the drives' settling [s]."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_motion(number):
+    measured = []
+    with Operator(
+        "pick_cube_state", clock="wall", bridge_parameters={"max_time_s": 60.0}
+    ) as stand:
+        stand.node.create_subscription(
+            JointState,
+            "joint_states",
+            lambda message: measured.append(codecs.decode_joint_state(message)),
+            STATUS_QOS,
+        )
+        stand.begin(TEST_SEEDS.start + 1)
+
+        def speed():
+            return float(np.abs(measured[-1].velocity[:7]).max()) if measured else 0.0
+
+        stand.wait(lambda: speed() > MOVING, 30.0, "the arm to move")
+        policy = stand.processes.pop("policy_node")
+        policy.send_signal(number)
+        killed_ns = measured[-1].stamp_ns
+        horizon_s = 4 * 0.05
+        limit_ns = killed_ns + round((horizon_s + BRAKE_S) * 1e9)
+        stand.wait(
+            lambda: measured[-1].stamp_ns > limit_ns + 1_000_000_000, 60.0, "a second after the limit"
+        )
+        after = [state for state in measured if state.stamp_ns > limit_ns]
+        assert max(float(np.abs(state.velocity[:7]).max()) for state in after) < REST
+        stand.wait(lambda: stand.guard.get("code") == "POLICY_LOST", 30.0, "the guard to name it")
+        assert stand.guard["state"] == "FAULT"
+        assert "policy" in stand.guard["message"]
+        assert stand.current is not None
+        for command in stand.current.commands:
+            assert_valid(command, stand.profile)
+        policy.send_signal(signal.SIGKILL)
+        policy.wait()
