@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The guard: the last gate before the controllers, and the watchdog that brakes.
 
-A state machine without a clock of its own: data times (`now_ns`, the clock of the message stamps) and
-watchdog times (`steady_s`, a clock that nobody can set) are passed in. It trusts nothing in a plan.
+A state machine without a clock of its own: data times (`now_ns`, the clock of the message stamps)
+and watchdog times (`steady_s`, a clock that nobody can set) are passed in. It trusts nothing in a
+plan. The checks of a plan by itself are in `plan_check`; here are those against the arm's motion.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Status:
-    """The guard's state, why it is in it, since when [s, steady clock], and the plans it has judged."""
+    """The guard's state, why and since when [s, steady clock] it holds, and the plans judged."""
 
     state: State
     reason: Reason
@@ -74,8 +75,9 @@ class Guard:
         self._measured: JointState | None = None
         self._measured_s = 0.0
         self._joint_problem = ""
+        self._state, self._reason = State.INACTIVE, Reason.STOPPED
+        self._level, self._detail, self._since_s = Level.OK, "", 0.0
         self._forget()
-        self._enter(State.INACTIVE, Reason.STOPPED, Level.OK)
 
     def start(self) -> None:
         """From INACTIVE: plans are accepted from now on."""
@@ -95,7 +97,7 @@ class Guard:
         return command
 
     def reset(self, now_ns: int) -> None:
-        """Faults and the motion under way are forgotten: the next plan starts where the arm is measured.
+        """Faults and the motion under way are forgotten; the next plan starts where the arm is.
 
         Args:
             now_ns: The time of the reset; nothing that is kept depends on it.
@@ -110,12 +112,15 @@ class Guard:
         self._steady_s = self._heartbeat_s = steady_s
 
     def joints(self, state: JointState, steady_s: float) -> None:
-        """The measured joints are known; a state that does not fit the profile counts as silence."""
+        """The measured joints are known; what does not fit the profile counts as silence."""
         self._steady_s = steady_s
         arm = self._profile.arm_joints
         missing = [name for name in arm if name not in state.names]
         if missing:
             self._joint_problem = f"joint {missing[0]} is missing from the last ones"
+            return
+        if not state.position.shape == state.velocity.shape == (len(state.names),):
+            self._joint_problem = "the last ones lack positions or velocities"
             return
         index = [state.names.index(name) for name in arm]
         position, velocity = state.position[index], state.velocity[index]
@@ -151,7 +156,7 @@ class Guard:
         return Verdict(True, Reason.OK, detail, channels)
 
     def tick(self, now_ns: int, steady_s: float) -> Trajectory | None:
-        """The watchdog, to be called often; returns the braking trajectory when one must go out now."""
+        """The watchdog, to be called often; returns the braking trajectory if it must go out."""
         self._steady_s = steady_s
         moving = self._running is not None and now_ns < self._running.end_ns
         if self._state is State.BRAKE and not moving:
@@ -247,8 +252,9 @@ class Guard:
         self._in_a_row = 0
 
     def _enter(self, state: State, reason: Reason, level: Level, detail: str = "") -> None:
+        if (state, reason) != (self._state, self._reason):
+            self._since_s = self._steady_s
         self._state, self._reason, self._level, self._detail = state, reason, level, detail
-        self._since_s = self._steady_s
 
 
 def _near(

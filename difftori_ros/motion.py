@@ -106,7 +106,7 @@ class Motion:
             start.acceleration.tolist(),
         )
         # the limits, widened by what even braking at once cannot avoid
-        low, high = _extent(self._stop(self._state))
+        low, high = self._stop_extent(self._state)
         self._lower = np.minimum(profile.lower, low) - REST
         self._upper = np.maximum(profile.upper, high) + REST
 
@@ -181,7 +181,7 @@ class Motion:
             if piece is None or (best is not None and piece.duration >= best.duration):
                 continue
             end: State = piece.at_time(min(until - self._length, piece.duration))
-            if self._inside(piece) and self._inside(self._stop(end)):
+            if self._inside(_extent(piece)) and self._inside(self._stop_extent(end)):
                 best = piece
                 if piece.duration <= due - self._length + EPSILON_S:
                     break
@@ -229,8 +229,18 @@ class Motion:
         self._state = piece.at_time(length)
         self._length += length
 
-    def _inside(self, piece: ruckig.Trajectory) -> bool:
-        low, high = _extent(piece)
+    def _stop_extent(self, state: State) -> tuple[FloatArray, FloatArray]:
+        """Lowest and highest position of every joint when braking from a state, each (n,) [rad].
+
+        Computed relative to the state's position: for motions without a target position ruckig counts
+        the position zero among those that are passed.
+        """
+        position, velocity, acceleration = state
+        low, high = _extent(self._stop((self._still, velocity, acceleration)))
+        return position + low, position + high
+
+    def _inside(self, extent: tuple[FloatArray, FloatArray]) -> bool:
+        low, high = extent
         return bool((low >= self._lower).all() and (high <= self._upper).all())
 
 

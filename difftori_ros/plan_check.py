@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # pyright: strict
-"""What a plan must be by itself, whatever the arm is doing: well formed, at rest at its end, in limits."""
+"""What a plan must be by itself: well formed, within the limits, and at rest at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REST_RAD_S = 1e-6
 """Speed that still counts as rest at the end of a plan [rad/s]."""
 
 GRIPPER_TOLERANCE = 0.05
-"""Share of the gripper's stroke by which a plan may exceed it; fingers are measured with errors."""
+"""Share of the gripper's stroke by which a plan may exceed it, for errors of measurement."""
 
 
 class RefusedError(Exception):

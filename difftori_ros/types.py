@@ -60,7 +60,8 @@ class Trajectory:
     Attributes:
         stamp_ns: Stamp of the observation it was made from; `times` count from here [ns].
         joint_names: Order of the columns.
-        times: Strictly increasing, shape (P,) [s].
+        times: Strictly increasing, shape (P,) [s]; rounded to whole nanoseconds, as in a message, so
+            that a trajectory is the same on both sides of a topic.
         positions: Shape (P, n) [rad or m].
         velocities: Shape (P, n) [rad/s or m/s]; the last row is zero.
     """
@@ -70,6 +71,10 @@ class Trajectory:
     times: FloatArray
     positions: FloatArray
     velocities: FloatArray
+
+    def __post_init__(self) -> None:
+        """Round the times."""
+        object.__setattr__(self, "times", np.round(self.times * 1e9) / 1e9)
 
     @property
     def end_ns(self) -> int:

@@ -53,8 +53,7 @@ class PlanStatus(Enum):
 
     REFINED = "the base policy's actions were refined by the optimiser"
     BASE = "the base policy's actions are used as they are: the checkpoint has no optimiser"
-    DEADLINE = "the deadline passed before all iterations were done: best actions so far"
-    NO_GAIN = "refinement ended below the base policy's score: its actions are used as they are"
+    DEADLINE = "the deadline passed before all iterations were done: actions as far as they got"
     DIVERGED = "refinement gave non-finite numbers: the base policy's actions are used as they are"
     FAILED = "the network gave non-finite actions: there is no plan"
 

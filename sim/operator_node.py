@@ -163,6 +163,16 @@ class Operator:
             lambda: self.episode.get("state") in ("success", "failed"), EPISODE_S, "the episode"
         )
         assert self.current is not None
+        heard = self.current
+        # what was sent before the end may be handled after it: topics are not ordered among each other
+        channels = 2 if self.profile.gripper else 1
+        followed = int(self.episode["commands"])
+        self.wait(
+            lambda: len(heard.commands) >= followed
+            and min(len(heard.actions), len(heard.statuses)) * channels >= followed,
+            10.0,
+            "the last messages of the episode",
+        )
         self.current.success = self.episode["state"] == "success"
         return self.current
 

@@ -88,7 +88,7 @@ class SimBridge(Node):
         except (ProfileError, ValueError, VulkanError) as error:
             raise StartupError(str(error)) from error
         out = self.create_publisher
-        self._clock = out(Clock, "/clock", STATUS_QOS)
+        self._clock_out = out(Clock, "/clock", STATUS_QOS)
         self._joints = out(JointState, "joint_states", STATUS_QOS)
         self._poses = {name: out(PoseStamped, name, STATUS_QOS) for name in self._task.poses}
         self._image = out(Image, "camera/image_raw", STATUS_QOS)
@@ -107,7 +107,7 @@ class SimBridge(Node):
         self.create_subscription(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._arrived: dict[tuple[str, ...], Trajectory] = {}
-        self._refused_ns = 0
+        self._refused_ns = self._followed = 0
         self._running = self._commanded = self._sent_once = self._view_now = False
         self._start_ns = self._camera_ns = self._pose_ns = 0
         self._sent_s = self._repeated_s = self._wall_s = 0.0
@@ -154,6 +154,7 @@ class SimBridge(Node):
                 self._arrived[trajectory.joint_names] = trajectory
         elif trajectory.stamp_ns >= self._start_ns and trajectory.end_ns > self.world.now_ns:
             self.world.command(trajectory)
+            self._followed += 1
         self._commanded = True
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
@@ -180,14 +181,14 @@ class SimBridge(Node):
         self.world.reset(self.get_parameter("seed").value)
         self._arrived.clear()
         self._sent_once = True
-        self._commanded, self._running = False, True
+        self._commanded, self._running, self._followed = False, True, 0
         self._start_ns = self.world.now_ns
         self._wall_s = time.monotonic()
         self._camera_ns = self._pose_ns = 0
         self._view_now = bool(self.get_parameter("view").value)
         self._tell_episode()
         if self._lockstep:
-            self._publish(camera=True)
+            self._publish()
 
     def _step_lockstep(self) -> None:
         if not self._running:
@@ -205,6 +206,7 @@ class SimBridge(Node):
             self.get_logger().warning("no command came in time: the world goes on without one")
         for trajectory in self._arrived.values():
             self.world.command(trajectory)
+            self._followed += 1
         self._arrived.clear()
         period_s = self._values["period_s"]
         if self._view_now:
@@ -215,7 +217,8 @@ class SimBridge(Node):
         else:
             self.world.advance(period_s)
         self._finish_if_done()
-        self._publish(camera=self._running)
+        if self._running:
+            self._publish()
 
     def _step_wall(self) -> None:
         behind_ns = int((time.monotonic() - self._wall_s) * 1e9) - (
@@ -250,12 +253,11 @@ class SimBridge(Node):
 
     # out ------------------------------------------------------------------------------------------------
 
-    def _publish(self, camera: bool) -> None:
+    def _publish(self) -> None:
         self._publish_clock()
         self._publish_joints()
         self._publish_poses()
-        if camera:
-            self._publish_camera()
+        self._publish_camera()
         self._sent_s = self._repeated_s = time.monotonic()
 
     def _repeat_due(self) -> bool:
@@ -272,7 +274,7 @@ class SimBridge(Node):
     def _publish_clock(self) -> None:
         message = Clock()
         codecs.ns_to_stamp(self.world.now_ns, message.clock)
-        self._clock.publish(message)
+        self._clock_out.publish(message)
 
     def _publish_joints(self) -> None:
         message = JointState()
@@ -324,6 +326,7 @@ class SimBridge(Node):
             "seed": str(self.world.seed),
             "start_ns": str(self._start_ns),
             "time_s": f"{elapsed_s:.2f}",
+            "commands": str(self._followed),
             "joint_speed": f"{float(np.abs(self.world.joint_state().velocity).max()):.4f}",
         }
         message = f"seed {self.world.seed}: {state} after {elapsed_s:.2f} s"

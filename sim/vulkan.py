@@ -59,7 +59,7 @@ def require_vulkan() -> str:
 def _gpu_can_render() -> bool:
     """True when NVIDIA's kernel driver runs and its Vulkan part is installed as well."""
     return NVIDIA_KERNEL_DRIVER.is_file() and any(
-        folder.glob("*nvidia*.json") for folder in DRIVER_LISTS
+        any(folder.glob("*nvidia*.json")) for folder in DRIVER_LISTS
     )
 
 

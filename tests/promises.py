@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Promise P1, checked without the code that keeps it: every command is finite, within the limits,
+continuous, and ends at rest. The interpolation is written out here once more on purpose."""
+
+import numpy as np
+
+from difftori_ros.robot import RobotProfile
+from difftori_ros.types import Trajectory
+
+DENSE = 9
+
+
+def coefficients(trajectory: Trajectory):
+    """Of every segment's cubic in the time since its first point: four arrays (P - 1, n)."""
+    h = np.diff(trajectory.times)[:, None]
+    p, v, w = trajectory.positions[:-1], trajectory.velocities[:-1], trajectory.velocities[1:]
+    slope = np.diff(trajectory.positions, axis=0) / h
+    return p, v, (3 * slope - 2 * v - w) / h, (-2 * slope + v + w) / h**2
+
+
+def everywhere(trajectory: Trajectory):
+    """Positions, velocities and accelerations (M, n) of the cubics at many times."""
+    p, v, c, d = (part[:, None, :] for part in coefficients(trajectory))
+    s = np.diff(trajectory.times)[:, None, None] * np.linspace(0.0, 1.0, DENSE)[None, :, None]
+    parts = p + s * (v + s * (c + s * d)), v + s * (2 * c + 3 * s * d), 2 * c + 6 * s * d
+    return tuple(part.reshape(-1, part.shape[-1]) for part in parts)
+
+
+def state_at(trajectory: Trajectory, time_ns: int):
+    """Position and velocity (n,) of the cubic at a time between the first and the last point."""
+    t = (time_ns - trajectory.stamp_ns) * 1e-9
+    k = int(np.searchsorted(trajectory.times, t, side="right")) - 1
+    k = min(max(k, 0), len(trajectory.times) - 2)
+    p, v, c, d = (part[k] for part in coefficients(trajectory))
+    s = t - trajectory.times[k]
+    return p + s * (v + s * (c + s * d)), v + s * (2 * c + 3 * s * d)
+
+
+def assert_valid(
+    trajectory: Trajectory,
+    profile: RobotProfile,
+    *,
+    after: Trajectory | None = None,
+    at_ns: int | None = None,
+    measured=None,
+    position_tolerance: float = 0.01,
+    velocity_factor: float = 1.05,
+    acceleration_factor: float = 1.25,
+    start_tolerance: float = 0.15,
+    continuity: tuple[float, float] = (0.02, 0.3),
+) -> None:
+    """Pass when the command for the arm, the gripper or both keeps P1.
+
+    Args:
+        trajectory: The command.
+        profile: The robot it is for.
+        after: The command of the same joints that it replaces at `at_ns`, if one is under way.
+        at_ns: When it was published.
+        measured: Arm positions (n,) measured at the time, if known.
+        position_tolerance: Allowed excess of the arm's position limits [rad].
+        velocity_factor: Allowed velocity over the limit.
+        acceleration_factor: Allowed acceleration of the arm over the limit.
+        start_tolerance: Allowed distance from `measured` [rad].
+        continuity: Allowed step in position and velocity of the arm against `after` [rad, rad/s].
+    """
+    names, n = trajectory.joint_names, len(profile.arm_joints)
+    assert set(names) <= set(profile.joint_names)
+    assert len(set(names)) == len(names)
+    arrays = (trajectory.times, trajectory.positions, trajectory.velocities)
+    assert all(np.isfinite(values).all() for values in arrays), "not finite"
+    assert trajectory.positions.shape == trajectory.velocities.shape
+    assert trajectory.positions.shape == (len(trajectory.times), len(names))
+    assert len(trajectory.times) >= 2
+    assert trajectory.times[0] >= 0
+    assert (np.diff(trajectory.times) > 0).all(), "times do not increase"
+    assert np.abs(trajectory.velocities[-1]).max() <= 1e-6, "does not end at rest"
+
+    limits = {
+        name: (profile.lower[k], profile.upper[k], profile.velocity[k], profile.acceleration[k])
+        for k, name in enumerate(profile.arm_joints)
+    }
+    slack = {name: position_tolerance for name in limits}
+    if profile.gripper:
+        low, high = sorted((profile.gripper.open, profile.gripper.closed))
+        limits[profile.gripper.joint] = (low, high, profile.gripper.velocity, np.inf)
+        slack[profile.gripper.joint] = 0.05 * (high - low)
+    lower, upper, speed, effort = (np.array([limits[name][k] for name in names]) for k in range(4))
+    excess = np.array([slack[name] for name in names]) + 1e-9
+    p, v, a = everywhere(trajectory)
+    checks = (
+        ("below the lower limits", lower - p - excess),
+        ("above the upper limits", p - upper - excess),
+        ("too fast", np.abs(v) - speed * velocity_factor - 1e-9),
+        ("accelerates too hard", np.abs(a) - effort * acceleration_factor - 1e-6),
+    )
+    for what, too_much in checks:
+        row, k = np.unravel_index(np.argmax(too_much), too_much.shape)
+        where = trajectory.times[int(row) // DENSE]
+        assert too_much[row, k] <= 0, f"{names[k]} {what} by {too_much[row, k]} after {where} s"
+
+    if names[:n] != profile.arm_joints:
+        return
+    if measured is not None:
+        assert np.abs(trajectory.positions[0, :n] - measured).max() <= start_tolerance + 0.05
+    if after is None or at_ns is None or at_ns >= after.end_ns:
+        return
+    join_ns = max(at_ns, trajectory.stamp_ns + round(float(trajectory.times[0]) * 1e9))
+    if join_ns >= after.end_ns:
+        return
+    p, v = state_at(trajectory, join_ns)
+    q, w = state_at(after, join_ns)
+    assert np.abs(p[:n] - q[:n]).max() <= continuity[0] + 1e-9, "position jumps"
+    assert np.abs(v[:n] - w[:n]).max() <= continuity[1] + 1e-9, "velocity jumps"
