@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every node of this package does alike: parameters, quality of service, status, and a clean end."""
+"""What every node does alike: parameters, quality of service, status, and a clean end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def declare(
         extra: Names that the node declares itself.
 
     Raises:
-        StartupError: A value is out of range or of the wrong type, or a given name is not declared.
+        StartupError: A value is out of range or of the wrong type, or a given name is not
+            declared.
     """
     known = {parameter.name for parameter in parameters} | set(extra)
     unknown = sorted(
@@ -58,7 +59,8 @@ def declare(
     )
     if unknown:
         raise StartupError(
-            f"unknown parameter '{unknown[0]}' for {node.get_name()}; it has {', '.join(sorted(known))}"
+            f"unknown parameter '{unknown[0]}' for {node.get_name()}; "
+            f"it has {', '.join(sorted(known))}"
         )
     values: dict[str, Value] = {}
     for parameter in parameters:
@@ -106,8 +108,10 @@ def diagnostics(node: Node, statuses: Sequence[DiagnosticStatus]) -> DiagnosticA
 class GuardedLifecycleNode(LifecycleNode):
     """A lifecycle node that answers every request and names every failure.
 
-    On Jazzy an invalid transition request ends the process (ros2/rclpy#1209) and what a transition callback
-    raises is swallowed; both are caught here. Subclasses write `configure`, `activate`, `deactivate` and
+    On Jazzy an invalid transition request ends the process (ros2/rclpy#1209) and what a transition
+    callback
+    raises is swallowed; both are caught here. Subclasses write `configure`, `activate`,
+    `deactivate` and
     `cleanup`, which may raise.
     """
 
@@ -139,7 +143,7 @@ class GuardedLifecycleNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Run `configure`; a failure leaves the node unconfigured and is logged in one sentence."""
+        """Run `configure`; a failure leaves the node unconfigured and is logged."""
         return self._attempt(self.configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which nodes run, with what: one list of specs behind the launch files and behind the process starter."""
+"""Which nodes run, and how: one list behind the launch files and the process starter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP_S = 5.0
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node: how launch finds it (`executable`), how Python finds it (`module`), and its settings."""
+    """One node: how launch finds it (`executable`), how Python does (`module`), its settings."""
 
     name: str
     executable: str
@@ -50,7 +50,8 @@ def find_checkpoint(name: str) -> Path:
         if candidate.exists() and (candidate.is_file() or candidate.is_dir()):
             return candidate
     raise FileNotFoundError(
-        f"no checkpoint '{name}': no such folder, and the shipped ones are {', '.join(available_checkpoints())}"
+        f"no checkpoint '{name}': no such folder, and the shipped ones are "
+        + ", ".join(available_checkpoints())
     )
 
 
@@ -95,7 +96,8 @@ def policy_specs(
 def sim_policy_settings(clock: str) -> tuple[Path, dict[str, Any]]:
     """Config file and parameters of the policy in front of the simulator.
 
-    In `lockstep` the world waits, so that a plan takes all its iterations and is made once for every
+    In `lockstep` the world waits, so that a plan takes all its iterations and is made once for
+    every
     observation; in `wall` the policy runs with the robot's own settings.
     """
     lockstep = {"trigger": "observation", "deadline_s": 0.0} if clock == "lockstep" else {}

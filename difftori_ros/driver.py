@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Observation in, trajectory out: the part of the loop that the node and the direct evaluation share."""
+"""Observation in, trajectory out: what the node and the direct evaluation share."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from difftori_ros.timing import Reference, gripper_ramp, join, reference_at, sch
 from difftori_ros.types import Reason, Trajectory
 
 REJOIN_RAD = 0.1
-"""Largest distance between the running trajectory and the measured joints at which the next plan still
-starts from the trajectory; beyond it the arm is not following and the plan starts from the measurement."""
+"""Largest distance between the running trajectory and the measured joints at which the next plan
+starts from the trajectory; beyond it the arm is not following: it starts from the measurement."""
 
 
 class Planner(Protocol):
@@ -40,7 +40,7 @@ class Planner(Protocol):
 
 @dataclass(frozen=True)
 class Motion:
-    """One turn of the loop: the plan, its waypoints, and the trajectory to send (None if there is none)."""
+    """One turn of the loop: plan, waypoints, and the trajectory to send (None without one)."""
 
     plan: Plan
     waypoints: Waypoints | None
@@ -73,7 +73,8 @@ class Driver:
 
         Args:
             observation: What the policy sees.
-            clock: Gives the present time on the clock of the observation's stamps [ns]; read after planning.
+            clock: Gives the present time on the clock of the observation's stamps [ns]; read after
+                planning.
             deadline_s: Time the planner may take on the steady clock [s]; None for all iterations.
         """
         plan = self._planner.plan(observation, deadline_s)

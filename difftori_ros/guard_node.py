@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guard's process: the only one that may talk to the arm's controllers. Never imports torch."""
+"""The guard's process: alone it may talk to the arm's controllers. Never imports torch."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class GuardNode(Node):
         self._send(self._guard.stop(self._now_ns()))
         self._publish_status()
 
-    # messages -------------------------------------------------------------------------------------------
+    # messages ------------------------------------------------------------------------------------
 
     def _on_plan(self, message: JointTrajectory) -> None:
         try:
@@ -117,7 +117,7 @@ class GuardNode(Node):
         response.success, response.message = True, "fault cleared; the next plan starts afresh"
         return response
 
-    # decisions ------------------------------------------------------------------------------------------
+    # decisions -----------------------------------------------------------------------------------
 
     def _try_pending(self) -> None:
         """Check the newest plan once joint states at least as new as its observation are here."""
@@ -179,7 +179,7 @@ class GuardNode(Node):
         self._diagnostics.publish(diagnostics(self, [message]))
 
     def _now_ns(self) -> int:
-        """The data clock, never behind the newest joint state: with simulated time /clock may come later."""
+        """The data clock, never behind the newest joint state: simulated time may arrive later."""
         return max(self.get_clock().now().nanoseconds, self._joints_ns)
 
     def _steady_s(self) -> float:

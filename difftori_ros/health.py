@@ -99,15 +99,11 @@ class Rate:
 
 
 class Health:
-    """The present reason, plan times, rates and counts of one node; threads may share it.
-
-    Attributes:
-        values: More entries for the report, set by the owner; they never replace those made here.
-    """
+    """The present reason, plan times, rates and counts of one node. Any thread may call it."""
 
     def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._values: dict[str, str] = {}
+        self._lock = threading.RLock()
         self._reason, self._level, self._detail = Reason.WAITING, Level.OK, ""
         self._since_s: float | None = None
         self._counts: Counter[str] = Counter()
@@ -132,6 +128,11 @@ class Health:
             self._reason, self._level = reason, default if level is None else level
             self._detail = detail
 
+    def note(self, **values: str) -> None:
+        """More entries for the report; they never replace those made here."""
+        with self._lock:
+            self._values.update(values)
+
     def count(self, name: str) -> None:
         """The count `name` is one higher."""
         with self._lock:
@@ -146,13 +147,13 @@ class Health:
         """A plan has been made, in `elapsed_s`."""
         with self._lock:
             self._plan_times.add(elapsed_s)
-        self.count("plans")
-        self.event("plan", steady_s)
+            self.count("plans")
+            self.event("plan", steady_s)
 
     def status(self, steady_s: float) -> HealthStatus:
         """The report at `steady_s`."""
-        values = dict(self.values)
         with self._lock:
+            values = dict(self._values)
             values |= {name: str(count) for name, count in sorted(self._counts.items())}
             for name, rate in self._rates.items():
                 age_s = rate.age_s(steady_s)

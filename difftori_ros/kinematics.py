@@ -13,7 +13,7 @@ from difftori_ros.robot import ProfileError, RobotProfile
 
 MAX_ITERATIONS = 50
 DAMPING = 1e-6
-"""Damping of the least-squares step [1]: large enough near singular poses, too small to bias elsewhere."""
+"""Damping of the least-squares step [1]: enough near singular poses, no bias elsewhere."""
 TOLERANCE = 1e-5
 """Pose error at which an inverse solution counts as found [m and rad]."""
 
@@ -78,7 +78,7 @@ class Kinematics:
     def solve(self, pose: FloatArray, start: FloatArray) -> IkResult:
         """Joint positions within the limits whose tip pose is nearest to `pose`.
 
-        Damped Gauss-Newton on the SE(3) logarithm, projected to the joint limits (Siciliano et al.,
+        Damped Gauss-Newton on the SE(3) logarithm, projected to the limits (Siciliano et al.,
         "Robotics", 2009, section 3.7).
 
         Args:

@@ -11,7 +11,7 @@ import yaml
 from difftori_ros.bringup import NodeSpec
 
 TOPICS = ("joint_states", "points", "goal", "object")
-"""Relative topics that the launch file can point elsewhere, each by its argument `<name>_topic`."""
+"""Topics that the launch file can point elsewhere, each by its argument `<name>_topic`."""
 
 
 def typed(values: Mapping[str, str], *names: str) -> dict[str, Any]:

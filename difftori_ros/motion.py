@@ -47,6 +47,9 @@ have to take a run-up."""
 EPSILON_S = 1e-9
 """Differences of time that are rounding [s]."""
 
+SHORTEST_S = 1e-6
+"""A motion shorter than this is stretched to one spacing [s]: times are rounded to 1e-9 s."""
+
 REST = 1e-9
 """Speed [rad/s] and acceleration [rad/s^2] below which a planned state counts as at rest."""
 
@@ -91,20 +94,21 @@ class Motion:
         self._start, self._spacing = start, spacing_s
         self._speed = SPEED_MARGIN * profile.velocity
         self._effort = EFFORT_MARGIN * profile.acceleration
-        jerk = np.minimum(profile.jerk, self._effort / (RAMP_SPACINGS * spacing_s))
+        self._jerk = np.minimum(profile.jerk, self._effort / (RAMP_SPACINGS * spacing_s))
         self._solver = ruckig.Ruckig(n)
         self._ask = ruckig.InputParameter(n)
         self._ask.max_velocity = self._speed.tolist()
         self._ask.max_acceleration = self._effort.tolist()
-        self._ask.max_jerk = jerk.tolist()
+        self._ask.max_jerk = self._jerk.tolist()
         self._still = [0.0] * n
         self._pieces: list[tuple[float, ruckig.Trajectory]] = []
         self._length = 0.0
-        self._state: State = (
-            start.position.tolist(),
-            start.velocity.tolist(),
-            start.acceleration.tolist(),
-        )
+        # the acceleration of a cubic is only nearly that of the motion it was sampled from: take
+        # no more of it than can be taken back before the speed is at its limit
+        highest = self._change(self._speed - start.velocity)
+        lowest = -self._change(self._speed + start.velocity)
+        acceleration = np.clip(start.acceleration, lowest, highest).tolist()
+        self._state: State = start.position.tolist(), start.velocity.tolist(), acceleration
         # the limits, widened by what even braking at once cannot avoid
         low, high = self._stop_extent(self._state)
         self._lower = np.minimum(profile.lower, low) - REST
@@ -128,7 +132,8 @@ class Motion:
             aim = min(ahead, last - 1)
             velocity, bend = _differences(path[aim - 1 : aim + 2], times[aim - 1 : aim + 2])
             velocity = np.clip(velocity, -self._speed, self._speed)
-            bend = np.clip(bend, -self._effort, self._effort)
+            most = self._change(self._speed - np.abs(velocity))
+            bend = np.clip(bend, -most, most)
             choices = [(share * velocity, share * bend) for share in SHARES]
             if not self._take(path[aim], choices, float(times[aim]), float(times[k])):
                 return
@@ -145,9 +150,10 @@ class Motion:
     def points(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Times (P,) [s], positions (P, n) [rad] and velocities (P, n) [rad/s] of the motion.
 
-        Evenly spaced, from exactly the start state to exactly rest; two points when nothing moves.
+        Evenly spaced, from exactly the start state to exactly rest; two points when nothing moves
+        to speak of.
         """
-        length = self._length if self._pieces else self._spacing
+        length = self._length if self._length > SHORTEST_S else self._spacing
         count = max(math.ceil(length / self._spacing - 1e-6), 1)
         times = np.linspace(0.0, length, count + 1)
         positions = np.empty((count + 1, len(self._still)))
@@ -161,6 +167,10 @@ class Motion:
         positions[0], velocities[0] = self._start.position, self._start.velocity
         positions[-1], velocities[-1] = self._state[0], 0.0
         return times, positions, velocities
+
+    def _change(self, room: FloatArray) -> FloatArray:
+        """Greatest acceleration (n,) with which the speed still changes by no more than `room`."""
+        return np.minimum(np.sqrt(2 * self._jerk * np.maximum(room, 0.0)), self._effort)
 
     def _take(
         self,
@@ -232,8 +242,8 @@ class Motion:
     def _stop_extent(self, state: State) -> tuple[FloatArray, FloatArray]:
         """Lowest and highest position of every joint when braking from a state, each (n,) [rad].
 
-        Computed relative to the state's position: for motions without a target position ruckig counts
-        the position zero among those that are passed.
+        Computed relative to the state's position: in motions without a target position ruckig
+        counts the position zero among those that are passed.
         """
         position, velocity, acceleration = state
         low, high = _extent(self._stop((self._still, velocity, acceleration)))

@@ -18,7 +18,7 @@ from difftori_ros.stream import Stream
 from difftori_ros.types import Cloud, JointState, Pose, Reason
 
 MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "pose": 0.5}
-"""Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, pose estimates slower."""
+"""Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, poses slower."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Refusal:
 class Observer:
     """Collects the streams that a checkpoint needs and assembles observations from them.
 
-    Callbacks call `push_*`; the planning thread calls `observe`. Poses and clouds are taken to the base
+    Callbacks call `push_*`; the planning thread calls `observe`. Poses and clouds are taken to the
+    base
     frame by the frame tree at their own stamp.
     """
 
@@ -74,7 +75,7 @@ class Observer:
         return {name: age for name, age in ages.items() if age is not None}
 
     def newest_common_ns(self) -> int | None:
-        """The newest stamp for which every stream has a sample, if the streams' newest stamps agree."""
+        """The newest stamp of the streams, if it is the same for all of them."""
         newest = {
             found[0] if (found := stream.latest_before(2**62)) else None
             for stream in self.streams.values()

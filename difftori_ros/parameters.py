@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every parameter of the robot-side nodes: name, default, meaning, range. `config/*.yaml` repeats the defaults."""
+"""Every parameter of the robot side: name, default, meaning, range (see `config/*.yaml`)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Parameter:
             numbers = value if isinstance(value, list) else [value]
             for number in numbers:
                 if not isinstance(number, int | float) or not self.low <= number <= self.high:
-                    return f"parameter '{self.name}': wanted {self.low:g} to {self.high:g}, got {value}"
+                    limits = f"{self.low:g} to {self.high:g}"
+                    return f"parameter '{self.name}': wanted {limits}, got {value}"
         return None
 
 
@@ -55,7 +56,8 @@ POLICY = (
     Parameter(
         "trigger",
         "timer",
-        "When to plan: 'timer' at the checkpoint's rate, 'observation' once for every stamp that all streams share.",
+        "When to plan: 'timer' at the checkpoint's rate, 'observation' once for every stamp that "
+        "all streams share.",
         choices=("timer", "observation"),
     ),
     Parameter(

@@ -11,7 +11,8 @@ from pathlib import Path
 def share_dir() -> Path:
     """The folder that holds `config/`, `checkpoints/` and `launch/`.
 
-    A checkout (or editable install) wins over installed files, so that what is edited is what runs.
+    A checkout (or editable install) wins over installed files, so that what is edited is what
+    runs.
     """
     checkout = Path(__file__).resolve().parent.parent
     candidates = [checkout]

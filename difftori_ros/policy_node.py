@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from difftori_models.checkpoint import CheckpointError
-from difftori_models.planner import Planner
+from difftori_models.planner import BasePlanner, Planner
 from difftori_ros import codecs, codecs_vision
 from difftori_ros.base_node import (
     COMMAND_QOS,
@@ -57,7 +57,8 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
 class PolicyNode(GuardedLifecycleNode):
     """Drives one robot with one checkpoint.
 
-    Callbacks run in the executor's thread and only decode and store; planning runs in its own thread.
+    Callbacks run in the executor's thread and only decode and store; planning runs in its own
+    thread.
     """
 
     def __init__(self, **options: Any):
@@ -95,7 +96,7 @@ class PolicyNode(GuardedLifecycleNode):
         """Deactivate before the process ends."""
         self.deactivate()
 
-    # lifecycle ------------------------------------------------------------------------------------------
+    # lifecycle -----------------------------------------------------------------------------------
 
     def configure(self) -> None:
         """Load and check everything, warm up, and print what this node will do."""
@@ -105,7 +106,8 @@ class PolicyNode(GuardedLifecycleNode):
             folder = find_checkpoint(values["checkpoint"])
             self._planner = Planner(folder, device=values["device"], threads=values["threads"])
             self._kinematics = Kinematics(profile)
-            self._driver = Driver(self._planner, profile, self._kinematics)
+            planner = self._planner if values["refine"] else BasePlanner(self._planner)
+            self._driver = Driver(planner, profile, self._kinematics)
             self._frames = self._fixed_frames(profile.base_frame)
         except (CheckpointError, ProfileError, FrameError, FileNotFoundError) as error:
             raise StartupError(str(error)) from error
@@ -176,7 +178,7 @@ class PolicyNode(GuardedLifecycleNode):
             frames.set_static(base, camera, pose_to_matrix(pose))
         return frames
 
-    # callbacks: decode and store ------------------------------------------------------------------------
+    # callbacks: decode and store -----------------------------------------------------------------
 
     def _subscribe(self, stream: str) -> Any:
         kind, decode = MESSAGES.get(stream, (PoseStamped, codecs.decode_pose))
@@ -190,6 +192,7 @@ class PolicyNode(GuardedLifecycleNode):
                     f"{Reason.BAD_MESSAGE.value}: '{stream}': {error}", throttle_duration_sec=2.0
                 )
                 return
+            self._health.event(stream, self._steady_s())
             self._observer.push(stream, sample, self._arrival_ns(sample.stamp_ns))
             self._wake.set()
 
@@ -236,7 +239,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._last_ns = 0
         self._reset_wanted.set()
 
-    # the loop -------------------------------------------------------------------------------------------
+    # the loop ------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
         while not self._stop.is_set():
@@ -284,7 +287,7 @@ class PolicyNode(GuardedLifecycleNode):
         steady = self._steady_s()
         ages = self._observer.ages_s(max(self._now_ns(), observation.stamp_ns))
         self._health.plan(motion.plan.elapsed_s, steady)
-        self._health.values.update(
+        self._health.note(
             stamp_ns=str(observation.stamp_ns),
             plan_ms=f"{motion.plan.elapsed_s * 1e3:.2f}",
             iterations=str(motion.plan.iterations),
@@ -331,7 +334,7 @@ class PolicyNode(GuardedLifecycleNode):
             path.poses.append(pose)
         return path
 
-    # status ---------------------------------------------------------------------------------------------
+    # status --------------------------------------------------------------------------------------
 
     def _heartbeat(self) -> None:
         self._publish_status()

@@ -86,8 +86,8 @@ def load_profile(robot: str) -> RobotProfile:
     """Read a profile by its name (`panda`) or by the path of a YAML file.
 
     Raises:
-        ProfileError: There is no such profile, or it is incomplete; the message names what was wanted,
-            what came and what exists.
+        ProfileError: There is no such profile, or it is incomplete; the message names what was
+            wanted, what came and what exists.
     """
     path = (
         Path(robot)

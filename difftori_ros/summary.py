@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The table a policy node prints once: what it reads, what it commands, and with which checkpoint."""
+"""The table a policy node prints once: what it reads, commands, and with which checkpoint."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class JointState:
-    """Measured joints: `names`, `position` (n,) [rad or m], `velocity` (n,) [rad/s or m/s]; stamp [ns]."""
+    """Measured joints: `position` (n,) [rad or m], `velocity` (n,) [rad/s or m/s]; stamp [ns]."""
 
     stamp_ns: int
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class JointState:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A decoded cloud: `xyz` (N, 3) float32 [m] in `frame_id`, finite; `rgb` (N, 3) float32 in [0, 1] or None."""
+    """A decoded cloud: finite `xyz` (N, 3) [m] in `frame_id`; `rgb` (N, 3) in [0, 1] or None."""
 
     stamp_ns: int
     frame_id: str
@@ -55,12 +55,13 @@ class Pose:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Joint motion that ends at rest; cubic between its points, held before the first and after the last.
+    """Joint motion that ends at rest; cubic between its points, held before and after them.
 
     Attributes:
         stamp_ns: Stamp of the observation it was made from; `times` count from here [ns].
         joint_names: Order of the columns.
-        times: Strictly increasing, shape (P,) [s]; rounded to whole nanoseconds, as in a message, so
+        times: Strictly increasing, shape (P,) [s]; rounded to whole nanoseconds, as in a message,
+            so
             that a trajectory is the same on both sides of a topic.
         positions: Shape (P, n) [rad or m].
         velocities: Shape (P, n) [rad/s or m/s]; the last row is zero.

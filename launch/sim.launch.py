@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Drive a simulated arm with a trained checkpoint: the same nodes, ManiSkill behind the same topics.
+"""Drive a simulated arm with a trained checkpoint: ManiSkill behind the robot's own topics.
 
 ros2 launch difftori_ros sim.launch.py
 ros2 launch difftori_ros sim.launch.py checkpoint:=push_cube_state clock:=wall

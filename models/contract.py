@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the learned side and the robot side agree on, as plain data: no torch, no ROS.
 
-One dataclass per thing that crosses the border: `Observation` in, `Plan` out, and the `Card` that says
+One dataclass per thing that crosses the border: `Observation` in, `Plan` out, and the `Card` that
+says
 what a checkpoint expects and what it produces.
 """
 
@@ -30,9 +31,11 @@ class Observation:
         joint_names: Order of `position` and `velocity`.
         position: Joint positions, shape (n,) [rad, or m for prismatic joints].
         velocity: Joint velocities, shape (n,) [rad/s or m/s].
-        poses: Named poses in the base frame, shape (7,): x y z [m], quaternion x y z w. The tip of the arm
+        poses: Named poses in the base frame, shape (7,): x y z [m], quaternion x y z w. The tip of
+            the arm
             is always there under the name `tip`; it comes from forward kinematics.
-        points: Processed cloud in the frame of the card, shape (N, 3) xyz [m] or (N, 6) xyz + rgb in
+        points: Processed cloud in the frame of the card, shape (N, 3) xyz [m] or (N, 6) xyz + rgb
+            in
             [0, 1]; float32. None when the card asks for none.
         images: Named images, shape (H, W, 3) uint8 RGB.
         stamps_ns: Stamp of the newest message of each stream used here [ns].
@@ -69,7 +72,8 @@ class Plan:
 
     Attributes:
         stamp_ns: Stamp of the observation it was made from [ns].
-        actions: Shape (H, A), float64. Action k holds from `stamp + k * dt` to `stamp + (k + 1) * dt`.
+        actions: Shape (H, A), float64. Action k holds from `stamp + k * dt` to `stamp + (k + 1) *
+            dt`.
         value_before: Score of the base policy's actions.
         value_after: Score of `actions`.
         iterations: Optimiser iterations done.
@@ -88,7 +92,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class PointSpec:
-    """How a cloud becomes the policy's points; training and deployment call the same function with it.
+    """How a cloud becomes the policy's points, in training and in deployment alike.
 
     Attributes:
         frame: Frame of `crop_min`, `crop_max` and of the processed points.
@@ -137,16 +141,20 @@ class ActionSpec:
 
     Attributes:
         kind: `ee_delta_pos` (x y z displacement of the tip in the base frame [m]), `joint_delta`
-            (displacement of every arm joint [rad]) or `joint_position` (arm joint positions [rad]).
+            (displacement of every arm joint [rad]) or `joint_position` (arm joint positions
+            [rad]).
             Displacements add up along the plan, starting from the measured state.
-        names: Name of every action entry, in order. The last one is `gripper` when there is one: -1 closed, 1 open.
+        names: Name of every action entry, in order. The last one is `gripper` when there is one:
+            -1 closed, 1 open.
         scale: Physical units per network unit, one per entry.
-        low: Lower corner of the box of network actions, one per entry. `joint_position` has its limits here.
+        low: Lower corner of the box of network actions, one per entry. `joint_position` has its
+            limits here.
         high: Upper corner.
         dt_s: Time one action holds [s].
         horizon: Actions per plan, H.
         execute: Actions carried out before the next plan.
-        tip_orientation: Orientation the tip keeps in `ee_delta_pos`, quaternion x y z w in the base frame.
+        tip_orientation: Orientation the tip keeps in `ee_delta_pos`, quaternion x y z w in the
+            base frame.
     """
 
     kind: str

@@ -142,3 +142,19 @@ class Planner:
         if self._thread != threading.get_ident():
             torch.set_num_threads(self._threads)
             self._thread = threading.get_ident()
+
+
+class BasePlanner:
+    """A checkpoint without its optimiser: what the base policy alone would do."""
+
+    def __init__(self, planner: Planner) -> None:
+        """Plan with the base policy of `planner`."""
+        self._planner, self.card = planner, planner.card
+
+    def plan(self, observation: Observation, deadline_s: float | None = None) -> Plan:
+        """The base policy's actions."""
+        return self._planner.plan(observation, deadline_s, refine=False)
+
+    def reset(self, seed: int) -> None:
+        """A new episode begins."""
+        self._planner.reset(seed)

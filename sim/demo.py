@@ -47,7 +47,8 @@ def run_demo(
     card = load_card(find_checkpoint(checkpoint))
     task = find_task(card.task)
     console.print(
-        f"[bold]{card.task}[/bold] with [bold]{card.name}[/bold] ({card.method}), {episodes} episodes on "
+        f"[bold]{card.task}[/bold] with [bold]{card.name}[/bold] ({card.method}), "
+        f"{episodes} episodes on "
         f"{seeds} seeds from {first_seed}, {clock}"
     )
     console.print("starting sim_bridge, guard_node and policy_node ...")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from difftori_models.contract import Observation, Plan
-from difftori_models.planner import Planner
+from difftori_models.planner import BasePlanner, Planner
 from difftori_ros.bringup import find_checkpoint
 from difftori_ros.robot import load_profile
 
@@ -32,23 +31,9 @@ def seed_range(first_seed: int, episodes: int) -> str:
             return name
     text = ", ".join(f"{name} {r.start} to {r.stop - 1}" for name, r in ranges.items())
     raise ValueError(
-        f"seeds {first_seed} to {first_seed + episodes - 1} are not in one range; there are: {text}"
+        f"seeds {first_seed} to {first_seed + episodes - 1} are not in one range; "
+        f"there are: {text}"
     )
-
-
-class BasePlanner:
-    """The same checkpoint without its optimiser."""
-
-    def __init__(self, planner: Planner):
-        self._planner, self.card = planner, planner.card
-
-    def plan(self, observation: Observation, deadline_s: float | None = None) -> Plan:
-        """The base policy's actions."""
-        return self._planner.plan(observation, deadline_s, refine=False)
-
-    def reset(self, seed: int) -> None:
-        """Start a new episode."""
-        self._planner.reset(seed)
 
 
 def evaluate_direct(

@@ -17,6 +17,8 @@ FINGER_STEP = 0.01
 """Distance a finger moves in one action while the chunk is foreseen [m]: 0.2 m/s at 20 Hz."""
 HALF_CUBE = 0.02
 """Half the edge of the cube [m]."""
+SHUT = 0.0288
+"""Finger position below which the cube counts as grasped [m]: half its diagonal, for any yaw."""
 
 
 def _move(
@@ -31,7 +33,7 @@ def _move(
 def _foresee(
     rule: Callable[..., FloatArray], observation: Observation, spec: ActionSpec
 ) -> FloatArray:
-    """The rule applied H times to its own foreseen outcome: the tip arrives, a grasped cube follows."""
+    """The rule applied H times to what it foresees: the tip arrives, a grasped cube follows."""
     scale = np.array(spec.scale[:3])
     tip = observation.poses["tip"][:3].copy()
     cube = observation.poses["object"][:3].copy()
@@ -42,7 +44,7 @@ def _foresee(
         action = rule(tip, cube, goal, finger, scale)
         moved = tip + action[:3] * scale
         held = bool(np.linalg.norm(cube - tip) < HALF_CUBE)
-        if held and finger < HALF_CUBE + 0.002:
+        if held and finger < SHUT:
             cube = cube + moved - tip
         blocked = HALF_CUBE if held else 0.0
         finger = (
@@ -62,7 +64,7 @@ def _pick(
     aside = float(np.linalg.norm(offset[:2]))
     above = float(offset[2])
     near = aside < 0.015 and abs(above) < 0.015
-    if near and finger < HALF_CUBE + 0.003:  # the fingers are shut on the cube
+    if near and finger < SHUT:  # the fingers are shut on the cube
         return _move(goal + offset, tip, scale, 0.8, CLOSE)
     if near:
         return _move(cube, tip, scale, 0.1, CLOSE)

@@ -63,7 +63,7 @@ class RosEpisode:
 
 
 def private_network() -> None:
-    """Keep this process and its children off every ROS network: nothing here may reach a real robot.
+    """Keep this process and its children off every ROS network: no real robot may hear them.
 
     A domain that was chosen by the caller is kept.
     """
@@ -117,10 +117,10 @@ class Operator:
         """Start the processes and wait until the policy is active."""
         try:
             for spec in self._specs:
-                log = (self._logs / f"{spec.name}.log").open("wb")
-                self.processes[spec.name] = bringup.start(
-                    spec, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-                )
+                with (self._logs / f"{spec.name}.log").open("wb") as log:
+                    self.processes[spec.name] = bringup.start(
+                        spec, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    )
             self.wait(
                 lambda: (
                     bool(self.policy)
@@ -164,12 +164,14 @@ class Operator:
         )
         assert self.current is not None
         heard = self.current
-        # what was sent before the end may be handled after it: topics are not ordered among each other
+        # what was sent before the end may be handled after it: topics are not ordered
         channels = 2 if self.profile.gripper else 1
         followed = int(self.episode["commands"])
         self.wait(
-            lambda: len(heard.commands) >= followed
-            and min(len(heard.actions), len(heard.statuses)) * channels >= followed,
+            lambda: (
+                len(heard.commands) >= followed
+                and min(len(heard.actions), len(heard.statuses)) * channels >= followed
+            ),
             10.0,
             "the last messages of the episode",
         )
@@ -227,7 +229,7 @@ class Operator:
         tail = " ".join(lines[-3:])
         return f"{name} ended with status {self.processes[name].returncode}: {tail}"
 
-    # services -------------------------------------------------------------------------------------------
+    # services ------------------------------------------------------------------------------------
 
     def trigger(self, service: str) -> str:
         """Call a Trigger service and return its message."""
@@ -259,7 +261,7 @@ class Operator:
         finally:
             self.node.destroy_client(client)
 
-    # ears -----------------------------------------------------------------------------------------------
+    # ears ----------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
         subscribe = self.node.create_subscription
@@ -314,7 +316,7 @@ class Operator:
 
     @property
     def view_projection(self) -> np.ndarray | None:
-        """Projection (3, 4) from the base frame to pixels of the pictures for people, once known."""
+        """Projection (3, 4) from the base frame to pixels of the pictures, once known."""
         if self._view_matrix is None or self._base_from_view is None:
             return None
         return self._view_matrix @ np.linalg.inv(self._base_from_view)[:3]

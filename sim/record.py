@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Demonstrations: a scripted expert drives the simulated arm, and what a policy would see is written down."""
+"""Demonstrations: a scripted expert drives the arm, and what a policy sees is written down."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .world import World
 class NoisyExpert:
     """A planner that executes the expert's actions plus noise and remembers the clean ones.
 
-    Noise on what is executed, none on the label: the expert is seen recovering (Laskey et al., "DART",
-    CoRL 2017).
+    Noise on what is executed, none on the label: the expert is seen recovering (Laskey et al.,
+    "DART", CoRL 2017).
     """
 
     def __init__(self, task: Task, card: Card, noise: float):
@@ -49,7 +49,7 @@ class NoisyExpert:
 
 
 def expert_card(task: Task, variant: str, robot: str) -> Card:
-    """The card under which demonstrations of `task` are recorded: every pose, and the cloud if asked for."""
+    """The card of demonstrations of `task`: every pose, and the cloud if asked for."""
     observation = task.state
     if variant == "points":
         observation = dataclasses.replace(task.state, points=task.observation("points").points)

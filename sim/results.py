@@ -33,7 +33,8 @@ class Result:
     Attributes:
         task: Task name.
         checkpoint: Checkpoint name.
-        policy: `difftori`, `residual`, `bc`, ...: the checkpoint's method, or `base` without refinement.
+        policy: `difftori`, `residual`, `bc`, ...: the checkpoint's method, or `base` without
+            refinement.
         through: `direct` (one process) or `ros` (three processes).
         episodes: Episodes run.
         successes: Episodes in which the task succeeded.

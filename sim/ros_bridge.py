@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The simulated robot on ROS: the world behind exactly the topics of a real arm with a depth camera."""
+"""The simulated robot on ROS: the world behind the topics of a real arm with a depth camera."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from .vulkan import VulkanError
 from .world import CAMERA_FRAME, TICK_NS, World
 
 REPEAT_S = 0.25
-"""Steady time after which an unanswered observation is sent again in lockstep [s]: nothing may be lost."""
+"""Steady time after which an unanswered observation is sent again in lockstep [s]."""
 VIEW_FRAME = "view_optical_frame"
 MAX_LAG_NS = 200_000_000
-"""When physics is this far behind the wall clock, the difference is dropped: time slows, it never jumps."""
+"""Lag behind the wall clock beyond which the difference is dropped: time slows, never jumps."""
 
 PARAMETERS = (
     Parameter("task", "pick_cube", "The simulated task."),
@@ -69,7 +69,7 @@ PARAMETERS = (
 
 
 class SimBridge(Node):
-    """One ManiSkill world; `seed` is a live parameter and `~/reset` starts the episode of that seed."""
+    """One ManiSkill world; `~/reset` starts the episode of the live parameter `seed`."""
 
     def __init__(self, **options: Any):
         super().__init__("sim_bridge", **options)
@@ -141,7 +141,7 @@ class SimBridge(Node):
         """Free the simulator."""
         self.world.close()
 
-    # in -------------------------------------------------------------------------------------------------
+    # in ------------------------------------------------------------------------------------------
 
     def _on_command(self, message: JointTrajectory) -> None:
         try:
@@ -168,7 +168,7 @@ class SimBridge(Node):
         response.message = f"episode of seed {self.world.seed} started"
         return response
 
-    # time -----------------------------------------------------------------------------------------------
+    # time ----------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """Between two spins: let the world go on as far as its clock mode allows."""
@@ -251,7 +251,7 @@ class SimBridge(Node):
             self._running = False
             self._tell_episode()
 
-    # out ------------------------------------------------------------------------------------------------
+    # out -----------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
         self._publish_clock()

@@ -30,7 +30,8 @@ class Task:
         max_steps: Actions after which an episode counts as failed.
         poses: Actors whose pose is published, name -> attribute of the environment.
         state: Observation of the state variant.
-        points: Observation of the point-cloud variant, or None when the cloud does not show enough.
+        points: Observation of the point-cloud variant, or None when the cloud does not show
+            enough.
         action: What actions mean.
     """
 

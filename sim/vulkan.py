@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Vulkan driver that SAPIEN can render with: the machine's own, or the one beside the environment."""
+"""A Vulkan driver that SAPIEN can render with: the machine's own, or the environment's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def shipped_driver() -> Path:
 
 
 def use_shipped_driver() -> None:
-    """The Vulkan loader will use the shipped driver, unless a user's choice or a GPU's driver is there.
+    """The Vulkan loader uses the shipped driver, unless a user's choice or a GPU's is there.
 
     Call it before SAPIEN makes its first renderer; child processes inherit the choice.
     """
@@ -35,10 +35,12 @@ def use_shipped_driver() -> None:
 
 
 def require_vulkan() -> str:
-    """SAPIEN can render; returns on what: `cuda` or `cpu`. Call it before importing ManiSkill's tasks.
+    """SAPIEN can render; returns on what: `cuda` or `cpu`.
+
+    Call it before importing ManiSkill's tasks.
 
     Raises:
-        VulkanError: It cannot; the message is one sentence that says what is missing and what installs it.
+        VulkanError: It cannot; one sentence says what is missing and what installs it.
     """
     use_shipped_driver()
     import sapien  # loads the Vulkan library: only after the driver has been chosen

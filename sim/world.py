@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A ManiSkill arm behind joint trajectories: what a robot with its controllers looks like from outside."""
+"""A ManiSkill arm behind joint trajectories: a robot with its controllers, from outside."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class World:
         return self._model_of(self._sim._sensors[CAMERA])
 
     def sense(self) -> tuple[NDArray[np.uint8], Cloud]:
-        """Take a picture: RGB (H, W, 3) uint8, and the cloud of its pixels in the optical frame."""
+        """Take a picture: RGB (H, W, 3) uint8, and its pixels as a cloud in the optical frame."""
         for (
             marker
         ) in self._sim._hidden_objects:  # goal markers are for people, no camera sees them
@@ -158,7 +158,7 @@ class World:
         return np.linalg.inv(_matrix(self._sim.agent.robot.pose))
 
     def command(self, trajectory: Trajectory) -> None:
-        """Follow `trajectory` from now on with the joints of its channel; other channels keep theirs."""
+        """The joints of this channel now follow `trajectory`; other channels keep theirs."""
         self._running[trajectory.joint_names] = trajectory
 
     def advance(self, duration_s: float) -> None:

@@ -37,10 +37,10 @@ class Graph:
             subscribe(JointTrajectory, topic, self.commands.append, STATUS_QOS)
 
     def start(self, spec: bringup.NodeSpec) -> None:
-        log = (self._folder / f"{spec.name}.log").open("wb")
-        self.processes[spec.name] = bringup.start(
-            spec, self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        with (self._folder / f"{spec.name}.log").open("wb") as log:
+            self.processes[spec.name] = bringup.start(
+                spec, self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(errors="replace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A robot that stands still: joint states, poses and a cloud, published on demand by a test's node."""
+"""A robot that stands still: joint states, poses and a cloud, published on demand."""
 
 import numpy as np
 from difftori_ros import codecs, codecs_vision

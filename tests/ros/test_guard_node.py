@@ -19,7 +19,9 @@ class FakePolicy:
     def __init__(self, graph):
         self._graph = graph
         self._plan = graph.node.create_publisher(JointTrajectory, "policy_node/plan", COMMAND_QOS)
-        self._status = graph.node.create_publisher(DiagnosticStatus, "policy_node/status", STATUS_QOS)
+        self._status = graph.node.create_publisher(
+            DiagnosticStatus, "policy_node/status", STATUS_QOS
+        )
 
     def beat(self):
         self._status.publish(status_message("policy_node", 0, "", {"code": "OK"}))
@@ -91,7 +93,7 @@ def test_silent_policy_is_named_the_arm_braked_and_the_fault_latched_until_reset
 
     robot, policy, alive = ready(graph)
     graph.until(
-        lambda: graph.newest("guard_node").get("state") == "TRACKING",
+        lambda: len(graph.commands) >= 2,
         each=lambda: (alive(), policy.send(robot.publish(cloud=False), duration_s=2.0)),
     )
     heard = len(graph.commands)
@@ -110,7 +112,8 @@ def test_silent_policy_is_named_the_arm_braked_and_the_fault_latched_until_reset
     graph.until(client.service_is_ready)
     answer = client.call_async(Trigger.Request())
     graph.until(answer.done, each=alive)
+    heard = len(graph.commands)
     graph.until(
-        lambda: graph.newest("guard_node").get("state") == "TRACKING",
+        lambda: len(graph.commands) >= heard + 2,
         each=lambda: (alive(), policy.send(robot.publish(cloud=False))),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whatever happens to the policy's process, the arm comes to rest by itself (P3) and the guard says why (P4)."""
+"""When the policy's process dies the arm comes to rest by itself (P3), and is told why (P4)."""
 
 import signal
 
@@ -47,7 +47,7 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
         horizon_s = 4 * 0.05
         limit_ns = killed_ns + round((horizon_s + BRAKE_S) * 1e9)
         stand.wait(
-            lambda: measured[-1].stamp_ns > limit_ns + 1_000_000_000, 60.0, "a second after the limit"
+            lambda: measured[-1].stamp_ns > limit_ns + 1_000_000_000, 60.0, "another second"
         )
         after = [state for state in measured if state.stamp_ns > limit_ns]
         assert max(float(np.abs(state.velocity[:7]).max()) for state in after) < REST

@@ -14,7 +14,11 @@ from tests.ros.fake_robot import FakeRobot
 
 def start_policy(graph, checkpoint="pick_cube_state", robot="panda", parameters=None, remaps=None):
     guard, policy = policy_specs(
-        checkpoint, robot, config_file=config_dir() / "sim.yaml", parameters=parameters, remaps=remaps
+        checkpoint,
+        robot,
+        config_file=config_dir() / "sim.yaml",
+        parameters=parameters,
+        remaps=remaps,
     )
     graph.start(policy)
     return guard

@@ -87,22 +87,21 @@ def test_every_schedule_from_rest_keeps_every_limit(
 
 
 @settings(max_examples=150, deadline=None)
-@given(seed=seeds, count=st.integers(0, 6), late=st.floats(0.0, 0.2), speed=st.floats(0.0, 0.9))
+@given(seed=seeds, count=st.integers(0, 6), late=st.floats(0.0, 0.2), speed=st.floats(0.0, 1.0))
 def test_every_schedule_in_motion_starts_in_its_state_and_keeps_the_limits(
     seed, count, late, speed
 ):
     rng = np.random.default_rng(seed)
     middle, half = (PANDA.lower + PANDA.upper) / 2, (PANDA.upper - PANDA.lower) / 2
     start = Reference(
-        middle + rng.uniform(-0.3, 0.3, 7) * half,
+        middle + rng.uniform(-0.2, 0.2, 7) * half,
         rng.uniform(-speed, speed, 7) * PANDA.velocity,
         rng.uniform(-speed, speed, 7) * PANDA.acceleration,
     )
     waypoints = start.position + np.cumsum(rng.normal(0, 0.1, (count, 7)), axis=0)
     made = schedule(PANDA, STAMP, waypoints, DT, start, STAMP + round(late * 1e9))
     assert made is not None
-    # with an acceleration near its limit, the speed may rise above its own before it falls
-    assert_valid(made, PANDA, **TIGHT | {"velocity_factor": 1.001 if speed < 0.7 else 1.5})
+    assert_valid(made, PANDA, **TIGHT)
     assert (made.positions[0] == start.position).all()
     assert (made.velocities[0] == start.velocity).all()
 
@@ -302,6 +301,13 @@ def test_braking_at_rest_holds():
     made = brake(PANDA, STAMP, at_rest(PANDA.home), STAMP + 10 * MS)
     np.testing.assert_array_equal(made.positions, np.tile(PANDA.home, (2, 1)))
     assert made.times[0] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("speed", [0.0, 1e-12, 1e-9, 2e-9, 1e-6])
+@pytest.mark.parametrize("effort", [0.0, 1e-12, 2e-9, 1e-6, 1e-3])
+def test_braking_from_almost_rest_gives_times_that_increase(speed, effort):
+    start = Reference(PANDA.home, STILL + speed, STILL + effort)
+    assert_valid(brake(PANDA, STAMP, start, STAMP), PANDA)
 
 
 @pytest.mark.parametrize("bad", [np.nan, 1e300])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from difftori_sim import vulkan
 
 ASK = """
@@ -22,10 +23,10 @@ print(device)
 
 def ask(**environment: str) -> subprocess.CompletedProcess[str]:
     """What a fresh process finds: the Vulkan loader reads its variables once per process."""
-    clean = {name: value for name, value in os.environ.items() if name not in vulkan.VARIABLES}
+    others = {name: value for name, value in os.environ.items() if name not in vulkan.VARIABLES}
     return subprocess.run(
         [sys.executable, "-c", ASK],
-        env={**clean, **environment},
+        env={**others, **environment} if environment else None,
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -91,7 +92,9 @@ def test_installed_gpu_driver_goes_before_the_shipped_one(shipped, monkeypatch, 
     vulkan.use_shipped_driver()
     assert "VK_ICD_FILENAMES" not in os.environ
 
-    (drivers / "nvidia_icd.json").unlink()  # a container that sees the GPU but has no Vulkan for it
+    (
+        drivers / "nvidia_icd.json"
+    ).unlink()  # a container that sees the GPU but has no Vulkan for it
     vulkan.use_shipped_driver()
     assert os.environ["VK_ICD_FILENAMES"] == str(shipped)
 
