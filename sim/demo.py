@@ -81,7 +81,10 @@ def run_demo(
         write_video(out / "episode.mp4", frames, VIDEO_FPS)
         write_strip(out / "episode.png", frames)
         console.print(f"wrote {out / 'episode.mp4'} and {out / 'episode.png'}")
-    console.print(f"[bold]{result.sentence}[/bold]")
+    for episode in done:
+        if episode.stops:
+            console.print(f"seed {episode.seed}: the guard stepped in: {', '.join(episode.stops)}")
+    console.print(f"[bold]{result.sentence}[/bold]", soft_wrap=True)
     console.print(
         f"plan time: median {result.plan_ms_p50:.1f} ms, p99 {result.plan_ms_p99:.1f} ms"
     )

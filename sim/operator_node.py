@@ -51,6 +51,7 @@ class RosEpisode:
         statuses: Values of `policy_node/status` for every plan, by key.
         actions: Actions of every plan, each (H, A), in physical units.
         commands: Every trajectory that went to a controller.
+        stops: Codes of the faults and refusals of the guard.
         views: Pictures for people (H, W, 3) with the path planned when each was taken, (K, 3) [m].
     """
 
@@ -59,6 +60,7 @@ class RosEpisode:
     statuses: list[dict[str, str]] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     commands: list[Trajectory] = field(default_factory=list)
+    stops: set[str] = field(default_factory=set)
     views: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
@@ -287,7 +289,12 @@ class Operator:
             self.on_plan(values)
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
-        self.guard = _values(message)
+        self.guard = values = _values(message)
+        if self.current is not None:
+            if values["state"] in ("BRAKE", "FAULT"):
+                self.current.stops.add(values["code"])
+            if values.get("verdict") == "refused":
+                self.current.stops.add(values["verdict_code"])
 
     def _on_episode(self, message: DiagnosticStatus) -> None:
         self.episode = _values(message)

@@ -186,6 +186,8 @@ class SimBridge(Node):
         self._wall_s = time.monotonic()
         self._camera_ns = self._pose_ns = 0
         self._view_now = bool(self.get_parameter("view").value)
+        if self._view_now:
+            self.world.render()  # the first picture takes seconds: before the episode, not in it
         self._tell_episode()
         if self._lockstep:
             self._publish()

@@ -47,6 +47,8 @@ def evaluate_ros(
             done.append(episode)
             if on_episode:
                 on_episode(episode)
+            if episode.stops:
+                bar.write(f"seed {seed}: the guard stepped in: {', '.join(sorted(episode.stops))}")
             bar.update()
             bar.set_postfix(success=f"{sum(e.success for e in done)}/{len(done)}")
     return summarise(

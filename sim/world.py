@@ -46,7 +46,7 @@ class World:
     def __init__(
         self, task: Task, profile: RobotProfile, image_size: int = 128, video_size: int = 384
     ):
-        require_vulkan()
+        backend = "gpu" if require_vulkan() == "cuda" else "cpu"
         import gymnasium
         import mani_skill.envs  # noqa: F401  (registers the environments)
 
@@ -56,7 +56,7 @@ class World:
             obs_mode="none",
             control_mode="pd_joint_pos_vel",
             sim_backend="physx_cpu",
-            render_backend="cpu",
+            render_backend=backend,
             render_mode="rgb_array",
             sim_config={"sim_freq": PHYSICS_HZ, "control_freq": PHYSICS_HZ},
             sensor_configs={"width": image_size, "height": image_size, "shader_pack": "minimal"},

@@ -248,11 +248,11 @@ def test_colcon_builds_an_overlay_that_can_be_used_and_tested(colcon, checkout, 
     overlay = checkout / "install"
     prefix = overlay / "difftori_ros"
     sourced = ". install/setup.sh && cd / && exec {} -c '{}'"
-    if mode == ():
+    if not mode:
         for folder in ("models", "sim", "difftori_ros"):  # the overlay stands on its own
             (checkout / folder).rename(checkout / f"{folder}.away")
     seen = run(["sh", "-c", sourced.format(colcon, USE_IT)], checkout).splitlines()
-    if mode == ():
+    if not mode:
         assert seen[0] == str(prefix / "share" / "difftori_ros")
         for folder in ("models", "sim", "difftori_ros"):
             (checkout / f"{folder}.away").rename(checkout / folder)
@@ -260,6 +260,10 @@ def test_colcon_builds_an_overlay_that_can_be_used_and_tested(colcon, checkout, 
     for name in EXECUTABLES:
         assert os.access(prefix / "lib" / "difftori_ros" / name, os.X_OK), name
     assert (prefix / "share/difftori_ros/launch/policy.launch.py").exists()
+    if mode:
+        (checkout / "models" / "brand_new.py").write_text("answer = 42\n")
+        code = "from difftori_models.brand_new import answer; print(answer)"
+        assert run(["sh", "-c", sourced.format(colcon, code)], checkout).strip() == "42"
 
     select = ["--pytest-args", "-k", "import_rules and not load"]
     run([colcon, "-m", "colcon", "test", *select, "--return-code-on-test-failure"], checkout)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Success of checkpoints with and without their optimiser, on the same seeds.
+
+    python benchmarks/first_light.py --episodes 50 --json out/first_light.json
+    python benchmarks/first_light.py --checkpoints pick_cube_points runs/residual/checkpoint
+
+Prints a Markdown table: successes, Wilson interval, wins and losses against the first row on
+the same seeds, and plan times. JSON keys: `rows`, a list of the objects of docs/reference/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from difftori_models.checkpoint import load_card
+from difftori_ros.bringup import find_checkpoint
+from difftori_sim.evaluate import evaluate_direct
+from difftori_sim.results import Result
+from difftori_sim.tasks import TEST_SEEDS
+from difftori_sim.vulkan import use_shipped_driver
+
+
+def table(rows: list[Result]) -> str:
+    """The results as Markdown; wins and losses are paired with the first row of the same task."""
+    lines = [
+        "| checkpoint | policy | success | 95 % interval | wins / losses | plan p50 / p99 [ms] |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        first = next(other for other in rows if other.task == row.task)
+        pairs = list(zip(row.success_by_seed, first.success_by_seed, strict=True))
+        wins, losses = pairs.count((True, False)), pairs.count((False, True))
+        low, high = row.interval_95
+        lines.append(
+            f"| {row.checkpoint} | {row.policy} | {row.successes}/{row.episodes} "
+            f"| {low:.0%} to {high:.0%} | {'-' if row is first else f'{wins} / {losses}'} "
+            f"| {row.plan_ms_p50:.1f} / {row.plan_ms_p99:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run every checkpoint, its base policy first."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--checkpoints",
+        nargs="+",
+        default=["pick_cube_points", "pick_cube_state", "push_cube_state"],
+    )
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    use_shipped_driver()
+    rows: list[Result] = []
+    for name in arguments.checkpoints:
+        refined = load_card(find_checkpoint(name)).method != "bc"
+        for refine in (False, True) if refined else (False,):
+            rows.append(
+                evaluate_direct(
+                    name,
+                    episodes=arguments.episodes,
+                    first_seed=arguments.first_seed,
+                    refine=refine,
+                )
+            )
+    Console(soft_wrap=True).print(table(rows), markup=False, highlight=False)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
