@@ -5,7 +5,8 @@
     python benchmarks/first_light.py --checkpoints pick_cube_points runs/residual/checkpoint
 
 Prints a Markdown table: successes, Wilson interval, wins and losses against the first row on
-the same seeds, and plan times. JSON keys: `rows`, a list of the objects of docs/reference/evaluation.md.
+the same seeds, and plan times. JSON keys: `rows`, a list of the objects of
+docs/reference/evaluation.md.
 """
 
 from __future__ import annotations

@@ -13,13 +13,15 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from difftori_ros.parameters import Parameter, Value
+from difftori_ros.parameters import Parameter
 
 SENSOR_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """For subscribers: best effort matches every publisher (REP 2003)."""
@@ -62,7 +64,7 @@ def declare(
             f"unknown parameter '{unknown[0]}' for {node.get_name()}; "
             f"it has {', '.join(sorted(known))}"
         )
-    values: dict[str, Value] = {}
+    values: dict[str, Any] = {}
     for parameter in parameters:
         descriptor = ParameterDescriptor(description=parameter.description, read_only=True)
         if parameter.choices:
@@ -76,12 +78,13 @@ def declare(
                 bounds = IntegerRange(from_value=int(low), to_value=int(high), step=1)
                 descriptor.integer_range = [bounds]
         try:
-            value = node.declare_parameter(parameter.name, parameter.default, descriptor).value
+            declared = node.declare_parameter(parameter.name, parameter.default, descriptor)
         except (
-            rclpy.exceptions.InvalidParameterTypeException,
-            rclpy.exceptions.InvalidParameterValueException,
+            InvalidParameterTypeException,
+            InvalidParameterValueException,
         ) as error:
             raise StartupError(f"parameter '{parameter.name}': {error}") from error
+        value: Any = declared.value
         value = list(value) if isinstance(parameter.default, list) else value
         if complaint := parameter.check(value):
             raise StartupError(complaint)
@@ -103,6 +106,21 @@ def diagnostics(node: Node, statuses: Sequence[DiagnosticStatus]) -> DiagnosticA
     array = DiagnosticArray(status=list(statuses))
     array.header.stamp = node.get_clock().now().to_msg()
     return array
+
+
+def nobody_publishes(node: Node, name: str, kind: type) -> str | None:
+    """The sentence that says so and names the topics of that type; None when somebody does."""
+    topic = node.resolve_topic_name(name)
+    if node.count_publishers(topic):
+        return None
+    wanted = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+    others = [
+        other
+        for other, types in node.get_topic_names_and_types()
+        if wanted in types and node.count_publishers(other)
+    ]
+    have = ", ".join(sorted(others)) or "none"
+    return f"nobody publishes '{topic}' ({wanted}); published topics of that type: {have}"
 
 
 class GuardedLifecycleNode(LifecycleNode):
@@ -197,7 +215,7 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     try:
         node = make()
     except StartupError as error:
-        rclpy.logging.get_logger("difftori_ros").error(str(error))
+        get_logger("difftori_ros").error(str(error))
         rclpy.try_shutdown()
         return 1
     executor.add_node(node)

@@ -169,13 +169,13 @@ def command_line(spec: NodeSpec) -> list[str]:
 
 def start(
     spec: NodeSpec, environment: Mapping[str, str] | None = None, **options: Any
-) -> subprocess.Popen[bytes]:
+) -> subprocess.Popen[Any]:
     """Start a node as a process of its own."""
     env = dict(os.environ) | dict(environment or {})
     return subprocess.Popen(command_line(spec), env=env, stdin=subprocess.DEVNULL, **options)
 
 
-def stop(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+def stop(processes: Sequence[subprocess.Popen[Any]]) -> list[int]:
     """End processes with SIGINT, then SIGKILL; return their exit statuses."""
     for process in processes:
         if process.poll() is None:

@@ -168,6 +168,16 @@ def encode_trajectory(trajectory: Trajectory, msg: Any, point_cls: type) -> None
     msg.points = points
 
 
+def encode_path(xyz: FloatArray, stamp_ns: int, frame_id: str, msg: Any, pose_cls: type) -> None:
+    """Fill a `nav_msgs` Path with positions (K, 3) [m]; `pose_cls` is PoseStamped."""
+    msg.header.frame_id = frame_id
+    ns_to_stamp(stamp_ns, msg.header.stamp)
+    for point in xyz:
+        pose = pose_cls(header=msg.header)
+        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = _floats(point)
+        msg.poses.append(pose)
+
+
 def _joint_names(given: Any, what: str) -> tuple[str, ...]:
     names = tuple(str(name) for name in given)
     if not names:

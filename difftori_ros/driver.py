@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from difftori_models.contract import Card, Observation, Plan
+from difftori_models.contract import ActionSpec, Card, Observation, Plan
 from difftori_ros.decode import Decoder, Waypoints
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.robot import RobotProfile, check_card
@@ -46,6 +46,12 @@ class Motion:
     waypoints: Waypoints | None
     trajectory: Trajectory | None
     reason: Reason
+
+    def actions(self, spec: ActionSpec) -> Trajectory:
+        """The plan's actions as points, for whoever wants to look at them."""
+        actions = self.plan.actions
+        times = spec.dt_s * (1.0 + np.arange(len(actions)))
+        return Trajectory(self.plan.stamp_ns, spec.names, times, actions, np.zeros_like(actions))
 
 
 class Driver:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Forward and inverse kinematics of the arm on Pinocchio."""
 
+# Pinocchio is a binary module without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass

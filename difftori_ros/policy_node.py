@@ -31,6 +31,7 @@ from difftori_ros.base_node import (
     StartupError,
     declare,
     diagnostics,
+    nobody_publishes,
     run,
     status_message,
 )
@@ -47,6 +48,8 @@ from difftori_ros.types import Level, Reason, Trajectory
 
 HEARTBEAT_S = 0.1
 """Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
+FOREVER_NS = 2**62
+"""A time after every stamp."""
 MESSAGES: dict[str, tuple[Any, Any]] = {
     "joint_states": (JointStateMessage, codecs.decode_joint_state),
     "points": (PointCloud2, codecs_vision.decode_cloud),
@@ -261,7 +264,7 @@ class PolicyNode(GuardedLifecycleNode):
             return
         observation = self._observer.observe(time_ns)
         if isinstance(observation, Refusal):
-            detail = self._who_publishes(observation)
+            detail = self._explain(observation)
             self._health.set(observation.reason, self._steady_s(), detail=detail)
             return
         if observation.stamp_ns <= self._last_ns:
@@ -302,36 +305,18 @@ class PolicyNode(GuardedLifecycleNode):
             level=Level.OK if motion.reason is Reason.OK else Level.WARN,
             detail=motion.plan.status.value,
         )
-        self._actions.publish(self._action_message(motion))
+        self._actions.publish(trajectory_message(motion.actions(self._card.action)))
         if motion.waypoints is not None:
             self._path.publish(self._path_message(motion))
         if motion.trajectory is not None and not self._values["dry_run"]:
             self._plan.publish(trajectory_message(motion.trajectory))
         self._publish_status()
 
-    def _action_message(self, motion: Motion) -> JointTrajectory:
-        spec = self._card.action
-        plan = motion.plan
-        actions = Trajectory(
-            plan.stamp_ns,
-            spec.names,
-            spec.dt_s * (1.0 + np.arange(len(plan.actions))),
-            plan.actions,
-            0.0 * plan.actions,
-        )
-        return trajectory_message(actions)
-
     def _path_message(self, motion: Motion) -> PathMessage:
-        path = PathMessage()
-        path.header.frame_id = self._profile.base_frame
-        codecs.ns_to_stamp(motion.plan.stamp_ns, path.header.stamp)
         assert motion.waypoints is not None
-        for x, y, z in motion.waypoints.tip:
-            pose = PoseStamped(header=path.header)
-            pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = map(
-                float, (x, y, z)
-            )
-            path.poses.append(pose)
+        path = PathMessage()
+        frame = self._profile.base_frame
+        codecs.encode_path(motion.waypoints.tip, motion.plan.stamp_ns, frame, path, PoseStamped)
         return path
 
     # status --------------------------------------------------------------------------------------
@@ -347,26 +332,13 @@ class PolicyNode(GuardedLifecycleNode):
         self._status.publish(message)
         self._diagnostics.publish(diagnostics(self, [message]))
 
-    def _who_publishes(self, refusal: Refusal) -> str:
-        if refusal.reason is not Reason.MISSING:
-            return refusal.detail
-        for stream in self._observer.streams:
-            topic = self.resolve_topic_name(stream)
-            if self._observer.streams[stream].latest_before(
-                2**62
-            ) is None and not self.count_publishers(topic):
-                kind = MESSAGES.get(stream, (PoseStamped, None))[0]
-                wanted = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
-                others = [
-                    n
-                    for n, types in self.get_topic_names_and_types()
-                    if wanted in types and n != topic
-                ]
-                others = [name for name in others if self.count_publishers(name)]
-                return (
-                    f"nobody publishes '{topic}' ({wanted}); published topics of that type: "
-                    + (", ".join(sorted(others)) or "none")
-                )
+    def _explain(self, refusal: Refusal) -> str:
+        """The refusal's detail; for a stream that never came, whether anybody publishes it."""
+        if refusal.reason is Reason.MISSING:
+            for name, stream in self._observer.streams.items():
+                if stream.latest_before(FOREVER_NS) is None:
+                    kind = MESSAGES.get(name, (PoseStamped, None))[0]
+                    return nobody_publishes(self, name, kind) or refusal.detail
         return refusal.detail
 
     def _topics(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
@@ -99,8 +100,8 @@ class Operator:
             remaps=remaps,
         )
         self.profile = load_profile(robot)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._context = rclpy.Context()
+        self.processes: dict[str, subprocess.Popen[Any]] = {}
+        self._context = Context()
         rclpy.init(context=self._context)
         self.node = rclpy.create_node("operator", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -239,7 +240,7 @@ class Operator:
 
     def set_bridge(self, **values: int | bool) -> None:
         """Set live parameters of the bridge."""
-        request = SetParameters.Request()
+        parameters: list[Parameter] = []
         for name, value in values.items():
             boolean = isinstance(value, bool)
             kind = ParameterType.PARAMETER_BOOL if boolean else ParameterType.PARAMETER_INTEGER
@@ -248,7 +249,8 @@ class Operator:
                 given.bool_value = bool(value)
             else:
                 given.integer_value = int(value)
-            request.parameters.append(Parameter(name=name, value=given))
+            parameters.append(Parameter(name=name, value=given))
+        request = SetParameters.Request(parameters=parameters)
         for result in self._call(SetParameters, "sim_bridge/set_parameters", request).results:
             if not result.successful:
                 raise OperatorError(f"sim_bridge refused {values}: {result.reason}")

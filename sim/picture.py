@@ -42,9 +42,7 @@ def draw_path(frame: Frame, path: NDArray[np.float64], projection: NDArray[np.fl
 def write_video(path: Path, frames: Sequence[Frame], fps: float) -> None:
     """Write an H.264 MP4."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with imageio.get_writer(path, fps=fps, macro_block_size=8, quality=8) as writer:
-        for frame in frames:
-            writer.append_data(frame)
+    imageio.mimwrite(path, list(frames), fps=fps, macro_block_size=8, quality=8)
 
 
 def write_strip(path: Path, frames: Sequence[Frame], count: int = 6) -> None:

@@ -116,7 +116,7 @@ class SimBridge(Node):
         if values["start"]:
             self._reset()
         else:
-            self.world.reset(self.get_parameter("seed").value)
+            self.world.reset(self._seed())
             self._start_ns, self._wall_s = self.world.now_ns, time.monotonic()
             self._tell_episode()
 
@@ -136,6 +136,9 @@ class SimBridge(Node):
         rotation.x, rotation.y, rotation.z, rotation.w = quaternion
         publisher.publish(TFMessage(transforms=[message]))
         return publisher
+
+    def _seed(self) -> int:
+        return self.get_parameter("seed").get_parameter_value().integer_value
 
     def stop(self) -> None:
         """Free the simulator."""
@@ -178,7 +181,7 @@ class SimBridge(Node):
             self._step_wall()
 
     def _reset(self) -> None:
-        self.world.reset(self.get_parameter("seed").value)
+        self.world.reset(self._seed())
         self._arrived.clear()
         self._sent_once = True
         self._commanded, self._running, self._followed = False, True, 0

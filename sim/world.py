@@ -63,7 +63,7 @@ class World:
             human_render_camera_configs={"width": video_size, "height": video_size},
             max_episode_steps=1_000_000,
         )
-        self._sim = self._env.unwrapped
+        self._sim: Any = self._env.unwrapped
         self._now_ns = FIRST_NS
         self._running: dict[tuple[str, ...], Trajectory] = {}
         self.seed: int | None = None
