@@ -130,7 +130,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             from .evaluate import evaluate_direct
 
             result = evaluate_direct(arguments.checkpoint, **common)
-        console.print(result.sentence)
+        console.print(result.sentence, soft_wrap=True)
     if arguments.json:
         write_json(arguments.json, result)
     return 0

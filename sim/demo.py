@@ -20,6 +20,18 @@ from .tasks import find_task
 
 VIDEO_FPS = 20.0
 SHOWN = 8
+COLUMNS = (
+    "time [s]",
+    "plan [ms]",
+    "iter.",
+    "cost before",
+    "cost after",
+    "age [s]",
+    "policy",
+    "guard",
+)
+"""Age is that of the oldest input; cost is minus the learned score, of the base policy's actions
+and of the refined ones."""
 
 
 def run_demo(
@@ -48,8 +60,8 @@ def run_demo(
     task = find_task(card.task)
     console.print(
         f"[bold]{card.task}[/bold] with [bold]{card.name}[/bold] ({card.method}), "
-        f"{episodes} episodes on "
-        f"{seeds} seeds from {first_seed}, {clock}"
+        f"{episodes} episodes on {seeds} seeds from {first_seed}, {clock}",
+        soft_wrap=True,
     )
     console.print("starting sim_bridge, guard_node and policy_node ...")
     done: list[RosEpisode] = []
@@ -92,18 +104,9 @@ def run_demo(
 
 
 def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
-    table = Table(title=f"episode {min(len(done) + 1, episodes)} of {episodes}", expand=False)
-    for name in (
-        "time [s]",
-        "plan [ms]",
-        "iterations",
-        "cost before",
-        "cost after",
-        "oldest input [s]",
-        "policy",
-        "guard",
-    ):
-        table.add_column(name, justify="right" if name not in ("policy", "guard") else "left")
+    table = Table(title=f"episode {min(len(done) + 1, episodes)} of {episodes}")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("policy", "guard") else "right")
     statuses = stand.current.statuses[-SHOWN:] if stand.current else []
     start_ns = int(stand.episode.get("start_ns", 0))
     for values in statuses:
@@ -114,8 +117,8 @@ def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
             values["iterations"],
             _cost(values["value_before"]),
             _cost(values["value_after"]),
-            f"{max(ages, default=0.0):.3f}",
-            f"{values['code']} ({values['plan']})",
+            f"{max(ages, default=0.0):.2f}",
+            values["plan"] if values["code"] == "OK" else values["code"],
             stand.guard.get("state", ""),
         )
     marks = "".join("[green]✓[/green]" if e.success else "[red]✗[/red]" for e in done)

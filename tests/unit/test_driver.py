@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+"""The driver's trajectories start where the arm is, join the one under way, and keep P1."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from difftori_models.contract import (
+    ActionSpec,
+    Card,
+    Observation,
+    ObservationSpec,
+    Plan,
+    PlanStatus,
+)
+from difftori_ros.driver import REJOIN_RAD, Driver
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.robot import ProfileError, load_profile
+from difftori_ros.timing import reference_at, split
+from difftori_ros.types import Reason, Trajectory
+from tests.promises import assert_valid, state_at
+
+PANDA = load_profile("panda")
+ARM = Kinematics(PANDA)
+STAMP = 5_000_000_000
+MS = 1_000_000
+PERIOD_NS = 100 * MS
+HOME = np.append(PANDA.home, 0.04)
+JOINTS = (*PANDA.arm_joints, "gripper")
+KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
+
+
+def card(kind: str) -> Card:
+    names = ("x", "y", "z", "gripper") if kind == "ee_delta_pos" else JOINTS
+    ones = (1.0,) * len(names)
+    down = (1.0, 0.0, 0.0, 0.0) if kind == "ee_delta_pos" else None
+    action = ActionSpec(kind, names, ones, tuple(-one for one in ones), ones, 0.05, 4, 2, down)
+    spec = ObservationSpec(PANDA.base_frame, PANDA.joint_names, (), ("position",))
+    return Card("scripted", "reach", "panda", "script", spec, action, {}, {}, {}, {})
+
+
+def moves(kind: str, speed: float = 1.0) -> np.ndarray:
+    """Four actions that go the same way, at 0.3 m/s or half a rad/s, and close the gripper."""
+    if kind == "ee_delta_pos":
+        step = np.append(speed * np.array([0.012, 0.008, -0.008]), -1.0)
+        return np.tile(step, (4, 1))
+    step = speed * np.array([0.03, 0.02, -0.02, 0.03, 0.02, -0.03, 0.02])
+    arm = np.tile(step, (4, 1))
+    if kind == "joint_position":
+        arm = PANDA.home + np.cumsum(arm, axis=0)
+    return np.hstack([arm, np.full((4, 1), -1.0)])
+
+
+class ScriptedPlanner:
+    """Plans what it is told to; planning takes `late_ns` on the clock that it drives."""
+
+    def __init__(self, kind: str = "joint_delta", late_ns: int = 0):
+        self.card, self.late_ns = card(kind), late_ns
+        self.actions, self.status = moves(kind), PlanStatus.BASE
+        self.now_ns, self.seeds, self.deadlines = 0, [], []
+
+    def plan(self, observation: Observation, deadline_s: float | None = None) -> Plan:
+        self.now_ns = observation.stamp_ns + self.late_ns
+        self.deadlines.append(deadline_s)
+        return Plan(observation.stamp_ns, self.actions, 0.0, 0.0, 0, 0.0, self.status)
+
+    def reset(self, seed: int) -> None:
+        self.seeds.append(seed)
+
+    def clock(self) -> int:
+        return self.now_ns
+
+
+def seen(stamp_ns=STAMP, position=HOME, velocity=None) -> Observation:
+    position = np.array(position)
+    velocity = np.zeros(8) if velocity is None else np.array(velocity)
+    poses = {"tip": ARM.tip_pose(position[:7])}
+    return Observation(stamp_ns, PANDA.joint_names, position, velocity, poses)
+
+
+def on_the_way(trajectory: Trajectory, stamp_ns: int) -> Observation:
+    """What is measured when the arm follows the trajectory perfectly."""
+    position, velocity = trajectory.sample(stamp_ns)
+    return seen(stamp_ns, position, velocity)
+
+
+def drive(driver: Driver, planner: ScriptedPlanner, observation: Observation) -> Trajectory:
+    motion = driver.drive(observation, planner.clock)
+    assert motion.trajectory is not None
+    assert motion.reason is Reason.OK
+    return motion.trajectory
+
+
+@pytest.fixture(params=KINDS)
+def planner(request) -> ScriptedPlanner:
+    return ScriptedPlanner(request.param)
+
+
+@pytest.fixture
+def driver(planner) -> Driver:
+    return Driver(planner, PANDA, ARM)
+
+
+def test_first_trajectory_starts_at_the_measured_joints(planner, driver):
+    velocity = np.array([0.1, -0.1, 0.05, 0.0, 0.1, 0.0, -0.1, 0.0])
+    observation = seen(velocity=velocity)
+    trajectory = drive(driver, planner, observation)
+    assert trajectory.stamp_ns == STAMP
+    assert trajectory.joint_names == PANDA.joint_names
+    assert trajectory.times[0] == 0.0
+    np.testing.assert_array_equal(trajectory.positions[0], HOME)
+    np.testing.assert_allclose(trajectory.velocities[0], velocity, atol=1e-9)
+    assert_valid(trajectory, PANDA, measured=PANDA.home)
+
+
+def test_trajectory_gets_to_the_last_waypoint_and_closes_the_gripper(planner, driver):
+    planner.actions = moves(planner.card.action.kind, speed=0.3)
+    motion = driver.drive(seen(), planner.clock)
+    assert motion.trajectory is not None
+    assert motion.waypoints is not None
+    np.testing.assert_allclose(
+        motion.trajectory.positions[-1, :7], motion.waypoints.arm[-1], atol=1e-2
+    )
+    assert motion.trajectory.positions[-1, 7] == pytest.approx(PANDA.gripper.closed)
+
+
+def test_next_trajectory_joins_the_one_under_way_in_position_and_velocity(planner, driver):
+    first = drive(driver, planner, seen())
+    planner.actions = moves(planner.card.action.kind)
+    next_ns = STAMP + PERIOD_NS
+    second = drive(driver, planner, on_the_way(first, next_ns))
+    assert_valid(second, PANDA, after=first, at_ns=next_ns)
+    position, velocity = state_at(first, next_ns)
+    assert np.abs(velocity[:7]).max() > 0.1, "the arm is in mid-motion"
+    np.testing.assert_allclose(second.positions[0], position, atol=1e-6)
+    np.testing.assert_allclose(second.velocities[0, :7], velocity[:7], atol=1e-6)
+
+
+def test_tracking_error_does_not_make_the_command_jump(planner, driver):
+    first = drive(driver, planner, seen())
+    next_ns = STAMP + PERIOD_NS
+    expected, _ = first.sample(next_ns)
+    lagging = expected - np.append(np.full(7, 0.9 * REJOIN_RAD), 0.0)
+    second = drive(driver, planner, seen(next_ns, lagging))
+    np.testing.assert_allclose(second.positions[0], expected, atol=1e-6)
+
+
+def test_arm_that_does_not_follow_is_picked_up_where_it_is_measured(planner, driver):
+    first = drive(driver, planner, seen())
+    next_ns = STAMP + PERIOD_NS
+    away = first.sample(next_ns)[0].copy()
+    away[3] += 1.1 * REJOIN_RAD
+    second = drive(driver, planner, seen(next_ns, away))
+    np.testing.assert_array_equal(second.positions[0, :7], away[:7])
+    np.testing.assert_array_equal(second.velocities[0, :7], 0.0)
+    assert_valid(second, PANDA, measured=away[:7])
+
+
+@pytest.mark.parametrize("how", ["forget", "reset"])
+def test_nothing_is_joined_after_the_running_trajectory_is_dropped(planner, driver, how):
+    first = drive(driver, planner, seen())
+    getattr(driver, how)(*([7] if how == "reset" else []))
+    next_ns = STAMP + PERIOD_NS
+    beside = first.sample(next_ns)[0] + 0.5 * REJOIN_RAD
+    second = drive(driver, planner, seen(next_ns, np.append(beside[:7], 0.03)))
+    np.testing.assert_array_equal(second.positions[0], [*beside[:7], 0.03])
+    assert planner.seeds == ([7] if how == "reset" else [])
+
+
+def test_network_without_a_plan_sends_nothing_and_says_so(planner, driver):
+    first = drive(driver, planner, seen())
+    planner.status = PlanStatus.FAILED
+    next_ns = STAMP + PERIOD_NS
+    motion = driver.drive(on_the_way(first, next_ns), planner.clock)
+    assert motion.trajectory is None
+    assert motion.waypoints is None
+    assert motion.reason is Reason.NO_PLAN
+    # the arm still follows the first trajectory: the next good plan joins that one
+    planner.status = PlanStatus.BASE
+    third_ns = next_ns + 50 * MS
+    third = drive(driver, planner, on_the_way(first, third_ns))
+    np.testing.assert_allclose(third.positions[0], state_at(first, third_ns)[0], atol=1e-6)
+
+
+def test_actions_that_are_not_finite_move_nothing(planner, driver):
+    planner.actions = np.full_like(planner.actions, np.nan)
+    motion = driver.drive(seen(), planner.clock)
+    assert motion.reason in (Reason.NO_PLAN, Reason.IK_FAILED)
+    if motion.trajectory is not None:
+        assert_valid(motion.trajectory, PANDA, measured=PANDA.home)
+        assert np.ptp(motion.trajectory.positions, axis=0).max() < 1e-9
+
+
+def test_late_plan_starts_when_it_is_there_and_still_joins(planner, driver):
+    first = drive(driver, planner, seen())
+    planner.late_ns = 60 * MS
+    next_ns = STAMP + PERIOD_NS
+    late = drive(driver, planner, on_the_way(first, next_ns))
+    assert late.stamp_ns == next_ns
+    assert late.times[0] == pytest.approx(0.06)
+    assert_valid(late, PANDA, after=first, at_ns=next_ns + planner.late_ns)
+    position, velocity = state_at(first, next_ns + planner.late_ns)
+    np.testing.assert_allclose(late.positions[0], position, atol=1e-6)
+    np.testing.assert_allclose(late.velocities[0, :7], velocity[:7], atol=1e-6)
+
+
+def test_what_was_due_before_a_late_plan_is_dropped():
+    # three waypoints lead one way, the last the other way: when it alone is left, only it is met
+    planner = ScriptedPlanner("joint_position")
+    driver = Driver(planner, PANDA, ARM)
+    planner.actions[:, 0] = PANDA.home[0] + np.array([-0.05, -0.05, -0.05, 0.05])
+    in_time = drive(driver, planner, seen())
+    assert in_time.positions[:, 0].min() < PANDA.home[0] - 1e-3
+    planner.late_ns = 160 * MS
+    driver.forget()
+    late = drive(driver, planner, seen())
+    assert late.positions[:, 0].min() >= PANDA.home[0] - 1e-9
+    assert late.positions[:, 0].max() > PANDA.home[0] + 1e-3
+
+
+def test_plan_that_comes_after_all_its_actions_lets_the_arm_brake():
+    planner = ScriptedPlanner("joint_delta", late_ns=400 * MS)
+    driver = Driver(planner, PANDA, ARM)
+    trajectory = drive(driver, planner, seen())
+    np.testing.assert_allclose(
+        trajectory.positions[:, :7], np.tile(PANDA.home, (len(trajectory.times), 1))
+    )
+    assert trajectory.times[0] == pytest.approx(0.4)
+
+
+def test_plan_joins_a_trajectory_that_has_ended_at_rest(planner, driver):
+    first = drive(driver, planner, seen())
+    later_ns = first.end_ns + 200 * MS
+    second = drive(driver, planner, on_the_way(first, later_ns))
+    np.testing.assert_allclose(second.positions[0], first.positions[-1], atol=1e-9)
+    np.testing.assert_allclose(second.velocities[0, :7], 0.0, atol=1e-9)
+    assert_valid(second, PANDA)
+
+
+def test_every_trajectory_of_a_long_run_keeps_the_promises(planner, driver):
+    rng = np.random.default_rng(0)
+    kind = planner.card.action.kind
+    running = drive(driver, planner, seen())
+    for turn in range(1, 15):
+        stamp_ns = STAMP + turn * PERIOD_NS
+        planner.late_ns = int(rng.integers(0, 60)) * MS
+        observation = on_the_way(running, stamp_ns)
+        if kind == "joint_position":
+            spread = rng.uniform(-0.05, 0.05, (4, 7))
+            planner.actions = np.hstack([observation.position[:7] + spread, np.ones((4, 1))])
+        else:
+            planner.actions = moves(kind) * rng.choice([-1.0, 1.0], size=(4, 1))
+        following = drive(driver, planner, observation)
+        at_ns = stamp_ns + planner.late_ns
+        assert_valid(following, PANDA, after=running, at_ns=at_ns)
+        before = reference_at(split(running, PANDA.arm_joints), at_ns)
+        np.testing.assert_allclose(following.positions[0, :7], before.position, atol=1e-6)
+        running = following
+
+
+def test_unreachable_rest_of_a_plan_is_reported_and_the_rest_is_driven():
+    planner = ScriptedPlanner("ee_delta_pos")
+    planner.actions = np.tile([0.2, 0.0, 0.0, 1.0], (4, 1))
+    motion = Driver(planner, PANDA, ARM).drive(seen(), planner.clock)
+    assert motion.reason is Reason.IK_FAILED
+    assert motion.trajectory is not None
+    assert_valid(motion.trajectory, PANDA, measured=PANDA.home)
+
+
+def test_plan_without_one_reachable_waypoint_lets_the_arm_stay():
+    planner = ScriptedPlanner("ee_delta_pos")
+    planner.actions = np.tile([5.0, 0.0, 0.0, 1.0], (4, 1))
+    motion = Driver(planner, PANDA, ARM).drive(seen(), planner.clock)
+    assert motion.reason is Reason.IK_FAILED
+    assert motion.trajectory is not None
+    np.testing.assert_allclose(motion.trajectory.positions[-1, :7], PANDA.home, atol=1e-9)
+
+
+def test_robot_without_a_gripper_gets_arm_joints_alone():
+    planner = ScriptedPlanner("joint_delta")
+    spec = replace(planner.card.action, names=PANDA.arm_joints, **_seven(planner.card.action))
+    observed = replace(planner.card.observation, joint_names=PANDA.arm_joints)
+    planner.card = replace(planner.card, action=spec, observation=observed)
+    planner.actions = planner.actions[:, :7]
+    profile = replace(PANDA, gripper=None)
+    observation = Observation(
+        STAMP, PANDA.arm_joints, PANDA.home, np.zeros(7), {"tip": ARM.tip_pose(PANDA.home)}
+    )
+    trajectory = drive(Driver(planner, profile, ARM), planner, observation)
+    assert trajectory.joint_names == PANDA.arm_joints
+    assert_valid(trajectory, profile)
+
+
+def _seven(spec: ActionSpec) -> dict:
+    return {name: getattr(spec, name)[:7] for name in ("scale", "low", "high")}
+
+
+def test_deadline_is_handed_to_the_planner(planner, driver):
+    driver.drive(seen(), planner.clock, 0.05)
+    driver.drive(seen(STAMP + PERIOD_NS), planner.clock)
+    assert planner.deadlines == [0.05, None]
+
+
+def test_actions_are_points_at_the_times_they_end(planner, driver):
+    motion = driver.drive(seen(), planner.clock)
+    points = motion.actions(planner.card.action)
+    assert points.joint_names == planner.card.action.names
+    assert points.stamp_ns == STAMP
+    np.testing.assert_allclose(points.times, [0.05, 0.1, 0.15, 0.2])
+    np.testing.assert_array_equal(points.positions, planner.actions)
+
+
+def test_checkpoint_for_another_robot_is_refused():
+    with pytest.raises(ProfileError, match="trained for another robot than 'xarm7'"):
+        Driver(ScriptedPlanner(), load_profile("xarm7"), ARM)

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""Streams become an observation bound by name, or a reason that says why there is none."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from difftori_models.contract import Observation, ObservationSpec, PointSpec
+from difftori_ros.frames import FrameTree, pose_to_matrix
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.observe import MAX_AGE_S, Observer, Refusal
+from difftori_ros.robot import load_profile
+from difftori_ros.types import Cloud, JointState, Pose, Reason
+
+PROFILE = load_profile("panda")
+KINEMATICS = Kinematics(PROFILE)
+NAMES = PROFILE.joint_names
+BASE = PROFILE.base_frame
+NOW = 5_000_000_000
+MS = 1_000_000
+CAMERA = "camera_optical_frame"
+# half a turn about z, 1 m ahead of the base
+CAMERA_POSE = np.array([1.0, 0.2, 0.3, 0.0, 0.0, 1.0, 0.0])
+POSITION = np.append(PROFILE.home + 0.01 * np.arange(7), 0.03)
+VELOCITY = 0.1 * np.arange(1.0, 9.0)
+GOAL = np.array([0.6, 0.1, 0.2, 0.0, 0.0, 0.0, 1.0])
+BOX = PointSpec(BASE, 16, True, (0.3, -0.3, 0.0), (0.9, 0.3, 0.5), min_points=8)
+
+
+def spec(points: PointSpec | None = None, poses=("goal", "object")) -> ObservationSpec:
+    return ObservationSpec(BASE, NAMES, poses, ("position",), points)
+
+
+def observer(wanted: ObservationSpec | None = None, **options) -> Observer:
+    frames = FrameTree()
+    frames.set_static(BASE, CAMERA, pose_to_matrix(CAMERA_POSE))
+    return Observer(wanted or spec(), PROFILE, KINEMATICS, frames, **options)
+
+
+def joints(stamp_ns=NOW, names=NAMES, position=POSITION, velocity=VELOCITY) -> JointState:
+    return JointState(stamp_ns, tuple(names), np.array(position), np.array(velocity))
+
+
+def pose(stamp_ns=NOW, frame=BASE, xyz=GOAL[:3]) -> Pose:
+    return Pose(stamp_ns, frame, np.array([*xyz, 0.0, 0.0, 0.0, 1.0]))
+
+
+def cloud(stamp_ns=NOW, frame=BASE, count=50, seed=0) -> Cloud:
+    xyz = np.random.default_rng(seed).uniform([0.4, -0.2, 0.1], [0.8, 0.2, 0.4], (count, 3))
+    return Cloud(stamp_ns, frame, xyz.astype(np.float32), np.full((count, 3), 0.5, np.float32))
+
+
+def fill(seen: Observer, *, without=(), **samples) -> Observer:
+    """Push one sample to every stream, those given and good ones for the rest."""
+    for name in seen.streams:
+        if name in without:
+            continue
+        good = {"joint_states": joints, "points": cloud}.get(name, pose)
+        seen.push(name, samples.get(name) or good(), NOW)
+    return seen
+
+
+def seen_by(**samples) -> Observation:
+    observation = fill(observer(), **samples).observe(NOW)
+    assert isinstance(observation, Observation)
+    return observation
+
+
+def refused(seen: Observer, now_ns=NOW) -> Refusal:
+    refusal = seen.observe(now_ns)
+    assert isinstance(refusal, Refusal)
+    return refusal
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), extra=st.integers(0, 4))
+def test_joints_in_any_order_and_among_others_give_the_same_bits(seed, extra):
+    rng = np.random.default_rng(seed)
+    names = [*NAMES, *(f"wheel_{k}" for k in range(extra))]
+    position = np.append(POSITION, rng.normal(size=extra))
+    velocity = np.append(VELOCITY, rng.normal(size=extra))
+    order = rng.permutation(len(names))
+    shuffled = seen_by(
+        joint_states=joints(
+            names=[names[k] for k in order], position=position[order], velocity=velocity[order]
+        )
+    )
+    plain = seen_by()
+    assert shuffled.joint_names == plain.joint_names == NAMES
+    np.testing.assert_array_equal(plain.position, POSITION)
+    np.testing.assert_array_equal(plain.velocity, VELOCITY)
+    for ours, theirs in (
+        (shuffled.position, plain.position),
+        (shuffled.velocity, plain.velocity),
+        *((shuffled.poses[name], plain.poses[name]) for name in ("tip", "goal", "object")),
+    ):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_tip_pose_is_forward_kinematics_of_the_measured_arm():
+    np.testing.assert_array_equal(seen_by().poses["tip"], KINEMATICS.tip_pose(POSITION[:7]))
+
+
+@pytest.mark.parametrize("name", ["joint_states", "goal", "object", "points"])
+def test_stream_that_never_delivered_is_named(name):
+    refusal = refused(fill(observer(spec(BOX)), without=(name,)))
+    assert refusal.reason is Reason.MISSING
+    assert f"'{name}'" in refusal.detail
+
+
+@pytest.mark.parametrize("name", ["joint_states", "goal", "object", "points"])
+def test_stream_past_its_age_limit_is_named_with_age_and_limit(name):
+    kind = name if name in MAX_AGE_S else "pose"
+    late_ns = NOW - round(MAX_AGE_S[kind] * 1e9) - 7 * MS
+    make = {"joint_states": joints, "points": cloud}.get(name, pose)
+    refusal = refused(fill(observer(spec(BOX)), **{name: make(late_ns)}))
+    assert refusal.reason is Reason.STALE
+    age_s = MAX_AGE_S[kind] + 0.007
+    assert refusal.detail == f"'{name}' is {age_s:.3f} s old, limit {MAX_AGE_S[kind]:.3f} s"
+
+
+def test_stream_exactly_as_old_as_its_limit_is_still_used():
+    seen = fill(observer(max_age_s={"goal": 0.25}), goal=pose(NOW - 250 * MS))
+    assert isinstance(seen.observe(NOW), Observation)
+    assert refused(seen, NOW + MS).reason is Reason.STALE
+
+
+def test_age_limit_is_the_one_given_for_the_stream():
+    seen = observer(max_age_s={"goal": 0.1})
+    assert seen.limit_s("goal") == 0.1
+    assert seen.limit_s("object") == MAX_AGE_S["pose"]
+    assert refused(fill(seen, goal=pose(NOW - 101 * MS))).reason is Reason.STALE
+
+
+def test_joint_that_is_not_measured_is_named_beside_those_that_are():
+    refusal = refused(
+        fill(
+            observer(),
+            joint_states=joints(names=NAMES[1:], position=POSITION[1:], velocity=VELOCITY[1:]),
+        )
+    )
+    assert refusal.reason is Reason.BAD_JOINT_STATE
+    assert f"no joint {NAMES[0]} in joint_states" in refusal.detail
+    assert NAMES[-1] in refusal.detail
+
+
+@pytest.mark.parametrize("name", ["goal", "points"])
+def test_unknown_frame_is_named_beside_the_known_ones(name):
+    sample = cloud(frame="somewhere") if name == "points" else pose(frame="somewhere")
+    refusal = refused(fill(observer(spec(BOX)), **{name: sample}))
+    assert refusal.reason is Reason.UNKNOWN_FRAME
+    for frame in ("somewhere", BASE, CAMERA):
+        assert frame in refusal.detail
+
+
+def test_pose_in_another_known_frame_is_taken_to_the_base():
+    found = seen_by(goal=pose(frame=CAMERA, xyz=(0.1, 0.3, -0.1)))
+    # half a turn about z turns x and y round
+    np.testing.assert_allclose(found.poses["goal"][:3], [0.9, -0.1, 0.2], atol=1e-12)
+    np.testing.assert_allclose(found.poses["goal"][3:], [0.0, 0.0, 1.0, 0.0], atol=1e-12)
+
+
+def test_pose_in_the_base_frame_keeps_every_bit_of_its_position():
+    assert seen_by().poses["goal"][:3].tobytes() == GOAL[:3].tobytes()
+
+
+def test_cloud_in_a_known_frame_is_the_same_cloud_in_the_base_frame():
+    plain = fill(observer(spec(BOX))).observe(NOW)
+    there = cloud()
+    to_camera = np.linalg.inv(pose_to_matrix(CAMERA_POSE))
+    xyz = there.xyz @ to_camera[:3, :3].T.astype(np.float32) + to_camera[:3, 3].astype(np.float32)
+    moved = fill(
+        observer(spec(BOX)), points=Cloud(NOW, CAMERA, xyz.astype(np.float32), there.rgb)
+    ).observe(NOW)
+    assert isinstance(plain, Observation)
+    assert isinstance(moved, Observation)
+    assert plain.points is not None
+    assert moved.points is not None
+    assert plain.points.shape == moved.points.shape == (16, 6)
+    np.testing.assert_allclose(
+        plain.points[np.lexsort(plain.points.T)],
+        moved.points[np.lexsort(moved.points.T)],
+        atol=1e-5,
+    )
+
+
+def test_cloud_with_too_few_points_in_the_box_is_a_refusal():
+    refusal = refused(fill(observer(spec(BOX)), points=cloud(count=7)))
+    assert refusal.reason is Reason.TOO_FEW_POINTS
+    assert "got 7 of 7" in refusal.detail
+
+
+def test_what_comes_after_the_asked_time_is_not_seen():
+    seen = fill(observer())
+    seen.push("goal", pose(NOW + 10 * MS, xyz=(0.0, 0.0, 0.9)), NOW + 10 * MS)
+    before, after = seen.observe(NOW), seen.observe(NOW + 10 * MS)
+    assert isinstance(before, Observation)
+    assert isinstance(after, Observation)
+    assert before.poses["goal"][2] == GOAL[2]
+    assert after.poses["goal"][2] == 0.9
+    assert after.stamps_ns == {"joint_states": NOW, "goal": NOW + 10 * MS, "object": NOW}
+    assert after.stamp_ns == NOW
+
+
+def test_newest_common_stamp_is_there_only_when_all_streams_agree():
+    seen = observer()
+    assert seen.newest_common_ns() is None
+    fill(seen, without=("object",))
+    assert seen.newest_common_ns() is None
+    seen.push("object", pose(), NOW)
+    assert seen.newest_common_ns() == NOW
+    seen.push("joint_states", joints(NOW + MS), NOW + MS)
+    assert seen.newest_common_ns() is None
+    for name in ("goal", "object"):
+        seen.push(name, pose(NOW + MS), NOW + MS)
+    assert seen.newest_common_ns() == NOW + MS
+
+
+def test_ages_are_those_of_the_streams_that_have_delivered():
+    seen = fill(observer(), without=("object",), goal=pose(NOW - 20 * MS))
+    assert seen.ages_s(NOW + 10 * MS) == pytest.approx({"joint_states": 0.01, "goal": 0.03})
+
+
+def test_nothing_is_remembered_after_clear():
+    seen = fill(observer())
+    seen.clear()
+    assert refused(seen).reason is Reason.MISSING
+    assert seen.ages_s(NOW) == {}
+
+
+def test_observation_does_not_change_with_the_message_it_came_from():
+    state = joints()
+    observation = seen_by(joint_states=state)
+    state.position[:] = 0.0
+    np.testing.assert_array_equal(observation.position, POSITION)
