@@ -201,14 +201,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--robot", default="panda", help="robot profile: shipped name or YAML file"
     )
     parser.add_argument("--config-file", default="", help="parameters laid over the shipped ones")
-    parser.add_argument("--dry-run", action="store_true", help="plan, but send nothing")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--dry-run", action="store_true", default=None, help="plan, but send nothing"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="where the networks run")
     arguments = parser.parse_args(argv)
+    # what is not given is left to the parameter files
+    given = {"dry_run": arguments.dry_run, "device": arguments.device}
     specs = policy_specs(
         arguments.checkpoint,
         arguments.robot,
         config_file=arguments.config_file,
-        parameters={"dry_run": arguments.dry_run, "device": arguments.device},
+        parameters={name: value for name, value in given.items() if value is not None},
     )
     processes = [start(spec) for spec in specs]
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))

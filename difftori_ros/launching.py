@@ -15,8 +15,11 @@ TOPICS = ("joint_states", "points", "goal", "object")
 
 
 def typed(values: Mapping[str, str], *names: str) -> dict[str, Any]:
-    """Launch arguments by name, read as YAML: `true` is a boolean, `0.05` a number."""
-    return {name: yaml.safe_load(values[name]) for name in names}
+    """Launch arguments by name, read as YAML: `true` is a boolean, `0.05` a number.
+
+    Those left empty are left out: the parameter files decide.
+    """
+    return {name: yaml.safe_load(values[name]) for name in names if values[name]}
 
 
 def words(values: Mapping[str, Any]) -> dict[str, str]:
