@@ -4,8 +4,8 @@
     python benchmarks/first_light.py --episodes 50 --json out/first_light.json
     python benchmarks/first_light.py --checkpoints pick_cube_points runs/residual/checkpoint
 
-Prints a Markdown table: successes, Wilson interval, wins and losses against the first row on
-the same seeds, and plan times. JSON keys: `rows`, a list of the objects of
+Prints a Markdown table: successes, Wilson interval, wins and losses against the checkpoint's own
+base policy on the same seeds, and plan times. JSON keys: `rows`, a list of the objects of
 docs/reference/evaluation.md.
 """
 
@@ -27,13 +27,13 @@ from difftori_sim.vulkan import use_shipped_driver
 
 
 def table(rows: list[Result]) -> str:
-    """The results as Markdown; wins and losses are paired with the first row of the same task."""
+    """The results as Markdown; wins and losses are paired with the same checkpoint's base."""
     lines = [
         "| checkpoint | policy | success | 95 % interval | wins / losses | plan p50 / p99 [ms] |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        first = next(other for other in rows if other.task == row.task)
+        first = next(other for other in rows if other.checkpoint == row.checkpoint)
         pairs = list(zip(row.success_by_seed, first.success_by_seed, strict=True))
         wins, losses = pairs.count((True, False)), pairs.count((False, True))
         low, high = row.interval_95

@@ -46,7 +46,7 @@ def find_checkpoint(name: str) -> Path:
         FileNotFoundError: There is neither; the message names those that ship.
     """
     shipped = checkpoint_dir() / name
-    for candidate in (Path(name).expanduser(), shipped):
+    for candidate in (Path(name).expanduser(), shipped) if name else ():
         if candidate.exists() and (candidate.is_file() or candidate.is_dir()):
             return candidate
     raise FileNotFoundError(

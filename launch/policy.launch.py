@@ -18,13 +18,26 @@ ARGUMENTS = (
     ("checkpoint", "pick_cube_points", "Folder of the checkpoint, or the name of one that ships."),
     ("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
     ("config_file", "", "Parameters of both nodes (YAML), laid over those that ship."),
-    # empty: what the parameter files say
-    ("device", "", "Where the networks run: cpu or cuda; empty: as in the parameter files."),
-    ("trigger", "", "When to plan: timer, or observation (once per complete one); empty: as above."),
-    ("deadline_s", "", "Time one plan may take [s], 0.0 for no limit; empty: as above."),
-    ("dry_run", "", "true: plan and report, but send nothing to the arm; empty: as above."),
-    ("autostart", "", "false: wait for `ros2 lifecycle set` to configure; empty: as above."),
-    ("use_sim_time", "", "true: take the time from /clock; empty: as above."),
+    ("device", "", "Where the networks run: cpu or cuda. Empty: as the parameter files say."),
+    (
+        "trigger",
+        "",
+        "When to plan: timer, or observation (once per complete observation). Empty: as the "
+        "parameter files say.",
+    ),
+    (
+        "deadline_s",
+        "",
+        "Time one plan may take [s]; 0.0 for no limit. Empty: as the parameter files say.",
+    ),
+    ("dry_run", "", "true: plan, but send nothing to the arm. Empty: as the parameter files say."),
+    (
+        "autostart",
+        "",
+        "false: wait for `ros2 lifecycle set` to configure and activate. Empty: as the parameter "
+        "files say.",
+    ),
+    ("use_sim_time", "", "true: take the time from /clock. Empty: as the parameter files say."),
     ("namespace", "", "Namespace of the nodes."),
     ("log_level", "info", "debug, info, warn or error."),
     ("joint_states_topic", "joint_states", "Joint states of the arm and its gripper."),

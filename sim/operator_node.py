@@ -22,6 +22,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -52,6 +53,8 @@ class RosEpisode:
         statuses: Values of `policy_node/status` for every plan, by key.
         actions: Actions of every plan, each (H, A), in physical units.
         commands: Every trajectory that went to a controller.
+        command_times_ns: The world's clock when each of them was heard [ns].
+        guard_statuses: Values of `guard_node/status`, by key.
         stops: Codes of the faults and refusals of the guard.
         views: Pictures for people (H, W, 3) with the path planned when each was taken, (K, 3) [m].
     """
@@ -61,6 +64,8 @@ class RosEpisode:
     statuses: list[dict[str, str]] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     commands: list[Trajectory] = field(default_factory=list)
+    command_times_ns: list[int] = field(default_factory=list)
+    guard_statuses: list[dict[str, str]] = field(default_factory=list)
     stops: set[str] = field(default_factory=set)
     views: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
@@ -110,6 +115,7 @@ class Operator:
         self.guard: dict[str, str] = {}
         self.episode: dict[str, str] = {}
         self.current: RosEpisode | None = None
+        self.now_ns = 0
         self._view_matrix: np.ndarray | None = None
         self._base_from_view: np.ndarray | None = None
         self._path = np.zeros((0, 3))
@@ -269,6 +275,7 @@ class Operator:
 
     def _listen(self) -> None:
         subscribe = self.node.create_subscription
+        subscribe(Clock, "/clock", self._on_clock, STATUS_QOS)
         subscribe(DiagnosticStatus, "policy_node/status", self._on_policy, STATUS_QOS)
         subscribe(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS)
         subscribe(DiagnosticStatus, "sim_bridge/episode", self._on_episode, LATCHED_QOS)
@@ -282,6 +289,9 @@ class Operator:
         for topic in topics:
             subscribe(JointTrajectory, topic, self._on_command, STATUS_QOS)
 
+    def _on_clock(self, message: Clock) -> None:
+        self.now_ns = codecs.stamp_to_ns(message.clock)
+
     def _on_policy(self, message: DiagnosticStatus) -> None:
         values = _values(message)
         fresh = values.get("stamp_ns") != self.policy.get("stamp_ns")
@@ -293,6 +303,7 @@ class Operator:
     def _on_guard(self, message: DiagnosticStatus) -> None:
         self.guard = values = _values(message)
         if self.current is not None:
+            self.current.guard_statuses.append(values)
             if values["state"] in ("BRAKE", "FAULT"):
                 self.current.stops.add(values["code"])
             if values.get("verdict") == "refused":
@@ -308,6 +319,7 @@ class Operator:
     def _on_command(self, message: JointTrajectory) -> None:
         if self.current is not None:
             self.current.commands.append(codecs.decode_trajectory(message))
+            self.current.command_times_ns.append(self.now_ns)
 
     def _on_path(self, message: PathMessage) -> None:
         points = [pose.pose.position for pose in message.poses]

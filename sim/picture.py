@@ -25,9 +25,8 @@ def draw_path(frame: Frame, path: NDArray[np.float64], projection: NDArray[np.fl
         projection: From the base frame to pixels (3, 4).
     """
     picture = Image.fromarray(frame)
-    if len(path) == 0:
-        return np.asarray(picture)
     seen = projection @ np.hstack([path, np.ones((len(path), 1))]).T
+    seen = seen[:, seen[2] > 0]  # behind the camera there is no picture
     pixels = [(float(x), float(y)) for x, y in (seen[:2] / seen[2]).T]
     draw = ImageDraw.Draw(picture)
     radius = max(2, frame.shape[0] // 128)

@@ -94,7 +94,7 @@ def summarise(
         policy=policy,
         through=through,
         episodes=len(outcomes),
-        successes=sum(outcomes),
+        successes=sum(map(bool, outcomes)),
         first_seed=first_seed,
         seeds=seeds,
         success_by_seed=list(map(bool, outcomes)),
@@ -107,7 +107,14 @@ def summarise(
 
 
 def write_json(path: str | Path, result: Result) -> None:
-    """Write the result to a file; its folder is made when missing."""
+    """Write the result to a file; its folder is made when missing.
+
+    JSON has no NaN: what could not be measured, as the time of a plan when none was made, is null.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(result), indent=2) + "\n")
+    fields = {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in asdict(result).items()
+    }
+    path.write_text(json.dumps(fields, indent=2, allow_nan=False) + "\n")

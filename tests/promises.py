@@ -111,3 +111,41 @@ def assert_valid(
     q, w = state_at(after, join_ns)
     assert np.abs(p[:n] - q[:n]).max() <= continuity[0] + 1e-9, "position jumps"
     assert np.abs(v[:n] - w[:n]).max() <= continuity[1] + 1e-9, "velocity jumps"
+
+
+REST_WITHIN_S = 0.2 + 0.05 + 0.5
+"""Horizon of the shipped checkpoints, one action to come to rest, longest braking [s] (P3)."""
+
+
+def assert_promises(
+    commands,
+    times_ns,
+    statuses,
+    profile,
+    *,
+    max_age_s: float = 0.5,
+    rest_within_s: float = REST_WITHIN_S,
+) -> None:
+    """Pass when everything that was heard keeps P1 to P4.
+
+    Args:
+        commands: Every command to a controller, in order, since the last reset.
+        times_ns: The data clock when each was heard [ns].
+        statuses: Values of every status heard, with the sentence under `message`.
+        profile: The robot.
+        max_age_s: Oldest inputs that a command may stem from when it is heard [s].
+        rest_within_s: Longest command [s].
+    """
+    before: dict[tuple[str, ...], Trajectory] = {}
+    for command, heard_ns in zip(commands, times_ns, strict=True):
+        start_ns = command.stamp_ns + round(float(command.times[0]) * 1e9)
+        running = before.get(command.joint_names)
+        under_way = running is not None and start_ns < running.end_ns
+        assert_valid(command, profile, after=running if under_way else None, at_ns=start_ns)  # P1
+        assert (heard_ns - command.stamp_ns) * 1e-9 <= max_age_s, "P2: made from old inputs"
+        assert command.times[-1] - command.times[0] <= rest_within_s, "P3: rests too late"
+        before[command.joint_names] = command
+    for values in statuses:
+        stopped = values.get("state") in ("BRAKE", "FAULT")
+        named = values["code"] != "OK" and len(values["message"]) > 10
+        assert named or not stopped, f"P4: a stop without a name: {values}"

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from difftori_ros import bringup
-from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS
 from rclpy.executors import SingleThreadedExecutor
 from trajectory_msgs.msg import JointTrajectory
 
+from difftori_ros import bringup, codecs
+from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS
+from difftori_ros.robot import load_profile
+from tests.promises import REST_WITHIN_S, assert_promises
+
 
 class Graph:
-    """Processes under test and what they say."""
+    """Processes under test and what they say; P1 to P4 are checked when the test ends."""
+
+    rest_within_s = REST_WITHIN_S
 
     def __init__(self, environment: dict[str, str], folder: Path):
         self.environment, self._folder = environment, folder
@@ -28,18 +33,37 @@ class Graph:
         self.status: dict[str, list[DiagnosticStatus]] = {"policy_node": [], "guard_node": []}
         self.plans: list[JointTrajectory] = []
         self.commands: list[JointTrajectory] = []
+        self._heard_ns: list[int] = []
         subscribe = self.node.create_subscription
         for name, heard in self.status.items():
             subscribe(DiagnosticStatus, f"{name}/status", heard.append, STATUS_QOS)
         subscribe(JointTrajectory, "policy_node/plan", self.plans.append, COMMAND_QOS)
         for channel in ("arm", "gripper"):
             topic = f"/{channel}_controller/joint_trajectory"
-            subscribe(JointTrajectory, topic, self.commands.append, STATUS_QOS)
+            subscribe(JointTrajectory, topic, self._on_command, STATUS_QOS)
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        self.commands.append(message)
+        self._heard_ns.append(self.node.get_clock().now().nanoseconds)
+
+    def assert_promises(self) -> None:
+        """P1 to P4 hold for everything that was heard."""
+        assert_promises(
+            [codecs.decode_trajectory(message) for message in self.commands],
+            self._heard_ns,
+            [values_of(message) for heard in self.status.values() for message in heard],
+            load_profile("panda"),
+            rest_within_s=self.rest_within_s,
+        )
 
     def start(self, spec: bringup.NodeSpec) -> None:
         with (self._folder / f"{spec.name}.log").open("wb") as log:
             self.processes[spec.name] = bringup.start(
-                spec, self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                spec,
+                self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def log(self, name: str) -> str:
@@ -62,8 +86,7 @@ class Graph:
         """Values of the newest status of a node, with its sentence under `message`."""
         if not self.status[name]:
             return {}
-        message = self.status[name][-1]
-        return {pair.key: pair.value for pair in message.values} | {"message": message.message}
+        return values_of(self.status[name][-1])
 
     def exit_status(self, name: str, limit_s: float = 60.0) -> int:
         return self.processes[name].wait(limit_s)
@@ -76,9 +99,14 @@ class Graph:
         return codes
 
 
+def values_of(message: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in message.values} | {"message": message.message}
+
+
 @pytest.fixture
 def graph(ros_env, tmp_path):
     """An empty graph on a domain of its own."""
     made = Graph(ros_env, tmp_path)
     yield made
     made.close()
+    made.assert_promises()

@@ -2,13 +2,14 @@
 """A robot that stands still: joint states, poses and a cloud, published on demand."""
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import JointState as JointStateMessage
+from sensor_msgs.msg import PointCloud2, PointField
+
 from difftori_ros import codecs, codecs_vision
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.robot import load_profile
 from difftori_ros.types import Cloud, JointState, Pose
-from geometry_msgs.msg import PoseStamped
-from sensor_msgs.msg import JointState as JointStateMessage
-from sensor_msgs.msg import PointCloud2, PointField
 
 PROFILE = load_profile("panda")
 HOME = np.append(PROFILE.home, 0.04)

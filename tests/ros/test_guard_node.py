@@ -2,13 +2,13 @@
 """The guard's process passes on what is valid and names what it refuses."""
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
 from difftori_ros import codecs
 from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS, status_message
 from difftori_ros.bringup import policy_specs
 from difftori_ros.types import Trajectory
-from diagnostic_msgs.msg import DiagnosticStatus
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
-
 from tests.promises import assert_valid
 from tests.ros.fake_robot import HOME, PROFILE, FakeRobot
 
@@ -89,6 +89,7 @@ def test_plan_that_does_not_end_at_rest_is_refused_by_name(graph):
 
 
 def test_silent_policy_is_named_the_arm_braked_and_the_fault_latched_until_reset(graph):
+    graph.rest_within_s = 2.5  # the plan of this test is longer than a checkpoint's
     from std_srvs.srv import Trigger
 
     robot, policy, alive = ready(graph)

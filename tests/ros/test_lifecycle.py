@@ -3,11 +3,11 @@
 
 import signal
 
-from difftori_ros.bringup import policy_specs
-from difftori_ros.paths import config_dir
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
+from difftori_ros.bringup import policy_specs
+from difftori_ros.paths import config_dir
 from tests.ros.fake_robot import FakeRobot
 
 

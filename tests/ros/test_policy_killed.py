@@ -5,13 +5,13 @@ import signal
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import JointState
+
 from difftori_ros import codecs
 from difftori_ros.base_node import STATUS_QOS
 from difftori_sim.operator_node import Operator
 from difftori_sim.tasks import TEST_SEEDS
-from sensor_msgs.msg import JointState
-
-from tests.promises import assert_valid
+from tests.promises import assert_promises
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 
@@ -55,7 +55,12 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
         assert stand.guard["state"] == "FAULT"
         assert "policy" in stand.guard["message"]
         assert stand.current is not None
-        for command in stand.current.commands:
-            assert_valid(command, stand.profile)
+        heard = stand.current
+        assert_promises(
+            heard.commands,
+            heard.command_times_ns,
+            heard.statuses + heard.guard_statuses,
+            stand.profile,
+        )
         policy.send_signal(signal.SIGKILL)
         policy.wait()

@@ -8,7 +8,6 @@ import sys
 
 from difftori_ros.bringup import policy_specs
 from difftori_ros.paths import checkpoint_dir, config_dir
-
 from tests.ros.fake_robot import FakeRobot
 
 

@@ -3,12 +3,12 @@
 
 import numpy as np
 import pytest
+
 from difftori_ros.robot import load_profile
 from difftori_sim.evaluate import evaluate_direct
 from difftori_sim.ros_evaluate import evaluate_ros
 from difftori_sim.tasks import TEST_SEEDS
-
-from tests.promises import assert_valid
+from tests.promises import assert_promises
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(900)]
 
@@ -19,8 +19,12 @@ def run_both(checkpoint, episodes):
     through = evaluate_ros(checkpoint, episodes=episodes, on_episode=ros.append)
     for episode in ros:
         assert episode.commands
-        for command in episode.commands:
-            assert_valid(command, load_profile("panda"))
+        assert_promises(
+            episode.commands,
+            episode.command_times_ns,
+            episode.statuses + episode.guard_statuses,
+            load_profile("panda"),
+        )
     return alone, through, direct, ros
 
 

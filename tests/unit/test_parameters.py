@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from difftori_ros.guard import GuardConfig
 from difftori_ros.parameters import GUARD, POLICY, Parameter
 
