@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from difftori_models.checkpoint import load_card
+from difftori_models.checkpoint import load_card, update_results
 from difftori_ros.bringup import find_checkpoint
 from difftori_sim.evaluate import evaluate_direct
 from difftori_sim.results import Result
@@ -45,6 +45,16 @@ def table(rows: list[Result]) -> str:
     return "\n".join(lines)
 
 
+def write_cards(rows: list[Result]) -> None:
+    """Put the results into the cards of the checkpoints they were measured with."""
+    keys = ("policy", "through", "episodes", "successes", "first_seed", "seeds", "interval_95")
+    for name in {row.checkpoint for row in rows}:
+        results = [
+            {key: getattr(row, key) for key in keys} for row in rows if row.checkpoint == name
+        ]
+        update_results(find_checkpoint(name), results)
+
+
 def main() -> None:
     """Run every checkpoint, its base policy first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -56,6 +66,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write-cards", action="store_true", help="record them in the cards")
     arguments = parser.parse_args()
     use_shipped_driver()
     rows: list[Result] = []
@@ -74,6 +85,8 @@ def main() -> None:
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2))
+    if arguments.write_cards:
+        write_cards(rows)
 
 
 if __name__ == "__main__":

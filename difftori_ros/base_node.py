@@ -201,8 +201,8 @@ class GuardedLifecycleNode(LifecycleNode):
 def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     """Make a node and spin it until it is told to end; return the exit status of the process.
 
-    SIGINT and SIGTERM call the node's `stop`. A node may have `step()`, called between spins, and
-    `finished`, which ends the loop with its exit status when it is not None.
+    SIGINT and SIGTERM call the node's `stop`. A node may have `step()`, called between spins, at
+    least every `idle_s`, and `finished`, which ends the loop with its exit status once it is set.
     """
     rclpy.init(
         args=list(args) if args is not None else None,
@@ -222,7 +222,7 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     step = getattr(node, "step", None)
     try:
         while not stopping.is_set() and getattr(node, "finished", None) is None:
-            executor.spin_once(timeout_sec=0.05)
+            executor.spin_once(timeout_sec=getattr(node, "idle_s", 0.05))
             if step is not None:
                 step()
     finally:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,10 @@ from difftori_ros.types import Reason, Trajectory
 REJOIN_RAD = 0.1
 """Largest distance between the running trajectory and the measured joints at which the next plan
 starts from the trajectory; beyond it the arm is not following: it starts from the measurement."""
+
+
+HISTORY = 8
+"""Trajectories remembered, in case the guard's verdict on the newest ones is still to come."""
 
 
 class Planner(Protocol):
@@ -61,16 +66,21 @@ class Driver:
         check_card(planner.card, profile)
         self._planner, self._profile, self._spec = planner, profile, planner.card.action
         self._decoder = Decoder(self._spec, profile, kinematics)
-        self._running: Trajectory | None = None
+        self._sent: deque[Trajectory] = deque(maxlen=HISTORY)
 
     def reset(self, seed: int) -> None:
         """Start a new episode: the next plan starts from the measured joints."""
-        self._running = None
+        self.forget()
         self._planner.reset(seed)
 
     def forget(self) -> None:
-        """Drop the trajectory under way, as when the guard has refused it or has braked."""
-        self._running = None
+        """Nothing is under way any more, as when the guard has braked."""
+        self._sent.clear()
+
+    def refused(self, stamp_ns: int) -> None:
+        """The trajectory of `stamp_ns` was not passed on: the one before it is still under way."""
+        kept = [trajectory for trajectory in self._sent if trajectory.stamp_ns != stamp_ns]
+        self._sent = deque(kept, maxlen=HISTORY)
 
     def drive(
         self, observation: Observation, clock: Callable[[], int], deadline_s: float | None = None
@@ -91,7 +101,7 @@ class Driver:
         trajectory = self._schedule(observation, waypoints, start_ns)
         if trajectory is None:
             return Motion(plan, waypoints, None, Reason.NO_PLAN)
-        self._running = trajectory
+        self._sent.append(trajectory)
         return Motion(plan, waypoints, trajectory, waypoints.reason)
 
     def _schedule(
@@ -99,7 +109,7 @@ class Driver:
     ) -> Trajectory | None:
         profile, names = self._profile, observation.joint_names
         arm_index = [names.index(name) for name in profile.arm_joints]
-        running = self._running
+        running = self._sent[-1] if self._sent else None
         start = Reference(
             observation.position[arm_index],
             observation.velocity[arm_index],

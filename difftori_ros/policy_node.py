@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._worker: threading.Thread | None = None
         self._stop, self._wake = threading.Event(), threading.Event()
         self._reset_wanted, self._forget_wanted = threading.Event(), threading.Event()
+        self._refusals: deque[int] = deque(maxlen=16)
         self._last_ns = 0
         self._started = False
         self.finished: int | None = None
@@ -226,8 +228,10 @@ class PolicyNode(GuardedLifecycleNode):
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
-        if values.get("verdict") == "refused" or values.get("state") in ("BRAKE", "FAULT"):
+        if values.get("state") in ("BRAKE", "FAULT"):
             self._forget_wanted.set()
+        elif values.get("verdict") == "refused":
+            self._refusals.append(int(values["verdict_stamp_ns"]))
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._observer.clear()
@@ -270,6 +274,8 @@ class PolicyNode(GuardedLifecycleNode):
         if observation.stamp_ns <= self._last_ns:
             return
         self._last_ns = observation.stamp_ns
+        while self._refusals:
+            self._driver.refused(self._refusals.popleft())
         if self._forget_wanted.is_set():
             self._forget_wanted.clear()
             self._driver.forget()

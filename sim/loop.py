@@ -102,8 +102,8 @@ class DirectLoop:
                     world.command(channel)
                     if on_command:
                         on_command(channel)
-            if not accepted:
-                self.driver.forget()
+                if not verdict.accepted:
+                    self.driver.refused(motion.trajectory.stamp_ns)
             steps.append(Step(observation, motion, accepted, detail))
             if on_step:
                 on_step(steps[-1])

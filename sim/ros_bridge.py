@@ -39,6 +39,7 @@ from .world import CAMERA_FRAME, TICK_NS, World
 REPEAT_S = 0.25
 """Steady time after which an unanswered observation is sent again in lockstep [s]."""
 VIEW_FRAME = "view_optical_frame"
+POSE_PERIOD_NS = 50_000_000
 MAX_LAG_NS = 200_000_000
 """Lag behind the wall clock beyond which the difference is dropped: time slows, never jumps."""
 
@@ -79,6 +80,7 @@ class SimBridge(Node):
         self.declare_parameter("seed", TEST_SEEDS.start, seed)
         self.declare_parameter("view", False, view)
         self._values, self._lockstep = values, values["clock"] == "lockstep"
+        self.idle_s = 0.05 if self._lockstep else 0.002
         try:
             self._profile = load_profile(values["robot"])
             self._task = find_task(values["task"])
@@ -152,13 +154,19 @@ class SimBridge(Node):
         except codecs.CodecError as error:
             self.get_logger().warning(f"command dropped: {error}")
             return
+        known = self._profile.joint_names
+        if unknown := [name for name in trajectory.joint_names if name not in known]:
+            self.get_logger().warning(
+                f"command dropped: no joint {', '.join(unknown)}; there are {', '.join(known)}"
+            )
+            return
         if self._lockstep:
             if trajectory.stamp_ns == self.world.now_ns:
                 self._arrived[trajectory.joint_names] = trajectory
+                self._commanded = True
         elif trajectory.stamp_ns >= self._start_ns and trajectory.end_ns > self.world.now_ns:
             self.world.command(trajectory)
             self._followed += 1
-        self._commanded = True
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
@@ -231,22 +239,23 @@ class SimBridge(Node):
         )
         if behind_ns > MAX_LAG_NS:
             self._wall_s += (behind_ns - MAX_LAG_NS) * 1e-9
-        while behind_ns >= TICK_NS:
-            self.world.advance(TICK_NS * 1e-9)
-            behind_ns -= TICK_NS
-            now_ns = self.world.now_ns
-            self._publish_clock()
-            self._publish_joints()
-            if now_ns - self._pose_ns >= 50_000_000:
-                self._pose_ns = now_ns
-                self._publish_poses()
-            if now_ns - self._camera_ns >= 1e9 / self._values["camera_hz"] and self._running:
-                self._camera_ns = now_ns
-                self._publish_camera()
-                if self._view_now:
-                    self._publish_view()
-                break
+        if behind_ns >= TICK_NS:  # one tick between two spins, so that commands are heard at once
+            self._tick_wall()
         self._finish_if_done()
+
+    def _tick_wall(self) -> None:
+        self.world.advance(TICK_NS * 1e-9)
+        now_ns = self.world.now_ns
+        self._publish_clock()
+        self._publish_joints()
+        if now_ns - self._pose_ns >= POSE_PERIOD_NS:
+            self._pose_ns = now_ns
+            self._publish_poses()
+        if now_ns - self._camera_ns >= 1e9 / self._values["camera_hz"] and self._running:
+            self._camera_ns = now_ns
+            self._publish_camera()
+            if self._view_now:
+                self._publish_view()
 
     def _finish_if_done(self) -> None:
         elapsed_s = (self.world.now_ns - self._start_ns) * 1e-9
