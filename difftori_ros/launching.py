@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from difftori_ros.bringup import NodeSpec
+from difftori_ros.parameters import POLICY
 
 TOPICS = ("joint_states", "points", "goal", "object")
 """Topics that the launch file can point elsewhere, each by its argument `<name>_topic`."""
@@ -17,9 +18,15 @@ TOPICS = ("joint_states", "points", "goal", "object")
 def typed(values: Mapping[str, str], *names: str) -> dict[str, Any]:
     """Launch arguments by name, read as YAML: `true` is a boolean, `0.05` a number.
 
-    Those left empty are left out: the parameter files decide.
+    Those left empty are left out: the parameter files decide. A whole number for a parameter that
+    is a float becomes a float, as ROS would refuse it.
     """
-    return {name: yaml.safe_load(values[name]) for name in names if values[name]}
+    floats = {parameter.name for parameter in POLICY if isinstance(parameter.default, float)}
+    given = {name: yaml.safe_load(values[name]) for name in names if values[name]}
+    return {
+        name: float(value) if name in floats and type(value) is int else value
+        for name, value in given.items()
+    }
 
 
 def words(values: Mapping[str, Any]) -> dict[str, str]:

@@ -28,7 +28,7 @@ ARGUMENTS = (
     (
         "deadline_s",
         "",
-        "Time one plan may take [s]; 0.0 for no limit. Empty: as the parameter files say.",
+        "Time one plan may take [s]; 0 for no limit. Empty: as the parameter files say.",
     ),
     ("dry_run", "", "true: plan, but send nothing to the arm. Empty: as the parameter files say."),
     (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from difftori_models.checkpoint import load_card
@@ -15,7 +16,8 @@ from difftori_ros.bringup import find_checkpoint
 from .evaluate import seed_range
 from .operator_node import Operator, RosEpisode
 from .picture import draw_path, write_strip, write_video
-from .results import Result, summarise
+from .results import Result
+from .ros_evaluate import result_of
 from .tasks import find_task
 
 VIDEO_FPS = 20.0
@@ -76,18 +78,10 @@ def run_demo(
             for k in range(episodes):
                 done.append(stand.run(first_seed + k, view=video and k == 0))
                 live.update(_screen(stand, done, episodes))
+        if not console.is_terminal:
+            console.line()  # what Live leaves out when its output goes to a file
         projection = stand.view_projection
-    result = summarise(
-        task=card.task,
-        checkpoint=card.name,
-        policy=card.method,
-        through="ros",
-        first_seed=first_seed,
-        seeds=seeds,
-        outcomes=[e.success for e in done],
-        steps=[len(e.statuses) for e in done],
-        plan_s=[float(s["plan_ms"]) * 1e-3 for e in done for s in e.statuses],
-    )
+    result = result_of(done, card, card.method, first_seed)
     if video and projection is not None and done[0].views:
         frames = [draw_path(frame, path, projection) for frame, path in done[0].views]
         write_video(out / "episode.mp4", frames, VIDEO_FPS)
@@ -106,7 +100,7 @@ def run_demo(
 def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
     table = Table(title=f"episode {min(len(done) + 1, episodes)} of {episodes}")
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("policy", "guard") else "right")
+        table.add_column(escape(name), justify="left" if name in ("policy", "guard") else "right")
     statuses = stand.current.statuses[-SHOWN:] if stand.current else []
     start_ns = int(stand.episode.get("start_ns", 0))
     for values in statuses:

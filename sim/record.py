@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from .experts import expert
 from .loop import DirectLoop, Step
 from .tasks import TRAIN_SEEDS, Task
 from .world import World
+
+_TRAINING = f"{TRAIN_SEEDS.start} to {TRAIN_SEEDS.stop - 1}"
 
 
 class NoisyExpert:
@@ -87,25 +90,34 @@ def record(
         noise: Standard deviation of the noise on executed actions [network units].
         first_seed: First seed tried; they go up from here.
         robot: Robot profile.
+
+    Raises:
+        ValueError: A seed is not for training, there is no such variant, or nothing to record.
+        RuntimeError: Too few episodes succeeded.
     """
+    if episodes < 1:
+        raise ValueError(f"wanted at least one episode, got {episodes}")
+    if first_seed not in TRAIN_SEEDS:
+        raise ValueError(f"seed {first_seed} is not a training seed ({_TRAINING})")
     profile = load_profile(robot)
     card = expert_card(task, variant, robot)
     expert = NoisyExpert(task, card, noise)
-    world = World(task, profile)
-    loop = DirectLoop(world, profile, card.observation, expert, execute=1)
     kept: list[tuple[int, list[Step], list[np.ndarray]]] = []
     seed = first_seed
-    with tqdm(total=episodes, desc=f"record {task.name} {variant}", unit="episode") as bar:
+    with (
+        contextlib.closing(World(task, profile)) as world,
+        tqdm(total=episodes, desc=f"record {task.name} {variant}", unit="episode") as bar,
+    ):
+        loop = DirectLoop(world, profile, card.observation, expert, execute=1)
         while len(kept) < episodes and seed < first_seed + 5 * episodes:
             if seed not in TRAIN_SEEDS:
-                raise ValueError(f"seed {seed} is not a training seed ({TRAIN_SEEDS})")
+                raise ValueError(f"seed {seed} is not a training seed ({_TRAINING})")
             episode = loop.run(seed, task.max_steps)
             if episode.success:
                 kept.append((seed, episode.steps, expert.clean))
                 bar.update()
             seed += 1
             bar.set_postfix(tried=seed - first_seed, steps=len(episode.steps))
-    world.close()
     if len(kept) < episodes:
         raise RuntimeError(
             f"only {len(kept)} of {episodes} episodes succeeded in {seed - first_seed} tries"

@@ -38,6 +38,8 @@ from .world import CAMERA_FRAME, TICK_NS, World
 
 REPEAT_S = 0.25
 """Steady time after which an unanswered observation is sent again in lockstep [s]."""
+LOST_S = 1.0
+"""Steady time after which a command that the guard says it has sent counts as lost [s]."""
 VIEW_FRAME = "view_optical_frame"
 POSE_PERIOD_NS = 50_000_000
 MAX_LAG_NS = 200_000_000
@@ -109,10 +111,10 @@ class SimBridge(Node):
         self.create_subscription(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._arrived: dict[tuple[str, ...], Trajectory] = {}
-        self._refused_ns = self._followed = 0
+        self._refused_ns = self._accepted_ns = self._followed = 0
         self._running = self._commanded = self._sent_once = self._view_now = False
         self._start_ns = self._camera_ns = self._pose_ns = 0
-        self._sent_s = self._repeated_s = self._wall_s = 0.0
+        self._sent_s = self._repeated_s = self._wall_s = self._accepted_s = 0.0
         self._points_message: PointCloud2 | None = None
         self.finished: int | None = None
         if values["start"]:
@@ -172,6 +174,9 @@ class SimBridge(Node):
         values = {pair.key: pair.value for pair in message.values}
         if values.get("verdict") == "refused":
             self._refused_ns = int(values["verdict_stamp_ns"])
+        elif values.get("verdict") == "accepted" and self._accepted_ns != self.world.now_ns:
+            self._accepted_ns = int(values["verdict_stamp_ns"])
+            self._accepted_s = time.monotonic()
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._reset()
@@ -206,13 +211,22 @@ class SimBridge(Node):
     def _step_lockstep(self) -> None:
         if not self._running:
             self._publish_clock()
+            if self._repeat_due():  # an arm at rest tells its joints too; the guard relies on it
+                self._repeated_s = time.monotonic()
+                self._publish_joints()
             return
+        if not self._commanded and not self.count_publishers("policy_node/plan"):
+            self._sent_s = time.monotonic()  # the wait begins when somebody can answer
         waited_s = time.monotonic() - self._sent_s
         answered = len(self._arrived) == self._channels
         refused = self._refused_ns == self.world.now_ns
-        timed_out = self._commanded and waited_s > self._values["lockstep_timeout_s"]
+        # while the nodes discover each other the first plan or command can get lost
+        lost = self._accepted_ns == self.world.now_ns and (
+            time.monotonic() - self._accepted_s > LOST_S
+        )
+        timed_out = lost or waited_s > self._values["lockstep_timeout_s"]
         if not (answered or refused or timed_out):
-            if waited_s > REPEAT_S and self._repeat_due():
+            if self._repeat_due():
                 self._send_again()
             return
         if timed_out:
@@ -344,6 +358,7 @@ class SimBridge(Node):
             "joint_speed": f"{float(np.abs(self.world.joint_state().velocity).max()):.4f}",
         }
         message = f"seed {self.world.seed}: {state} after {elapsed_s:.2f} s"
+        self.get_logger().info(message)
         self._episode.publish(status_message(self.get_name(), 0, message, values))
 
 

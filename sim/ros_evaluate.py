@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 from difftori_models.checkpoint import load_card
+from difftori_models.contract import Card
 from difftori_ros.bringup import find_checkpoint
 
 from .evaluate import seed_range
@@ -27,7 +28,7 @@ def evaluate_ros(
     on_episode: Callable[[RosEpisode], None] | None = None,
 ) -> Result:
     """Run the checkpoint through bridge, guard and policy node; see `evaluate_direct`."""
-    seeds = seed_range(first_seed, episodes)
+    seed_range(first_seed, episodes)  # refuses seeds that are not of one range
     card = load_card(find_checkpoint(checkpoint))
     task = find_task(card.task)
     limit = {"max_time_s": task.max_steps * task.action.dt_s}
@@ -51,13 +52,19 @@ def evaluate_ros(
                 bar.write(f"seed {seed}: the guard stepped in: {', '.join(sorted(episode.stops))}")
             bar.update()
             bar.set_postfix(success=f"{sum(e.success for e in done)}/{len(done)}")
+    policy = card.method if refine else "base"
+    return result_of(done, card, policy, first_seed)
+
+
+def result_of(done: list[RosEpisode], card: Card, policy: str, first_seed: int) -> Result:
+    """The result of episodes that were run through ROS."""
     return summarise(
         task=card.task,
         checkpoint=card.name,
-        policy=card.method if refine else "base",
+        policy=policy,
         through="ros",
         first_seed=first_seed,
-        seeds=seeds,
+        seeds=seed_range(first_seed, len(done)),
         outcomes=[e.success for e in done],
         steps=[len(e.statuses) for e in done],
         plan_s=[float(s["plan_ms"]) * 1e-3 for e in done for s in e.statuses],

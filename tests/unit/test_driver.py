@@ -168,6 +168,28 @@ def test_nothing_is_joined_after_the_running_trajectory_is_dropped(planner, driv
     assert planner.seeds == ([7] if how == "reset" else [])
 
 
+def test_trajectory_after_a_refused_one_joins_the_one_before_it(planner, driver):
+    first = drive(driver, planner, seen())
+    next_ns, third_ns = STAMP + PERIOD_NS // 2, STAMP + PERIOD_NS
+    planner.actions = moves(planner.card.action.kind, speed=-0.5)
+    refused = drive(driver, planner, on_the_way(first, next_ns))
+    driver.refused(refused.stamp_ns)
+    third = drive(driver, planner, on_the_way(first, third_ns))
+    assert_valid(third, PANDA, after=first, at_ns=third_ns)
+    np.testing.assert_allclose(third.positions[0], first.sample(third_ns)[0], atol=1e-6)
+    assert np.abs(refused.sample(third_ns)[0] - first.sample(third_ns)[0]).max() > 1e-3
+
+
+def test_refusal_of_a_trajectory_that_was_replaced_changes_nothing(planner, driver):
+    first = drive(driver, planner, seen())
+    next_ns, third_ns = STAMP + PERIOD_NS // 2, STAMP + PERIOD_NS
+    second = drive(driver, planner, on_the_way(first, next_ns))
+    driver.refused(first.stamp_ns)
+    driver.refused(12345)
+    third = drive(driver, planner, on_the_way(second, third_ns))
+    np.testing.assert_allclose(third.positions[0], second.sample(third_ns)[0], atol=1e-6)
+
+
 def test_network_without_a_plan_sends_nothing_and_says_so(planner, driver):
     first = drive(driver, planner, seen())
     planner.status = PlanStatus.FAILED

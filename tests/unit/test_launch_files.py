@@ -150,6 +150,12 @@ def test_typed_and_words_are_inverse():
     assert launching.words(values)["use_sim_time"] == "true"
 
 
+def test_whole_number_for_a_float_is_a_float_as_ros_would_refuse_it():
+    assert repr(launching.typed({"deadline_s": "0", "dry_run": "false"}, "deadline_s")) == (
+        "{'deadline_s': 0.0}"
+    )
+
+
 def specs() -> list[bringup.NodeSpec]:
     return bringup.sim_specs(CHECKPOINT, "panda", "lockstep")
 

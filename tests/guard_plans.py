@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""Plans, joint states and guards for the tests of the guard."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from difftori_ros.guard import Guard, GuardConfig
+from difftori_ros.robot import load_profile
+from difftori_ros.timing import Reference, gripper_ramp, hold, join, schedule, split
+from difftori_ros.types import JointState, Reason, Trajectory
+from tests.promises import assert_valid
+
+PANDA, XARM = load_profile("panda"), load_profile("xarm7")
+GRIPPER = PANDA.gripper
+NOW = 5_000_000_000
+MS = 1_000_000
+DT = 0.05
+STILL = np.zeros(7)
+NAMES = PANDA.joint_names
+
+
+def joint_state(
+    stamp_ns=NOW, position=PANDA.home, velocity=STILL, names=PANDA.arm_joints
+) -> JointState:
+    return JointState(stamp_ns, names, np.array(position), np.array(velocity))
+
+
+def ready(profile=PANDA, **config) -> Guard:
+    """An active guard that knows where the arm is and that the policy lives."""
+    guard = Guard(profile, GuardConfig(**config))
+    guard.start()
+    guard.joints(joint_state(names=profile.arm_joints, position=profile.home), 100.0)
+    guard.heartbeat(100.0)
+    return guard
+
+
+def plan(
+    stamp_ns=NOW, step=0.01, start=None, start_ns=None, gripper=True, horizon=4
+) -> Trajectory:
+    """A plan that moves every joint by `step` [rad] per action, and closes the gripper."""
+    start = start or Reference(PANDA.home, STILL, STILL)
+    start_ns = stamp_ns if start_ns is None else start_ns
+    waypoints = start.position + step * np.arange(1, horizon + 1)[:, None]
+    arm = schedule(PANDA, stamp_ns, waypoints, DT, start, start_ns)
+    assert arm is not None
+    if not gripper:
+        return arm
+    ramp = gripper_ramp(GRIPPER, stamp_ns, 0.04, np.zeros(horizon), DT, start_ns)
+    return join(arm, ramp)
+
+
+def two_points(**changes) -> Trajectory:
+    """A plan that stays at home, with some of its arrays replaced."""
+    still = hold(NAMES, NOW, np.append(PANDA.home, 0.04), NOW, 0.1)
+    return replace(still, **changes)
+
+
+def accepted(guard: Guard, made: Trajectory, now_ns=NOW, after=None):
+    """Have a plan accepted; what comes out keeps P1."""
+    verdict = guard.check(made, now_ns)
+    assert verdict.accepted, verdict
+    assert verdict.reason is Reason.OK
+    for k, channel in enumerate(verdict.channels):
+        assert_valid(channel, PANDA, after=None if k else after, at_ns=now_ns)
+    return verdict
+
+
+def refused(guard: Guard, made: Trajectory, reason: Reason, sentence: str, now_ns=NOW):
+    """Have a plan refused, for this reason, with these words; nothing comes out."""
+    before = guard.status
+    verdict = guard.check(made, now_ns)
+    assert not verdict.accepted
+    assert verdict.reason is reason
+    assert sentence in verdict.detail
+    assert verdict.channels == ()
+    assert guard.status.refused == before.refused + 1
+    assert guard.status.accepted == before.accepted
+
+
+# plans that pass
+
+
+def moving_guard(**config) -> tuple[Guard, Trajectory]:
+    guard, made = ready(**config), plan(step=0.03)
+    accepted(guard, made)
+    assert guard.tick(NOW, 100.0) is None
+    return guard, made
+
+
+def assert_brakes(command: Trajectory | None, made: Trajectory, at_ns: int) -> Trajectory:
+    """The command stops the arm at once, out of the motion under way."""
+    assert command is not None
+    assert command.joint_names == PANDA.arm_joints
+    tight = (1e-9, 1e-9)
+    arm = split(made, PANDA.arm_joints)
+    assert_valid(command, PANDA, after=arm, at_ns=at_ns, continuity=tight)
+    assert command.stamp_ns == at_ns
+    assert command.end_ns - at_ns < 400 * MS
+    return command
