@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import traceback
@@ -21,12 +22,13 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
+from difftori_ros.bringup import PARENT_VARIABLE
 from difftori_ros.parameters import Parameter
 
 SENSOR_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """For subscribers: best effort matches every publisher (REP 2003)."""
 COMMAND_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-STATUS_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+STATUS_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(
     depth=1,
     history=HistoryPolicy.KEEP_LAST,
@@ -152,8 +154,8 @@ class GuardedLifecycleNode(LifecycleNode):
         self.failure = None
         try:
             action()
-        except (StartupError, ValueError, LookupError, OSError, RuntimeError) as error:
-            self.failure = str(error)
+        except Exception as error:
+            self.failure = str(error) or repr(error)
             self.get_logger().error(self.failure)
             if not isinstance(error, StartupError | ValueError | LookupError | OSError):
                 self.get_logger().error(traceback.format_exc())
@@ -220,8 +222,11 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
         return 1
     executor.add_node(node)
     step = getattr(node, "step", None)
+    parent = int(os.environ.get(PARENT_VARIABLE, "0"))
     try:
         while not stopping.is_set() and getattr(node, "finished", None) is None:
+            if parent and os.getppid() != parent:
+                break
             executor.spin_once(timeout_sec=getattr(node, "idle_s", 0.05))
             if step is not None:
                 step()

@@ -17,7 +17,10 @@ from typing import Any
 
 from difftori_models.checkpoint import load_card
 from difftori_ros.paths import checkpoint_dir, config_dir
+from difftori_ros.robot import check_card, load_profile
 
+PARENT_VARIABLE = "DIFFTORI_PARENT_PID"
+"""Tells a node which process started it: it ends when that one has, however that came about."""
 STOP_S = 5.0
 """Time a process gets to end by itself after SIGINT [s]."""
 
@@ -100,7 +103,9 @@ def sim_policy_settings(clock: str) -> tuple[Path, dict[str, Any]]:
     every
     observation; in `wall` the policy runs with the robot's own settings.
     """
-    lockstep = {"trigger": "observation", "deadline_s": 0.0} if clock == "lockstep" else {}
+    lockstep = (
+        {"trigger": "observation", "deadline_s": 0.0, "lead_s": 0.0} if clock == "lockstep" else {}
+    )
     return config_dir() / "sim.yaml", {"use_sim_time": True} | lockstep
 
 
@@ -171,8 +176,25 @@ def start(
     spec: NodeSpec, environment: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[Any]:
     """Start a node as a process of its own."""
-    env = dict(os.environ) | dict(environment or {})
+    env = dict(os.environ) | dict(environment or {}) | {PARENT_VARIABLE: str(os.getpid())}
     return subprocess.Popen(command_line(spec), env=env, stdin=subprocess.DEVNULL, **options)
+
+
+def interrupt_on_termination() -> None:
+    """SIGTERM and SIGHUP end this process as Ctrl-C does, so that it takes its nodes along."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
+def how_it_ended(status: int) -> str:
+    """`was killed by SIGKILL` or `ended with status 1`."""
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
 
 
 def stop(processes: Sequence[subprocess.Popen[Any]]) -> list[int]:
@@ -214,10 +236,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         config_file=arguments.config_file,
         parameters={name: value for name, value in given.items() if value is not None},
     )
-    processes = [start(spec) for spec in specs]
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
-        while all(process.poll() is None for process in processes):
+        check_card(load_card(find_checkpoint(arguments.checkpoint)), load_profile(arguments.robot))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"difftori-ros-bringup: {error}\n")
+        return 1
+    interrupt_on_termination()
+    guard, policy = processes = [start(spec) for spec in specs]
+    told = False
+    try:
+        while guard.poll() is None and (policy.poll() or 0) <= 0 and policy.returncode != 0:
+            if policy.returncode is not None and not told:
+                told = True
+                sys.stderr.write(
+                    f"policy_node {how_it_ended(policy.returncode)}: the guard brakes the arm and "
+                    "keeps its fault; interrupt to end it as well\n"
+                )
             time.sleep(0.1)
     except KeyboardInterrupt:
         pass

@@ -17,11 +17,8 @@ from difftori_ros.robot import RobotProfile, check_card
 from difftori_ros.timing import Reference, gripper_ramp, join, reference_at, schedule, split
 from difftori_ros.types import Reason, Trajectory
 
-REJOIN_RAD = 0.1
-"""Largest distance between the running trajectory and the measured joints at which the next plan
-starts from the trajectory; beyond it the arm is not following: it starts from the measurement."""
-
-
+SPACING_NS = 10_000_000
+"""Spacing of the points that lead up to a new trajectory [ns]."""
 HISTORY = 8
 """Trajectories remembered, in case the guard's verdict on the newest ones is still to come."""
 
@@ -83,7 +80,11 @@ class Driver:
         self._sent = deque(kept, maxlen=HISTORY)
 
     def drive(
-        self, observation: Observation, clock: Callable[[], int], deadline_s: float | None = None
+        self,
+        observation: Observation,
+        clock: Callable[[], int],
+        deadline_s: float | None = None,
+        lead_ns: int = 0,
     ) -> Motion:
         """One turn of the loop.
 
@@ -91,44 +92,62 @@ class Driver:
             observation: What the policy sees.
             clock: Gives the present time on the clock of the observation's stamps [ns]; read after
                 planning.
+            lead_ns: The new trajectory leaves the running one this long after the present time, so
+                that it has arrived by then [ns].
             deadline_s: Time the planner may take on the steady clock [s]; None for all iterations.
         """
         plan = self._planner.plan(observation, deadline_s)
         if not plan.status.usable:
             return Motion(plan, None, None, Reason.NO_PLAN)
         waypoints = self._decoder.decode(plan, observation)
-        start_ns = max(clock(), observation.stamp_ns)
-        trajectory = self._schedule(observation, waypoints, start_ns)
+        now_ns = max(clock(), observation.stamp_ns)
+        trajectory = self._schedule(observation, waypoints, now_ns, lead_ns)
         if trajectory is None:
             return Motion(plan, waypoints, None, Reason.NO_PLAN)
         self._sent.append(trajectory)
         return Motion(plan, waypoints, trajectory, waypoints.reason)
 
     def _schedule(
-        self, observation: Observation, waypoints: Waypoints, start_ns: int
+        self, observation: Observation, waypoints: Waypoints, now_ns: int, lead_ns: int
     ) -> Trajectory | None:
-        profile, names = self._profile, observation.joint_names
+        profile, names, stamp_ns = self._profile, observation.joint_names, observation.stamp_ns
         arm_index = [names.index(name) for name in profile.arm_joints]
         running = self._sent[-1] if self._sent else None
+        if running is not None and now_ns >= running.end_ns:
+            running = None  # at rest: the next plan starts from where the arm is measured to be
+        start_ns = now_ns
         start = Reference(
             observation.position[arm_index],
             observation.velocity[arm_index],
             np.zeros(len(arm_index)),
         )
         if running is not None:
-            expected, _ = split(running, profile.arm_joints).sample(observation.stamp_ns)
-            if np.abs(expected - start.position).max() <= REJOIN_RAD:
-                start = reference_at(split(running, profile.arm_joints), start_ns)
-        arm = schedule(
-            profile, observation.stamp_ns, waypoints.arm, self._spec.dt_s, start, start_ns
-        )
+            start_ns = min(now_ns + lead_ns, running.end_ns)
+            start = reference_at(split(running, profile.arm_joints), start_ns)
+        dt_s = self._spec.dt_s
+        made = schedule(profile, stamp_ns, waypoints.arm, dt_s, start, start_ns)
         gripper = profile.gripper
-        if arm is None or gripper is None or waypoints.gripper is None:
-            return arm
-        held = float(observation.position[names.index(gripper.joint)])
-        if running is not None and gripper.joint in running.joint_names:
-            held = float(split(running, (gripper.joint,)).sample(start_ns)[0][0])
-        ramp = gripper_ramp(
-            gripper, observation.stamp_ns, held, waypoints.gripper, self._spec.dt_s, start_ns
-        )
-        return join(arm, ramp)
+        if made is not None and gripper is not None and waypoints.gripper is not None:
+            held = float(observation.position[names.index(gripper.joint)])
+            if running is not None and gripper.joint in running.joint_names:
+                held = float(split(running, (gripper.joint,)).sample(start_ns)[0][0])
+            ramp = gripper_ramp(gripper, stamp_ns, held, waypoints.gripper, dt_s, start_ns)
+            made = join(made, ramp)
+        if made is None or running is None:
+            return made
+        return _after(running, made, now_ns, start_ns)
+
+
+def _after(running: Trajectory, made: Trajectory, now_ns: int, start_ns: int) -> Trajectory:
+    """`made`, led up to by what is left of `running` until `start_ns`."""
+    lead_ns = np.arange(now_ns, start_ns - SPACING_NS // 2, SPACING_NS)
+    if len(lead_ns) == 0:
+        return made
+    sampled = [split(running, made.joint_names).sample(int(t)) for t in lead_ns]
+    return Trajectory(
+        made.stamp_ns,
+        made.joint_names,
+        np.concatenate([(lead_ns - made.stamp_ns) * 1e-9, made.times]),
+        np.vstack([*(position for position, _ in sampled), made.positions]),
+        np.vstack([*(velocity for _, velocity in sampled), made.velocities]),
+    )

@@ -21,6 +21,9 @@ from difftori_ros.types import JointState, Level, Reason, Trajectory
 
 __all__ = ["Guard", "GuardConfig", "State", "Status", "Verdict"]
 
+QUIET_S = 1.0
+"""Time without a plan or motion after which the guard says that it waits [s, steady clock]."""
+
 FUTURE_S = 0.05
 """How far in the future a plan's stamp or start may lie [s]: clocks of two machines disagree."""
 
@@ -70,7 +73,7 @@ class Guard:
     def __init__(self, profile: RobotProfile, config: GuardConfig):
         self._profile, self._config = profile, config
         self._plan_check = PlanCheck(profile, config)
-        self._steady_s = 0.0
+        self._steady_s = self._judged_s = 0.0
         self._accepted = self._refused = 0
         self._measured: JointState | None = None
         self._measured_s = 0.0
@@ -111,6 +114,10 @@ class Guard:
         """The policy process is known to have lived at `steady_s`."""
         self._steady_s = self._heartbeat_s = steady_s
 
+    def farewell(self) -> None:
+        """The policy process says that it has stopped: silence of a resting arm is no fault."""
+        self._heartbeat_s = None
+
     def joints(self, state: JointState, steady_s: float) -> None:
         """The measured joints are known; what does not fit the profile counts as silence."""
         self._steady_s = steady_s
@@ -132,6 +139,7 @@ class Guard:
 
     def check(self, plan: Trajectory, now_ns: int) -> Verdict:
         """The plan has become the motion under way, or is refused; never raises."""
+        self._judged_s = self._steady_s
         try:
             if self._state is State.INACTIVE:
                 raise RefusedError(Reason.STOPPED, "the guard is not active")
@@ -167,6 +175,8 @@ class Guard:
             self._heartbeat_s = steady_s
         fault = self._fault(moving, steady_s)
         if fault is None:
+            if not moving and steady_s - self._judged_s > QUIET_S:
+                self._enter(State.TRACKING, Reason.WAITING, Level.OK)
             return None
         command = self._braking(now_ns)
         self._enter(State.BRAKE if command else State.FAULT, fault[0], Level.ERROR, fault[1])
@@ -228,6 +238,9 @@ class Guard:
             silent_s = steady_s - self._heartbeat_s
             if silent_s > config.heartbeat_timeout_s:
                 return Reason.POLICY_LOST, f"no sign of life for {silent_s:.2f} s"
+        lag = self._lag() if moving else None
+        if lag is not None:
+            return Reason.NOT_FOLLOWING, lag
         silent_s = steady_s - self._measured_s
         if moving and silent_s > config.joint_timeout_s:
             detail = f"no usable joint states for {silent_s:.2f} s"
@@ -237,6 +250,19 @@ class Guard:
         if self._in_a_row >= config.max_refusals:
             return self._reason, f"{self._in_a_row} plans in a row refused, last: {self._detail}"
         return None
+
+    def _lag(self) -> str | None:
+        """By how much the arm is away from the motion under way, if that is too much."""
+        running, measured = self._running, self._measured
+        if running is None or measured is None or measured.stamp_ns < running.stamp_ns:
+            return None
+        wanted, _ = running.sample(measured.stamp_ns)
+        gap = np.abs(wanted - measured.position)
+        k = int(np.argmax(gap))
+        if gap[k] <= self._config.follow_tolerance_rad:
+            return None
+        joint, limit = running.joint_names[k], self._config.follow_tolerance_rad
+        return f"{joint} is {gap[k]:.3f} rad away, allowed are {limit:g} rad"
 
     def _braking(self, now_ns: int) -> Trajectory | None:
         """The braking trajectory, now the motion under way; None when nothing was under way."""

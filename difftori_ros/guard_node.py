@@ -45,6 +45,7 @@ class GuardNode(Node):
         try:
             self._profile = load_profile(values.pop("robot"))
             self._guard = Guard(self._profile, GuardConfig(**values))
+            self._patience_s = values["max_plan_age_s"]
         except (ProfileError, ValueError) as error:
             raise StartupError(str(error)) from error
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -106,7 +107,11 @@ class GuardNode(Node):
         self._try_pending()
 
     def _on_heartbeat(self, message: DiagnosticStatus) -> None:
-        self._guard.heartbeat(self._steady_s())
+        stopped = any(v.key == "code" and v.value == Reason.STOPPED.name for v in message.values)
+        if stopped:
+            self._guard.farewell()
+        else:
+            self._guard.heartbeat(self._steady_s())
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._pending = None
@@ -119,10 +124,10 @@ class GuardNode(Node):
 
     # decisions -----------------------------------------------------------------------------------
 
-    def _try_pending(self) -> None:
+    def _try_pending(self, waited_too_long: bool = False) -> None:
         """Check the newest plan once joint states at least as new as its observation are here."""
         plan = self._pending
-        if plan is None or plan.stamp_ns > max(self._joints_ns, 0):
+        if plan is None or (plan.stamp_ns > self._joints_ns and not waited_too_long):
             return
         self._pending = None
         verdict = self._guard.check(plan, self._now_ns())
@@ -132,7 +137,10 @@ class GuardNode(Node):
 
     def _tick(self) -> None:
         before = self._guard.status.state
-        self._send(self._guard.tick(self._now_ns(), self._steady_s()))
+        plan, now_ns = self._pending, self._now_ns()
+        if plan is not None and (now_ns - plan.stamp_ns) * 1e-9 > self._patience_s:
+            self._try_pending(waited_too_long=True)
+        self._send(self._guard.tick(now_ns, self._steady_s()))
         self._ticks += 1
         changed = self._guard.status.state is not before
         if changed:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from difftori_ros.bringup import NodeSpec
+from difftori_ros.bringup import NodeSpec, how_it_ended
 from difftori_ros.parameters import POLICY
 
 TOPICS = ("joint_states", "points", "goal", "object")
@@ -45,7 +45,6 @@ def remaps(values: Mapping[str, str]) -> dict[str, str]:
 
 def actions(specs: Sequence[NodeSpec], namespace: str, log_level: str) -> list[Any]:
     """One launch_ros node per spec. Nodes of this package configure and activate themselves."""
-    from launch.actions import Shutdown
     from launch_ros.actions import Node
 
     return [
@@ -58,7 +57,24 @@ def actions(specs: Sequence[NodeSpec], namespace: str, log_level: str) -> list[A
             parameters=[*map(str, spec.parameter_files), dict(spec.parameters)],
             remappings=list(spec.remaps.items()),
             ros_arguments=["--log-level", log_level],
-            on_exit=Shutdown(reason=f"{spec.name} ended"),
+            on_exit=_end_of(spec.name),
         )
         for spec in specs
     ]
+
+
+def _end_of(name: str) -> Callable[[Any, Any], Any]:
+    """What launch does when a node has ended: everything ends, but for a policy that was killed.
+
+    Then the guard stays, so that it can brake, say so, and keep its fault until it is reset.
+    """
+
+    def on_exit(event: Any, context: Any) -> Any:
+        from launch.actions import LogInfo, Shutdown
+
+        if name == "policy_node" and event.returncode < 0 and not context.is_shutdown:
+            how = how_it_ended(event.returncode)
+            return LogInfo(msg=f"policy_node {how}: the guard brakes the arm and keeps its fault")
+        return Shutdown(reason=f"{name} ended")
+
+    return on_exit

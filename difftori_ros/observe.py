@@ -52,6 +52,7 @@ class Observer:
             frames,
         )
         self._max_age_s = dict(MAX_AGE_S) | dict(max_age_s or {})
+        self._dropped: dict[str, str] = {}
         self.streams: dict[str, Stream[Any]] = {
             name: Stream(depth=64 if name == "joint_states" else 4) for name in spec.streams
         }
@@ -62,7 +63,14 @@ class Observer:
 
     def push(self, stream: str, sample: JointState | Pose | Cloud, now_ns: int) -> None:
         """Take in a decoded sample of a stream."""
-        self.streams[stream].push(sample.stamp_ns, sample, now_ns)
+        kept = self.streams[stream].push(sample.stamp_ns, sample, now_ns)
+        ahead_s = (sample.stamp_ns - now_ns) * 1e-9
+        if kept:
+            self._dropped.pop(stream, None)
+        elif sample.stamp_ns <= 0:
+            self.dropped(stream, "its stamp is zero")
+        elif ahead_s > 0.0:
+            self.dropped(stream, f"its stamp is {ahead_s:.3f} s ahead of the clock")
 
     def clear(self) -> None:
         """Forget everything, as after a reset or a jump of the clock."""
@@ -87,17 +95,31 @@ class Observer:
 
         A stream that is missing or older than its limit gives a refusal, never a zero.
         """
+        samples = self._fresh(now_ns)
+        return samples if isinstance(samples, Refusal) else self._assemble(samples)
+
+    def lacking(self, now_ns: int) -> Refusal | None:
+        """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""
+        samples = self._fresh(now_ns)
+        return samples if isinstance(samples, Refusal) else None
+
+    def dropped(self, stream: str, why: str) -> None:
+        """The stream's newest message could not be used; told as long as none is usable."""
+        self._dropped[stream] = why
+
+    def _fresh(self, now_ns: int) -> dict[str, Any] | Refusal:
         samples = {}
         for name, stream in self.streams.items():
             found = stream.latest_before(now_ns)
+            why = f"; the last message was dropped: {w}" if (w := self._dropped.get(name)) else ""
             if found is None:
-                return Refusal(Reason.MISSING, f"'{name}' has not delivered yet")
+                return Refusal(Reason.MISSING, f"'{name}' has not delivered yet{why}")
             age = (now_ns - found[0]) * 1e-9
             if age > self.limit_s(name):
-                detail = f"'{name}' is {age:.3f} s old, limit {self.limit_s(name):.3f} s"
+                detail = f"'{name}' is {age:.3f} s old, limit {self.limit_s(name):.3f} s{why}"
                 return Refusal(Reason.STALE, detail)
             samples[name] = found[1]
-        return self._assemble(samples)
+        return samples
 
     def _assemble(self, samples: Mapping[str, JointState | Pose | Cloud]) -> Observation | Refusal:
         joints = samples["joint_states"]

@@ -67,6 +67,13 @@ POLICY = (
         0.0,
         10.0,
     ),
+    Parameter(
+        "lead_s",
+        0.02,
+        "Time a plan gets to reach the controller: it leaves the running one this much later [s].",
+        0.0,
+        0.05,
+    ),
     Parameter("dry_run", False, "Plan and publish everything but the plan itself."),
     Parameter("autostart", True, "Configure and activate without being asked."),
     Parameter("seed", 0, "Seed of the planner's episode.", 0, 2**31 - 1),
@@ -128,6 +135,14 @@ GUARD = (
         "Silence of the joint states after which the arm brakes [s, steady clock].",
         0.05,
         60.0,
+    ),
+    Parameter(
+        "follow_tolerance_rad",
+        0.25,
+        "Largest distance of the measured joints from the running plan; beyond it the arm brakes "
+        "[rad].",
+        0.01,
+        3.0,
     ),
     Parameter("max_refusals", 10, "Refused plans in a row after which the arm brakes.", 1, 1000),
 )

@@ -49,6 +49,8 @@ class GuardConfig:
         position_tolerance_rad: How far a plan may leave the position limits [rad].
         velocity_factor: How many times the velocity limit a plan may reach [1].
         acceleration_factor: How many times the acceleration limit a plan's cubics may reach [1].
+        follow_tolerance_rad: Largest distance of the measured joints from the motion under way
+            [rad].
         max_refusals: Plans refused in a row after which the arm brakes.
 
     Raises:
@@ -67,6 +69,7 @@ class GuardConfig:
     position_tolerance_rad: float = 0.01
     velocity_factor: float = 1.05
     acceleration_factor: float = 1.25
+    follow_tolerance_rad: float = 0.25
     max_refusals: int = 10
 
     def __post_init__(self) -> None:

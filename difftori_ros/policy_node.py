@@ -49,6 +49,8 @@ from difftori_ros.types import Level, Reason, Trajectory
 
 HEARTBEAT_S = 0.1
 """Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
+HANGING_S = 1.0
+"""Time after which a plan that is still being made is reported [s, steady clock]."""
 FOREVER_NS = 2**62
 """A time after every stamp."""
 MESSAGES: dict[str, tuple[Any, Any]] = {
@@ -83,6 +85,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._reset_wanted, self._forget_wanted = threading.Event(), threading.Event()
         self._refusals: deque[int] = deque(maxlen=16)
         self._last_ns = 0
+        self._planning_since_s: float | None = None
         self._started = False
         self.finished: int | None = None
 
@@ -163,7 +166,9 @@ class PolicyNode(GuardedLifecycleNode):
 
     def cleanup(self) -> None:
         """Free the network and every subscription."""
-        for subscription in getattr(self, "_inputs", []):
+        if not hasattr(self, "_driver"):
+            return  # never configured
+        for subscription in self._inputs:
             self.destroy_subscription(subscription)
         for publisher in (self._plan, self._actions, self._path, self._table):
             self.destroy_publisher(publisher)
@@ -193,6 +198,7 @@ class PolicyNode(GuardedLifecycleNode):
                 sample = decode(message)
             except codecs.CodecError as error:
                 self._health.count(f"dropped_{stream}")
+                self._observer.dropped(stream, str(error))
                 self.get_logger().warning(
                     f"{Reason.BAD_MESSAGE.value}: '{stream}': {error}", throttle_duration_sec=2.0
                 )
@@ -265,6 +271,7 @@ class PolicyNode(GuardedLifecycleNode):
             self._driver.reset(self._values["seed"])
         time_ns = self._time_to_plan()
         if time_ns is None:
+            self._watch()
             return
         observation = self._observer.observe(time_ns)
         if isinstance(observation, Refusal):
@@ -280,14 +287,29 @@ class PolicyNode(GuardedLifecycleNode):
             self._forget_wanted.clear()
             self._driver.forget()
         deadline = self._values["deadline_s"] or None
-        motion = self._driver.drive(observation, self._now_ns, deadline)
-        if not self._stop.is_set():
+        self._planning_since_s = self._steady_s()
+        motion = self._driver.drive(
+            observation, self._now_ns, deadline, round(self._values["lead_s"] * 1e9)
+        )
+        self._planning_since_s = None
+        if not self._stop.is_set() and not self._reset_wanted.is_set():
             self._publish(observation, motion)
+        if self._values["dry_run"]:
+            self._driver.forget()  # nothing was sent, so nothing is under way
+
+    def _watch(self) -> None:
+        """Between two plans: say so when a stream has gone missing or old."""
+        now_ns = self._now_ns()
+        lacking = self._observer.lacking(now_ns) if now_ns else None
+        if lacking is not None:
+            self._health.set(lacking.reason, self._steady_s(), detail=self._explain(lacking))
 
     def _time_to_plan(self) -> int | None:
         if self._values["trigger"] == "observation":
             common = self._observer.newest_common_ns()
-            return common if common is not None and common > self._last_ns else None
+            if common is None or common <= self._last_ns:
+                return None
+            return max(self._now_ns(), common)
         now_ns = self._now_ns()
         period_ns = round(self._card.action.plan_period_s * 1e9)
         return now_ns if now_ns - self._last_ns >= period_ns else None
@@ -328,6 +350,10 @@ class PolicyNode(GuardedLifecycleNode):
     # status --------------------------------------------------------------------------------------
 
     def _heartbeat(self) -> None:
+        since_s, now_s = self._planning_since_s, self._steady_s()
+        if since_s is not None and now_s - since_s > HANGING_S:
+            detail = f"one plan has taken {now_s - since_s:.1f} s so far"
+            self._health.set(Reason.NO_PLAN, now_s, detail=detail)
         self._publish_status()
 
     def _publish_status(self) -> None:

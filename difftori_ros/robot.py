@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import yaml
 
 from difftori_models.contract import Card, FloatArray
 from difftori_ros.paths import config_dir
+
+TOPIC = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+"""A ROS topic name, relative or absolute."""
 
 
 class ProfileError(ValueError):
@@ -99,8 +103,7 @@ def load_profile(robot: str) -> RobotProfile:
             f"no robot profile '{robot}' ({path}); available: {', '.join(available_robots())}"
         )
     try:
-        raw = yaml.safe_load(path.read_text())
-        return _parse(raw, path.parent)
+        return _parse(yaml.load(path.read_text(), _UniqueKeys), path.parent)
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         if isinstance(error, ProfileError):
             raise
@@ -108,8 +111,39 @@ def load_profile(robot: str) -> RobotProfile:
         raise ProfileError(f"robot profile {path}: {detail}") from error
 
 
-def _parse(raw: dict[str, Any], folder: Path) -> RobotProfile:
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key given twice is an error, not a silent replacement."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ProfileError(f"'{twice[0]}' is given twice, line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
+
+
+KEYS = {"name", "urdf", "base_frame", "tip_frame", "topic", "joints", "gripper"}
+JOINT_KEYS = {"lower", "upper", "velocity", "acceleration", "jerk", "home"}
+GRIPPER_KEYS = {field.name for field in fields(Gripper)}
+
+
+def _known(given: Any, allowed: set[str], what: str) -> None:
+    if not isinstance(given, dict):
+        raise ProfileError(f"{what}: wanted a mapping, got {given!r}")
+    unknown = sorted(set(given) - allowed)
+    if unknown:
+        have = ", ".join(sorted(allowed))
+        raise ProfileError(f"{what}: unknown key '{unknown[0]}'; known: {have}")
+
+
+def _parse(raw: Any, folder: Path) -> RobotProfile:
+    _known(raw, KEYS, "robot profile")
     joints = raw["joints"]
+    _known(joints, set(joints or ()), "joints")
+    for name, limits in joints.items():
+        _known(limits, JOINT_KEYS, name)
+    if raw.get("gripper"):
+        _known(raw["gripper"], GRIPPER_KEYS, "gripper")
     names = tuple(joints)
 
     def column(key: str) -> FloatArray:
@@ -141,6 +175,18 @@ def _parse(raw: dict[str, Any], folder: Path) -> RobotProfile:
             raise ProfileError(f"robot profile {profile.name}: '{key}' must be positive")
     if (profile.lower >= profile.upper).any():
         raise ProfileError(f"robot profile {profile.name}: 'lower' must lie below 'upper'")
+    outside = (profile.home < profile.lower) | (profile.home > profile.upper)
+    if outside.any():
+        joint = profile.arm_joints[int(outside.argmax())]
+        raise ProfileError(
+            f"robot profile {profile.name}: 'home' of {joint} is outside its limits"
+        )
+    gripper = profile.gripper
+    if gripper is not None and not gripper.velocity > 0:
+        raise ProfileError(f"robot profile {profile.name}: gripper 'velocity' must be positive")
+    for topic in (profile.topic, *([gripper.topic] if gripper else [])):
+        if not TOPIC.fullmatch(topic):
+            raise ProfileError(f"robot profile {profile.name}: '{topic}' is no topic name")
     return profile
 
 

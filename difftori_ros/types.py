@@ -145,6 +145,7 @@ class Reason(Enum):
     STALE_PLAN = "the plan was made from inputs that are too old"
     START_MISMATCH = "the plan does not start where the arm is measured to be"
     DISCONTINUOUS = "the plan does not join the motion that is under way"
+    NOT_FOLLOWING = "the arm does not follow the plan: it brakes to rest"
     POLICY_LOST = "the policy process has gone silent: the arm brakes to rest"
     JOINT_STATES_LOST = "the joint states have gone silent: the arm brakes to rest"
     FAULT_LATCHED = "a fault is latched until ~/reset is called"

@@ -30,6 +30,11 @@ ARGUMENTS = (
         "",
         "Time one plan may take [s]; 0 for no limit. Empty: as the parameter files say.",
     ),
+    (
+        "lead_s",
+        "",
+        "Time a plan gets to reach the controller [s]. Empty: as the parameter files say.",
+    ),
     ("dry_run", "", "true: plan, but send nothing to the arm. Empty: as the parameter files say."),
     (
         "autostart",
@@ -54,7 +59,14 @@ def start(context):
         value["robot"],
         config_file=value["config_file"],
         parameters=typed(
-            value, "device", "trigger", "deadline_s", "dry_run", "autostart", "use_sim_time"
+            value,
+            "device",
+            "trigger",
+            "deadline_s",
+            "lead_s",
+            "dry_run",
+            "autostart",
+            "use_sim_time",
         ),
         guard_parameters=typed(value, "use_sim_time"),
         remaps=remaps(value),

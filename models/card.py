@@ -104,7 +104,12 @@ def _check_action(action: ActionSpec, require: Any) -> None:
         require(got == count, f"action.{key} has {got} entries, action.names has {count}")
     for name, low, high in zip(action.names, action.low, action.high, strict=True):
         require(low < high, f"action '{name}' has low {low} and high {high}")
-    require(action.dt_s > 0, f"action.dt_s is {action.dt_s}, must be positive")
+    require(1e-3 <= action.dt_s <= 1.0, f"action.dt_s is {action.dt_s} s, must be 0.001 to 1")
+    span_s = action.horizon * action.dt_s
+    require(
+        span_s <= 5.0,
+        f"action.horizon is {action.horizon}: a plan of {span_s:g} s is longer than 5 s",
+    )
     require(
         1 <= action.execute <= action.horizon,
         f"action.execute is {action.execute}, action.horizon is {action.horizon}",

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from difftori_models.checkpoint import CheckpointError
 from difftori_models.dataset import DemosError
+from difftori_ros.bringup import interrupt_on_termination
 from difftori_ros.robot import ProfileError
 
-from .results import write_json
+from .results import writable, write_json
 from .tasks import TEST_SEEDS, TRAIN_SEEDS, available_tasks
 from .vulkan import VulkanError, use_shipped_driver
 
@@ -28,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="drive the simulated arm through the ROS processes")
     _add_run_arguments(demo, episodes=10)
+    demo.add_argument("--domain", type=int, help="ROS domain; a random one by default")
     demo.add_argument("--clock", choices=("lockstep", "wall"), default="lockstep")
     demo.add_argument(
         "--out", type=Path, default=Path("out/demo"), help="folder of video and logs"
@@ -38,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_arguments(evaluate, episodes=50)
     evaluate.add_argument(
         "--through", choices=("direct", "ros"), default="direct", help="one process, or three"
+    )
+    evaluate.add_argument("--robot", default="panda", help="robot profile")
+    evaluate.add_argument(
+        "--clock", choices=("lockstep", "wall"), default="lockstep", help="through ros only"
     )
     evaluate.add_argument("--no-refine", action="store_true", help="the base policy alone")
 
@@ -72,8 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     console = Console()
     use_shipped_driver()
+    interrupt_on_termination()
     try:
+        if getattr(arguments, "json", None):
+            writable(arguments.json)
         return _run(arguments, console)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("difftori: stopped")
+        return 130
     except (
         CheckpointError,
         DemosError,
@@ -114,6 +126,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             out=arguments.out,
             console=console,
             clock=arguments.clock,
+            domain=arguments.domain,
             video=not arguments.no_video,
         )
     else:
@@ -121,11 +134,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             "episodes": arguments.episodes,
             "first_seed": arguments.first_seed,
             "refine": not arguments.no_refine,
+            "robot": arguments.robot,
         }
         if arguments.through == "ros":
             from .ros_evaluate import evaluate_ros
 
-            result = evaluate_ros(arguments.checkpoint, **common)
+            result = evaluate_ros(arguments.checkpoint, clock=arguments.clock, **common)
         else:
             from .evaluate import evaluate_direct
 

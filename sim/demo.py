@@ -44,6 +44,7 @@ def run_demo(
     out: Path,
     console: Console,
     clock: str = "lockstep",
+    domain: int | None = None,
     video: bool = True,
 ) -> Result:
     """Run episodes through the three processes and show what happens; return the result.
@@ -55,6 +56,7 @@ def run_demo(
         out: Folder for the video, the strip and the logs.
         console: Where to show it.
         clock: `lockstep` or `wall`.
+        domain: ROS domain; None takes a random one.
         video: Write pictures of the first episode.
     """
     seeds = seed_range(first_seed, episodes)
@@ -65,14 +67,16 @@ def run_demo(
         f"{episodes} episodes on {seeds} seeds from {first_seed}, {clock}",
         soft_wrap=True,
     )
-    console.print("starting sim_bridge, guard_node and policy_node ...")
+    console.print("starting ...")
     done: list[RosEpisode] = []
     with Operator(
         checkpoint,
         clock=clock,
+        domain=domain,
         logs=out / "logs",
         bridge_parameters={"max_time_s": task.max_steps * task.action.dt_s},
     ) as stand:
+        console.print(f"sim_bridge, guard_node and policy_node run on ROS domain {stand.domain}")
         with Live(console=console, refresh_per_second=8, transient=False) as live:
             stand.on_plan = lambda values: live.update(_screen(stand, done, episodes))
             for k in range(episodes):

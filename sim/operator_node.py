@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import tempfile
 import time
@@ -35,6 +36,10 @@ from difftori_ros.types import Trajectory
 
 START_S = 120.0
 """Time the processes get to come up: loading, rendering for the first time, warming up [s]."""
+DOMAINS = range(1, 102)
+"""ROS domains that are free to use on every system."""
+PATIENCE_S = 15.0
+"""Time the policy may go without a usable observation before that is an error [s]."""
 EPISODE_S = 300.0
 """Time an episode may take [s, steady clock]."""
 
@@ -70,12 +75,18 @@ class RosEpisode:
     views: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
-def private_network() -> None:
+def private_network(domain: int | None = None) -> None:
     """Keep this process and its children off every ROS network: no real robot may hear them.
 
-    A domain that was chosen by the caller is kept.
+    The caller's own ROS_DOMAIN_ID may be that of a real robot: it is not used.
+
+    Args:
+        domain: The domain to use; None draws one.
     """
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    if domain is None:
+        own = os.environ.get("ROS_DOMAIN_ID")
+        domain = secrets.choice([free for free in DOMAINS if str(free) != own])
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 
@@ -92,8 +103,10 @@ class Operator:
         bridge_parameters: Mapping[str, Any] | None = None,
         remaps: Mapping[str, str] | None = None,
         logs: Path | None = None,
+        domain: int | None = None,
     ):
-        private_network()
+        private_network(domain)
+        self.domain = os.environ["ROS_DOMAIN_ID"]
         self._logs = logs or Path(tempfile.mkdtemp(prefix="difftori_logs_"))
         self._logs.mkdir(parents=True, exist_ok=True)
         self._specs = bringup.sim_specs(
@@ -209,8 +222,19 @@ class Operator:
             OperatorError: It did not come true in time, or a process ended.
         """
         deadline = time.monotonic() + limit_s
+        well_s = time.monotonic()
         while not done():
             self.spin()
+            if self.policy.get("code", "OK") in (
+                "OK",
+                "STOPPED",
+                "WAITING",
+                "MISSING",
+                "IK_FAILED",
+            ):
+                well_s = time.monotonic()
+            elif time.monotonic() - well_s > PATIENCE_S:
+                raise OperatorError(f"policy_node: {self.policy['message']}")
             for name, process in self.processes.items():
                 if process.poll() is not None:
                     raise OperatorError(self.last_words(name))
@@ -235,8 +259,8 @@ class Operator:
                     break
                 text.append(line)
             return "\n".join(text)
-        tail = " ".join(lines[-3:])
-        return f"{name} ended with status {self.processes[name].returncode}: {tail}"
+        how = bringup.how_it_ended(self.processes[name].returncode)
+        return f"{name} {how}; its log: {self._logs / name}.log"
 
     # services ------------------------------------------------------------------------------------
 

@@ -106,6 +106,17 @@ def summarise(
     )
 
 
+def writable(path: str | Path) -> None:
+    """Pass when a result can be written to `path`: better known before an hour of episodes.
+
+    Raises:
+        OSError: It cannot.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("a").close()
+
+
 def write_json(path: str | Path, result: Result) -> None:
     """Write the result to a file; its folder is made when missing.
 

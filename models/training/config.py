@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ..network import METHODS
 
 
@@ -62,6 +64,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"device '{self.device}': PyTorch finds no GPU here; use cpu")
         if self.method not in METHODS:
             raise ConfigError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
         for key in ("base_steps", "head_steps", "batch", "iterations", "save_every", "threads"):

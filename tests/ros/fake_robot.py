@@ -30,8 +30,8 @@ class FakeRobot:
         }
         self._rng = np.random.default_rng(0)
 
-    def publish(self, *, joints=True, poses=True, cloud=True) -> int:
-        now_ns = self._node.get_clock().now().nanoseconds
+    def publish(self, *, joints=True, poses=True, cloud=True, age_s=0.0) -> int:
+        now_ns = self._node.get_clock().now().nanoseconds - round(age_s * 1e9)
         if joints:
             state = JointState(now_ns, PROFILE.joint_names, HOME, np.zeros(len(HOME)))
             message = JointStateMessage()

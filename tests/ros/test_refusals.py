@@ -116,3 +116,24 @@ def test_missing_vulkan_driver_is_one_sentence_that_names_the_remedy(tmp_path):
     assert "Vulkan" in said[0]
     assert "./scripts/setup" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_old_inputs_give_no_plan_when_planning_once_per_observation(graph):
+    # trigger: observation takes the streams' common stamp; their age counts all the same
+    start_policy(
+        graph, parameters={"trigger": "observation", "joint_states_max_age_s": 0.05, "lead_s": 0.0}
+    )
+    robot = FakeRobot(graph.node)
+    graph.until(
+        lambda: graph.newest("policy_node").get("code") == "STALE",
+        each=lambda: robot.publish(age_s=0.3),
+    )
+    assert "limit 0.050 s" in graph.newest("policy_node")["message"]
+    assert graph.plans == []
+
+
+def test_streams_that_stop_are_named_when_planning_once_per_observation(graph):
+    start_policy(graph, parameters={"trigger": "observation"})
+    robot = FakeRobot(graph.node)
+    graph.until(lambda: len(graph.plans) >= 1, each=robot.publish)
+    graph.until(lambda: graph.newest("policy_node").get("code") == "STALE")

@@ -128,7 +128,7 @@ def test_simulated_arm_gets_the_robot_side_of_the_real_one(clock):
         assert ours.remaps == theirs.remaps
         extra = {n: v for n, v in ours.parameters.items() if n not in theirs.parameters}
         assert theirs.parameters.items() <= ours.parameters.items()
-        lockstep = {"trigger": "observation", "deadline_s": 0.0}
+        lockstep = {"trigger": "observation", "deadline_s": 0.0, "lead_s": 0.0}
         only_policy = lockstep if clock == "lockstep" and ours.name == "policy_node" else {}
         assert extra == {"use_sim_time": True} | only_policy
 

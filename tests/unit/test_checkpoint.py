@@ -289,7 +289,7 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"action__tip_orientation": [1, 0, 0]}, "wanted 4 entries, got 3"),
         ({"action__kind": "teleport"}, "unknown action.kind 'teleport'"),
         ({"action__execute": 5}, "action.execute is 5, action.horizon is 4"),
-        ({"action__dt_s": 0}, "action.dt_s is 0.0, must be positive"),
+        ({"action__dt_s": 0}, "action.dt_s is 0.0 s, must be 0.001 to 1"),
         ({"observation__features": ["gaol"]}, "feature 'gaol' is not known"),
         ({"observation__features": ["position"]}, "network.state is 5, the features give 2"),
         ({"network__state": ...}, "network: missing state"),

@@ -14,7 +14,7 @@ from difftori_models.contract import (
     Plan,
     PlanStatus,
 )
-from difftori_ros.driver import REJOIN_RAD, Driver
+from difftori_ros.driver import Driver
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.timing import reference_at, split
@@ -141,20 +141,38 @@ def test_tracking_error_does_not_make_the_command_jump(planner, driver):
     first = drive(driver, planner, seen())
     next_ns = STAMP + PERIOD_NS
     expected, _ = first.sample(next_ns)
-    lagging = expected - np.append(np.full(7, 0.9 * REJOIN_RAD), 0.0)
+    lagging = expected - np.append(np.full(7, 0.09), 0.0)
     second = drive(driver, planner, seen(next_ns, lagging))
     np.testing.assert_allclose(second.positions[0], expected, atol=1e-6)
 
 
-def test_arm_that_does_not_follow_is_picked_up_where_it_is_measured(planner, driver):
+def test_once_the_plan_has_ended_the_next_starts_where_the_arm_is_measured(planner, driver):
     first = drive(driver, planner, seen())
-    next_ns = STAMP + PERIOD_NS
+    next_ns = first.end_ns + MS
     away = first.sample(next_ns)[0].copy()
-    away[3] += 1.1 * REJOIN_RAD
+    away[3] += 0.11
     second = drive(driver, planner, seen(next_ns, away))
     np.testing.assert_array_equal(second.positions[0, :7], away[:7])
     np.testing.assert_array_equal(second.velocities[0, :7], 0.0)
     assert_valid(second, PANDA, measured=away[:7])
+
+
+def test_with_a_lead_the_plan_first_goes_on_as_the_one_before_it(planner, driver):
+    first = drive(driver, planner, seen())
+    next_ns, lead_ns = STAMP + PERIOD_NS, 20 * MS
+    planner.actions = moves(planner.card.action.kind, speed=-0.5)
+    motion = driver.drive(on_the_way(first, next_ns), lambda: next_ns, None, lead_ns)
+    second = motion.trajectory
+    assert second is not None
+    for t_ns in (next_ns, next_ns + 10 * MS, next_ns + lead_ns):
+        np.testing.assert_allclose(second.sample(t_ns)[0], first.sample(t_ns)[0], atol=1e-6)
+    # whenever it arrives within the lead, nothing jumps
+    for t_ns in range(next_ns, next_ns + lead_ns, 4 * MS):
+        np.testing.assert_allclose(
+            second.sample(t_ns)[1][:7], first.sample(t_ns)[1][:7], atol=0.05
+        )
+    later_ns = next_ns + lead_ns + 60 * MS
+    assert np.abs(second.sample(later_ns)[0] - first.sample(later_ns)[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize("how", ["forget", "reset"])
@@ -162,7 +180,7 @@ def test_nothing_is_joined_after_the_running_trajectory_is_dropped(planner, driv
     first = drive(driver, planner, seen())
     getattr(driver, how)(*([7] if how == "reset" else []))
     next_ns = STAMP + PERIOD_NS
-    beside = first.sample(next_ns)[0] + 0.5 * REJOIN_RAD
+    beside = first.sample(next_ns)[0] + 0.05
     second = drive(driver, planner, seen(next_ns, np.append(beside[:7], 0.03)))
     np.testing.assert_array_equal(second.positions[0], [*beside[:7], 0.03])
     assert planner.seeds == ([7] if how == "reset" else [])

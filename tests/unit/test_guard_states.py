@@ -228,3 +228,40 @@ def test_a_configuration_that_makes_no_sense_is_refused_by_name(name, value):
 
 
 # whatever comes
+
+
+def test_an_arm_that_does_not_follow_is_braked_and_named():
+    guard, made = moving_guard()
+    later = NOW + 100 * MS
+    position = made.sample(later)[0][:7].copy()
+    position[2] += 0.3
+    guard.heartbeat(100.1)
+    guard.joints(joint_state(later, position), 100.1)
+    assert_brakes(guard.tick(later, 100.1), made, later)
+    assert guard.status.reason is Reason.NOT_FOLLOWING
+    assert "panda_joint3 is 0.300 rad away, allowed are 0.25 rad" in guard.status.detail
+
+
+def test_an_arm_that_follows_late_is_left_alone():
+    guard, made = moving_guard()
+    later = NOW + 100 * MS
+    guard.heartbeat(100.1)
+    guard.joints(joint_state(later, made.sample(later)[0][:7] - 0.2), 100.1)
+    assert guard.tick(later, 100.1) is None
+    assert guard.status.state is State.TRACKING
+
+
+def test_a_policy_that_says_farewell_may_fall_silent_while_the_arm_rests():
+    guard = ready()
+    guard.farewell()
+    assert guard.tick(NOW, 160.0) is None
+    assert guard.status.state is State.TRACKING
+
+
+def test_a_second_after_the_last_verdict_a_resting_guard_says_that_it_waits():
+    guard = ready()
+    guard.check(two_points(times=np.zeros(2)), NOW)
+    assert guard.status.reason is Reason.BAD_TIMES
+    guard.heartbeat(101.4)
+    guard.tick(NOW, 101.5)
+    assert guard.status.reason is Reason.WAITING

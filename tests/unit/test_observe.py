@@ -234,3 +234,25 @@ def test_observation_does_not_change_with_the_message_it_came_from():
     observation = seen_by(joint_states=state)
     state.position[:] = 0.0
     np.testing.assert_array_equal(observation.position, POSITION)
+
+
+def test_stream_that_only_sends_rubbish_is_named_with_what_was_wrong():
+    seen = fill(observer(), without=("goal",))
+    seen.dropped("goal", "quaternion norm is 0.0")
+    assert "the last message was dropped: quaternion norm is 0.0" in refused(seen).detail
+    seen.push("goal", pose(), NOW)
+    assert isinstance(seen.observe(NOW), Observation)
+
+
+def test_stamps_ahead_of_the_clock_are_named_as_such():
+    seen = fill(observer(), without=("goal",))
+    seen.push("goal", pose(NOW + 1000 * MS), NOW)
+    assert "its stamp is 1.000 s ahead of the clock" in refused(seen).detail
+
+
+def test_what_is_lacking_is_known_without_assembling():
+    seen = fill(observer())
+    assert seen.lacking(NOW) is None
+    lacking = seen.lacking(NOW + 2000 * MS)
+    assert lacking is not None
+    assert lacking.reason is Reason.STALE

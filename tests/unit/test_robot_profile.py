@@ -133,6 +133,22 @@ def unknown_urdf(raw):
     raw["urdf"] = "no_such.urdf"
 
 
+def unknown_key(raw):
+    raw["griper"] = raw.pop("gripper")
+
+
+def home_outside(raw):
+    raw["joints"]["panda_joint4"]["home"] = 1.0
+
+
+def still_gripper(raw):
+    raw["gripper"]["velocity"] = 0.0
+
+
+def spaced_topic(raw):
+    raw["topic"] = "a b"
+
+
 def unknown_gripper_key(raw):
     raw["gripper"]["speed"] = 1.0
 
@@ -140,6 +156,10 @@ def unknown_gripper_key(raw):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (unknown_key, "robot profile: unknown key 'griper'; known: base_frame"),
+        (home_outside, "'home' of panda_joint4 is outside its limits"),
+        (still_gripper, "gripper 'velocity' must be positive"),
+        (spaced_topic, "'a b' is no topic name"),
         (drop_joints, "missing key 'joints'"),
         (drop_limit, "missing key 'velocity'"),
         (swap_limits, "'lower' must lie below 'upper'"),
@@ -147,7 +167,7 @@ def unknown_gripper_key(raw):
         (infinite_limit, "'upper' must be finite"),
         (word_as_limit, "could not convert string to float: 'far'"),
         (unknown_urdf, "no URDF at .*no_such.urdf"),
-        (unknown_gripper_key, "unexpected keyword argument 'speed'"),
+        (unknown_gripper_key, "gripper: unknown key 'speed'; known: closed"),
     ],
 )
 def test_a_defective_profile_is_refused_in_a_sentence(tmp_path, change, sentence):
@@ -159,4 +179,19 @@ def test_a_profile_that_is_no_yaml_is_refused_by_its_path(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("joints: [")
     with pytest.raises(ProfileError, match=r"broken\.yaml"):
+        load_profile(str(path))
+
+
+def test_a_joint_given_twice_is_refused_and_not_silently_replaced(tmp_path):
+    path = tmp_path / "twice.yaml"
+    joint = "{lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0, jerk: 1.0, home: 0.0}"
+    path.write_text(f"name: x\njoints:\n  a: {joint}\n  a: {joint}\n")
+    with pytest.raises(ProfileError, match="'a' is given twice"):
+        load_profile(str(path))
+
+
+def test_an_empty_profile_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    with pytest.raises(ProfileError, match="wanted a mapping, got None"):
         load_profile(str(path))
