@@ -17,8 +17,8 @@ from difftori_ros.robot import RobotProfile, check_card
 from difftori_ros.timing import Reference, gripper_ramp, join, reference_at, schedule, split
 from difftori_ros.types import Reason, Trajectory
 
-SPACING_NS = 10_000_000
-"""Spacing of the points that lead up to a new trajectory [ns]."""
+MERGE_NS = 100_000
+"""Points closer than this become one [ns]."""
 HISTORY = 8
 """Trajectories remembered, in case the guard's verdict on the newest ones is still to come."""
 
@@ -125,29 +125,31 @@ class Driver:
             start_ns = min(now_ns + lead_ns, running.end_ns)
             start = reference_at(split(running, profile.arm_joints), start_ns)
         dt_s = self._spec.dt_s
-        made = schedule(profile, stamp_ns, waypoints.arm, dt_s, start, start_ns)
+        arm = schedule(profile, stamp_ns, waypoints.arm, dt_s, start, start_ns)
+        if arm is not None and running is not None:
+            arm = _after(split(running, profile.arm_joints), arm, now_ns, start_ns)
         gripper = profile.gripper
-        if made is not None and gripper is not None and waypoints.gripper is not None:
-            held = float(observation.position[names.index(gripper.joint)])
-            if running is not None and gripper.joint in running.joint_names:
-                held = float(split(running, (gripper.joint,)).sample(start_ns)[0][0])
-            ramp = gripper_ramp(gripper, stamp_ns, held, waypoints.gripper, dt_s, start_ns)
-            made = join(made, ramp)
-        if made is None or running is None:
-            return made
-        return _after(running, made, now_ns, start_ns)
+        if arm is None or gripper is None or waypoints.gripper is None:
+            return arm
+        held = float(observation.position[names.index(gripper.joint)])
+        if running is not None and gripper.joint in running.joint_names:
+            held = float(split(running, (gripper.joint,)).sample(now_ns)[0][0])
+        targets = waypoints.gripper
+        return join(arm, gripper_ramp(gripper, stamp_ns, held, targets, dt_s, now_ns))
 
 
 def _after(running: Trajectory, made: Trajectory, now_ns: int, start_ns: int) -> Trajectory:
     """`made`, led up to by what is left of `running` until `start_ns`."""
-    lead_ns = np.arange(now_ns, start_ns - SPACING_NS // 2, SPACING_NS)
-    if len(lead_ns) == 0:
+    points_ns = running.stamp_ns + np.round(running.times * 1e9).astype(np.int64)
+    between = (points_ns > now_ns + MERGE_NS) & (points_ns < start_ns - MERGE_NS)
+    lead_ns = [now_ns, *points_ns[between].tolist()] if start_ns > now_ns + MERGE_NS else []
+    if not lead_ns:
         return made
-    sampled = [split(running, made.joint_names).sample(int(t)) for t in lead_ns]
+    sampled = [running.sample(t_ns) for t_ns in lead_ns]
     return Trajectory(
         made.stamp_ns,
         made.joint_names,
-        np.concatenate([(lead_ns - made.stamp_ns) * 1e-9, made.times]),
+        np.concatenate([(np.array(lead_ns) - made.stamp_ns) * 1e-9, made.times]),
         np.vstack([*(position for position, _ in sampled), made.positions]),
         np.vstack([*(velocity for _, velocity in sampled), made.velocities]),
     )

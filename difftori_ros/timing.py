@@ -31,6 +31,9 @@ __all__ = [
 GRIPPER_STEP_S = 0.02
 """Time between two points of a gripper ramp, and the time it takes to come up to speed [s]."""
 
+MERGE_S = 1e-4
+"""Points of two motions closer than this become one [s]."""
+
 GRIPPER_MARGIN = 0.95
 """Share of the gripper's velocity limit planned with; resampling may need the rest."""
 
@@ -181,23 +184,22 @@ def gripper_ramp(
 
 
 def join(arm: Trajectory, gripper: Trajectory) -> Trajectory:
-    """Both motions in one: at the arm's points, then at the gripper's while the arm rests."""
+    """Both motions in one, at the points of both: a cubic cut in two is the same cubic."""
     later = gripper.times + (gripper.stamp_ns - arm.stamp_ns) * 1e-9
-    times = np.concatenate([arm.times, later[later > arm.times[-1] + 1e-3]])
-    extra = len(times) - len(arm.times)
-    sampled = [gripper.sample(arm.stamp_ns + round(t * 1e9)) for t in times]
-    held = np.array([position for position, _ in sampled])
-    moving = np.array([velocity for _, velocity in sampled])
-    held[-1], moving[-1] = gripper.positions[-1], 0.0
-    positions = np.concatenate([arm.positions, np.tile(arm.positions[-1], (extra, 1))])
-    velocities = np.concatenate([arm.velocities, np.zeros((extra, arm.velocities.shape[1]))])
-    return Trajectory(
-        arm.stamp_ns,
-        (*arm.joint_names, *gripper.joint_names),
-        times,
-        np.hstack([positions, held]),
-        np.hstack([velocities, moving]),
-    )
+    apart = np.abs(later[:, None] - arm.times[None, :]).min(axis=1) > MERGE_S
+    added = later[apart & (later > arm.times[0])]
+    times = np.sort(np.concatenate([arm.times, added]))
+    moments = [arm.stamp_ns + round(t * 1e9) for t in times]
+    sampled = [[part.sample(t_ns) for t_ns in moments] for part in (arm, gripper)]
+    positions = np.hstack([np.array([position for position, _ in part]) for part in sampled])
+    velocities = np.hstack([np.array([velocity for _, velocity in part]) for part in sampled])
+    # exactly as they were given, whatever rounding does to the times
+    n = len(arm.joint_names)
+    given = np.searchsorted(times, arm.times)
+    positions[given, :n], velocities[given, :n] = arm.positions, arm.velocities
+    positions[-1, n:], velocities[-1] = gripper.positions[-1], 0.0
+    names = (*arm.joint_names, *gripper.joint_names)
+    return Trajectory(arm.stamp_ns, names, times, positions, velocities)
 
 
 def split(trajectory: Trajectory, joint_names: tuple[str, ...]) -> Trajectory:
