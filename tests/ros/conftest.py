@@ -56,6 +56,12 @@ class Graph:
             rest_within_s=self.rest_within_s,
         )
 
+    def after_reset(self) -> None:
+        """The guard has been reset: what it commands now joins nothing that it commanded before."""
+        self.assert_promises()
+        self.commands.clear()
+        self._heard_ns.clear()
+
     def start(self, spec: bringup.NodeSpec) -> None:
         with (self._folder / f"{spec.name}.log").open("wb") as log:
             self.processes[spec.name] = bringup.start(
@@ -70,7 +76,10 @@ class Graph:
         return (self._folder / f"{name}.log").read_text(errors="replace")
 
     def spin(self) -> None:
+        """Handle what is there; one at a time would fall behind what a test itself sends."""
         self._executor.spin_once(timeout_sec=0.05)
+        for _ in range(20):
+            self._executor.spin_once(timeout_sec=0.0)
 
     def until(self, done, limit_s: float = 60.0, each=None) -> None:
         """Spin until `done()`; fail with the logs when it does not come true in time."""
