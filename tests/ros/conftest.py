@@ -57,7 +57,7 @@ class Graph:
         )
 
     def after_reset(self) -> None:
-        """The guard has been reset: what it commands now joins nothing that it commanded before."""
+        """The guard has been reset: what it commands now joins nothing from before."""
         self.assert_promises()
         self.commands.clear()
         self._heard_ns.clear()
