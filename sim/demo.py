@@ -104,7 +104,9 @@ def run_demo(
 def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
     table = Table(title=f"episode {min(len(done) + 1, episodes)} of {episodes}")
     for name in COLUMNS:
-        table.add_column(escape(name), justify="left" if name in ("policy", "guard") else "right")
+        word = name in ("policy", "guard")
+        justify, width = ("left", 8) if word else ("right", 5)
+        table.add_column(escape(name), justify=justify, min_width=width)
     statuses = stand.current.statuses[-SHOWN:] if stand.current else []
     start_ns = int(stand.episode.get("start_ns", 0))
     for values in statuses:
