@@ -21,9 +21,12 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from difftori_ros.bringup import PARENT_VARIABLE
+from difftori_ros.codecs import encode_trajectory
 from difftori_ros.parameters import Parameter
+from difftori_ros.types import Trajectory
 
 SENSOR_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """For subscribers: best effort matches every publisher (REP 2003)."""
@@ -101,6 +104,13 @@ def status_message(
     status = DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id="")
     status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
     return status
+
+
+def trajectory_message(trajectory: Trajectory) -> JointTrajectory:
+    """The trajectory as a message."""
+    message = JointTrajectory()
+    encode_trajectory(trajectory, message, JointTrajectoryPoint)
+    return message
 
 
 def diagnostics(node: Node, statuses: Sequence[DiagnosticStatus]) -> DiagnosticArray:

@@ -131,6 +131,18 @@ class FrameTree:
             self._refuse_loop(parent, child)
             self._edges[child] = _Edge(parent, static=rigid)
 
+    def set_static_pose(self, parent: str, child: str, pose: FloatArray) -> None:
+        """As `set_static`, from the pose (7,) of `child`, as parameters give it.
+
+        Raises:
+            FrameError: The pose is not one; or as `set_static`.
+        """
+        try:
+            matrix = pose_to_matrix(pose)
+        except ValueError as error:
+            raise FrameError(f"pose of '{child}' in '{parent}': {error}") from error
+        self.set_static(parent, child, matrix)
+
     def push(self, parent: str, child: str, stamp_ns: int, matrix: FloatArray) -> None:
         """The transform is known at `stamp_ns`; one with the same stamp is replaced.
 

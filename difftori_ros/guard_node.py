@@ -11,7 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMessage
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
 from difftori_ros.base_node import (
@@ -23,6 +23,7 @@ from difftori_ros.base_node import (
     diagnostics,
     run,
     status_message,
+    trajectory_message,
 )
 from difftori_ros.guard import Guard, GuardConfig
 from difftori_ros.parameters import GUARD
@@ -155,9 +156,7 @@ class GuardNode(Node):
             return
         for joints, publisher in self._commands.items():
             if set(joints) <= set(trajectory.joint_names):
-                message = JointTrajectory()
-                codecs.encode_trajectory(split(trajectory, joints), message, JointTrajectoryPoint)
-                publisher.publish(message)
+                publisher.publish(trajectory_message(split(trajectory, joints)))
 
     def _tell(self, stamp_ns: int, accepted: bool, reason: Reason, detail: str) -> None:
         self._verdict = {

@@ -18,7 +18,7 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectory
 
 from difftori_models.checkpoint import CheckpointError
 from difftori_models.planner import BasePlanner, Planner
@@ -35,20 +35,23 @@ from difftori_ros.base_node import (
     nobody_publishes,
     run,
     status_message,
+    trajectory_message,
 )
 from difftori_ros.bringup import find_checkpoint
 from difftori_ros.driver import Driver, Motion
-from difftori_ros.frames import FrameError, FrameTree, decode_transforms, pose_to_matrix
+from difftori_ros.frames import FrameError, FrameTree, decode_transforms
 from difftori_ros.health import Health
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.observe import Observation, Observer, Refusal
 from difftori_ros.parameters import POLICY
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.summary import summary_table
-from difftori_ros.types import Level, Reason, Trajectory
+from difftori_ros.types import Level, Reason
 
 HEARTBEAT_S = 0.1
 """Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
+ASK_AGAIN_S = 0.2
+"""Time between two questions to the graph about a missing stream [s, steady clock]."""
 HANGING_S = 1.0
 """Time after which a plan that is still being made is reported [s, steady clock]."""
 FOREVER_NS = 2**62
@@ -85,6 +88,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._reset_wanted, self._forget_wanted = threading.Event(), threading.Event()
         self._refusals: deque[int] = deque(maxlen=16)
         self._last_ns = 0
+        self._asked_s = 0.0
         self._planning_since_s: float | None = None
         self._started = False
         self.finished: int | None = None
@@ -112,22 +116,25 @@ class PolicyNode(GuardedLifecycleNode):
         try:
             profile = load_profile(values["robot"])
             folder = find_checkpoint(values["checkpoint"])
-            self._planner = Planner(folder, device=values["device"], threads=values["threads"])
-            self._kinematics = Kinematics(profile)
-            planner = self._planner if values["refine"] else BasePlanner(self._planner)
-            self._driver = Driver(planner, profile, self._kinematics)
-            self._frames = self._fixed_frames(profile.base_frame)
+            planner = Planner(folder, device=values["device"], threads=values["threads"])
+            kinematics = Kinematics(profile)
+            used = planner if values["refine"] else BasePlanner(planner)
+            self._driver = Driver(used, profile, kinematics)
+            self._frames = FrameTree()
+            if values["camera_frame"]:
+                pose = np.array(values["camera_pose"])
+                self._frames.set_static_pose(profile.base_frame, values["camera_frame"], pose)
         except (CheckpointError, ProfileError, FrameError, FileNotFoundError) as error:
             raise StartupError(str(error)) from error
-        self._profile, self._card = profile, self._planner.card
+        self._profile, self._card = profile, planner.card
         ages = {
             name: values[f"{name if name in MESSAGES else 'pose'}_max_age_s"]
             for name in self._card.observation.streams
         }
         self._observer = Observer(
-            self._card.observation, profile, self._kinematics, self._frames, ages
+            planner.card.observation, profile, kinematics, self._frames, ages
         )
-        self._planner.warm_up()
+        planner.warm_up()
         self._driver.reset(values["seed"])
         self._plan = self.create_publisher(JointTrajectory, "~/plan", COMMAND_QOS)
         self._actions = self.create_publisher(JointTrajectory, "~/actions", STATUS_QOS)
@@ -174,19 +181,7 @@ class PolicyNode(GuardedLifecycleNode):
             self.destroy_publisher(publisher)
         self.destroy_service(self._reset_service)
         self._inputs = []
-        del self._planner, self._driver, self._observer
-
-    def _fixed_frames(self, base: str) -> FrameTree:
-        frames, camera = FrameTree(), self._values["camera_frame"]
-        if camera:
-            pose = np.array(self._values["camera_pose"])
-            if pose.shape != (7,) or abs(np.linalg.norm(pose[3:]) - 1.0) > 1e-3:
-                raise StartupError(
-                    "parameter 'camera_pose': wanted x y z and a unit quaternion x y z w, "
-                    f"got {pose.tolist()}"
-                )
-            frames.set_static(base, camera, pose_to_matrix(pose))
-        return frames
+        del self._driver, self._observer
 
     # callbacks: decode and store -----------------------------------------------------------------
 
@@ -275,8 +270,7 @@ class PolicyNode(GuardedLifecycleNode):
             return
         observation = self._observer.observe(time_ns)
         if isinstance(observation, Refusal):
-            detail = self._explain(observation)
-            self._health.set(observation.reason, self._steady_s(), detail=detail)
+            self._refuse(observation)
             return
         if observation.stamp_ns <= self._last_ns:
             return
@@ -287,11 +281,12 @@ class PolicyNode(GuardedLifecycleNode):
             self._forget_wanted.clear()
             self._driver.forget()
         deadline = self._values["deadline_s"] or None
+        lead_ns = round(self._values["lead_s"] * 1e9)
         self._planning_since_s = self._steady_s()
-        motion = self._driver.drive(
-            observation, self._now_ns, deadline, round(self._values["lead_s"] * 1e9)
-        )
-        self._planning_since_s = None
+        try:
+            motion = self._driver.drive(observation, self._now_ns, deadline, lead_ns)
+        finally:
+            self._planning_since_s = None
         if not self._stop.is_set() and not self._reset_wanted.is_set():
             self._publish(observation, motion)
         if self._values["dry_run"]:
@@ -302,7 +297,7 @@ class PolicyNode(GuardedLifecycleNode):
         now_ns = self._now_ns()
         lacking = self._observer.lacking(now_ns) if now_ns else None
         if lacking is not None:
-            self._health.set(lacking.reason, self._steady_s(), detail=self._explain(lacking))
+            self._refuse(lacking)
 
     def _time_to_plan(self) -> int | None:
         if self._values["trigger"] == "observation":
@@ -364,14 +359,19 @@ class PolicyNode(GuardedLifecycleNode):
         self._status.publish(message)
         self._diagnostics.publish(diagnostics(self, [message]))
 
-    def _explain(self, refusal: Refusal) -> str:
-        """The refusal's detail; for a stream that never came, whether anybody publishes it."""
-        if refusal.reason is Reason.MISSING:
+    def _refuse(self, refusal: Refusal) -> None:
+        """Report why there is no plan; of a missing stream, whether anybody publishes it."""
+        now_s = self._steady_s()
+        if refusal.reason is not Reason.MISSING:
+            self._health.set(refusal.reason, now_s, detail=refusal.detail)
+        elif now_s - self._asked_s > ASK_AGAIN_S:
+            self._asked_s = now_s
+            detail = refusal.detail
             for name, stream in self._observer.streams.items():
                 if stream.latest_before(FOREVER_NS) is None:
                     kind = MESSAGES.get(name, (PoseStamped, None))[0]
-                    return nobody_publishes(self, name, kind) or refusal.detail
-        return refusal.detail
+                    detail = nobody_publishes(self, name, kind) or detail
+            self._health.set(refusal.reason, now_s, detail=detail)
 
     def _topics(self) -> dict[str, str]:
         return {name: self.resolve_topic_name(name) for name in self._card.observation.streams}
@@ -386,13 +386,6 @@ class PolicyNode(GuardedLifecycleNode):
 
     def _steady_s(self) -> float:
         return self._steady.now().nanoseconds * 1e-9
-
-
-def trajectory_message(trajectory: Trajectory) -> JointTrajectory:
-    """The trajectory as a message."""
-    message = JointTrajectory()
-    codecs.encode_trajectory(trajectory, message, JointTrajectoryPoint)
-    return message
 
 
 def main(args: list[str] | None = None) -> int:

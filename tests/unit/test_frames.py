@@ -290,3 +290,11 @@ def test_transforms_come_out_of_a_message_in_its_order():
 def test_a_transform_that_is_none_is_refused_by_its_frames(message, complaint):
     with pytest.raises(CodecError, match=complaint):
         decode_transforms(tf_message(transform_message(), message))
+
+
+def test_a_pose_from_parameters_that_is_none_is_refused_by_the_names_of_its_frames():
+    tree = FrameTree()
+    with pytest.raises(FrameError, match="pose of 'camera' in 'base'"):
+        tree.set_static_pose("base", "camera", np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]))
+    tree.set_static_pose("base", "camera", np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]))
+    np.testing.assert_allclose(tree.lookup("base", "camera", 0)[:3, 3], [1.0, 0.0, 0.0])

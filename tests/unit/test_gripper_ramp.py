@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.robot import Gripper, load_profile
+from difftori_ros.robot import Gripper
 from difftori_ros.timing import (
     gripper_ramp,
     hold,
@@ -15,20 +15,8 @@ from difftori_ros.timing import (
     split,
 )
 from difftori_ros.types import Trajectory
-from tests.motion_checks import at_rest, ends_at_rest_where
+from tests.motion_checks import DT, GRIPPER, MS, PANDA, STAMP, at_rest, ends_at_rest_where, seeds
 from tests.promises import assert_valid, everywhere
-
-STAMP = 5_000_000_000
-MS = 1_000_000
-DT = 0.05
-PROFILES = {name: load_profile(name) for name in ("panda", "xarm7")}
-PANDA = PROFILES["panda"]
-GRIPPER = PANDA.gripper
-STILL = np.zeros(7)
-TIGHT = {"position_tolerance": 1e-4, "velocity_factor": 1.001, "acceleration_factor": 1.15}
-
-# speed for the machine's sake: what hypothesis draws is a seed and the few choices that matter
-seeds = st.integers(0, 2**32 - 1)
 
 
 @settings(max_examples=200, deadline=None)

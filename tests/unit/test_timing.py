@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difftori_ros.motion import MotionError
-from difftori_ros.robot import load_profile
 from difftori_ros.timing import (
     Reference,
     brake,
@@ -17,20 +16,19 @@ from difftori_ros.timing import (
     segment_accelerations,
 )
 from difftori_ros.types import Trajectory
-from tests.motion_checks import at_rest, ends_at_rest_where
+from tests.motion_checks import (
+    DT,
+    MS,
+    PANDA,
+    PROFILES,
+    STAMP,
+    STILL,
+    TIGHT,
+    at_rest,
+    ends_at_rest_where,
+    seeds,
+)
 from tests.promises import assert_valid, everywhere
-
-STAMP = 5_000_000_000
-MS = 1_000_000
-DT = 0.05
-PROFILES = {name: load_profile(name) for name in ("panda", "xarm7")}
-PANDA = PROFILES["panda"]
-GRIPPER = PANDA.gripper
-STILL = np.zeros(7)
-TIGHT = {"position_tolerance": 1e-4, "velocity_factor": 1.001, "acceleration_factor": 1.15}
-
-# speed for the machine's sake: what hypothesis draws is a seed and the few choices that matter
-seeds = st.integers(0, 2**32 - 1)
 
 
 def reach(t: np.ndarray, size: float, duration_s: float) -> np.ndarray:
