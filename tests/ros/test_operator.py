@@ -13,6 +13,7 @@ import pytest
 from difftori_ros.bringup import policy_specs, start, stop
 from difftori_sim.operator_node import Operator, OperatorError
 from difftori_sim.tasks import TEST_SEEDS
+from tests.ros.fake_robot import FakeRobot
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 
@@ -97,9 +98,13 @@ def test_guard_outlives_a_killed_policy_and_names_it(graph):
     guard, policy = policy_specs("pick_cube_state", "panda")
     graph.start(guard)
     graph.start(policy)
-    graph.until(lambda: graph.newest("policy_node").get("code") == "MISSING")
+    robot = FakeRobot(graph.node)
+    # a plan that was passed on proves that the guard has heard the policy
+    graph.until(lambda: len(graph.commands) >= 2, each=robot.publish)
     graph.processes["policy_node"].kill()
-    graph.until(lambda: graph.newest("guard_node").get("code") == "POLICY_LOST")
+    graph.until(
+        lambda: graph.newest("guard_node").get("code") == "POLICY_LOST", each=robot.publish
+    )
     assert graph.newest("guard_node")["state"] == "FAULT"
 
 
