@@ -52,6 +52,14 @@ setup(
     extras_require={
         "policy": ["torch", "open3d", "pin"],
         "train": ["torch", "tyro", "tqdm", "matplotlib"],
+        # Runs an exported policy, without torch. On an NVIDIA GPU install onnxruntime-gpu in its
+        # place: both bring the same module, so they must not be there together.
+        "onnx": ["onnxruntime"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
+        # What Theseus, the oracle of the solver's tests, imports. It cannot itself be declared:
+        # its setup wants torch in the environment, and it asks for packages that need a compiler
+        # and that nothing here uses, so it takes --no-deps. The recipe stands in scripts/setup.
+        "theseus": ["torch", "scipy", "urdf-parser-py"],
         "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging"],
         "ros-wheels": [
             f"ros-jazzy-rclpy[fastrtps]==7.1.6; {ON_LINUX_X86}",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from difftori_models.checkpoint import load_card
+from difftori_models.engines.engine import BACKENDS
 from difftori_ros.paths import checkpoint_dir, config_dir
 from difftori_ros.robot import check_card, load_profile
 
@@ -227,9 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dry-run", action="store_true", default=None, help="plan, but send nothing"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where the networks run")
+    parser.add_argument("--backend", choices=BACKENDS, help="what runs them")
     arguments = parser.parse_args(argv)
     # what is not given is left to the parameter files
-    given = {"dry_run": arguments.dry_run, "device": arguments.device}
+    given = {name: getattr(arguments, name) for name in ("dry_run", "device", "backend")}
     specs = policy_specs(
         arguments.checkpoint,
         arguments.robot,

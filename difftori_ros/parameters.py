@@ -51,6 +51,13 @@ POLICY = (
     ),
     Parameter("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
     Parameter("device", "cpu", "Where the networks run.", choices=("cpu", "cuda")),
+    Parameter(
+        "backend",
+        "auto",
+        "What runs the networks: 'auto' takes cuda_graph on a GPU, exported ONNX graphs on a CPU "
+        "where the checkpoint has them, and eager PyTorch otherwise.",
+        choices=("auto", "eager", "compile", "onnx", "cuda_graph"),
+    ),
     Parameter("threads", 1, "CPU threads of the planner.", 1, 64),
     Parameter("refine", True, "Refine the base policy's actions; false sends them as they are."),
     Parameter(

@@ -116,7 +116,7 @@ class PolicyNode(GuardedLifecycleNode):
         try:
             profile = load_profile(values["robot"])
             folder = find_checkpoint(values["checkpoint"])
-            planner = Planner(folder, device=values["device"], threads=values["threads"])
+            planner = Planner(folder, values["device"], values["threads"], values["backend"])
             kinematics = Kinematics(profile)
             used = planner if values["refine"] else BasePlanner(planner)
             self._driver = Driver(used, profile, kinematics)
@@ -148,7 +148,7 @@ class PolicyNode(GuardedLifecycleNode):
             *self._subscribe_transforms(),
         ]
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
-        table = summary_table(self._card, profile, values, self._topics(), folder)
+        table = summary_table(self._card, profile, values, self._topics(), folder, planner.backend)
         self._table.publish(String(data=table))
         self.get_logger().info("configured\n" + table)
 

@@ -17,6 +17,7 @@ def summary_table(
     values: Mapping[str, Any],
     topics: Mapping[str, str],
     folder: Path,
+    backend: str,
 ) -> str:
     """Plain text, one fact per line."""
     spec = card.action
@@ -35,7 +36,7 @@ def summary_table(
             "deadline",
             f"{values['deadline_s']:g} s" if values["deadline_s"] else "none (all iterations)",
         ),
-        ("device", f"{values['device']}, {values['threads']} thread(s)"),
+        ("planner", f"{backend} on {values['device']}, {values['threads']} thread(s)"),
         ("dry run", "yes: plans are not sent" if values["dry_run"] else "no"),
     ]
     for stream, topic in topics.items():

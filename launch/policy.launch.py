@@ -20,6 +20,12 @@ ARGUMENTS = (
     ("config_file", "", "Parameters of both nodes (YAML), laid over those that ship."),
     ("device", "", "Where the networks run: cpu or cuda. Empty: as the parameter files say."),
     (
+        "backend",
+        "",
+        "What runs them: auto, eager, compile, onnx or cuda_graph. Empty: as the parameter files "
+        "say.",
+    ),
+    (
         "trigger",
         "",
         "When to plan: timer, or observation (once per complete observation). Empty: as the "
@@ -61,6 +67,7 @@ def start(context):
         parameters=typed(
             value,
             "device",
+            "backend",
             "trigger",
             "deadline_s",
             "lead_s",

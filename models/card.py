@@ -10,7 +10,7 @@ from typing import Any
 from .contract import SCHEMA, ActionSpec, Card
 from .features import FeatureError, state_size
 from .jsonio import decode, encode
-from .network import METHODS, Network, Solver
+from .network import METHODS, SOLVERS, STARTS, Network, Solver
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
@@ -53,7 +53,7 @@ def check_card(card: Card) -> None:
     _check_action(card.action, require)
     network: Network = decode(Network, encode(card.network), "network")
     solver: Solver = decode(Solver, encode(card.solver), "solver")
-    require(solver.latent in ("zero", "sample"), f"unknown solver.latent '{solver.latent}'")
+    _check_solver(solver, network, require)
     for key, value, top in (
         ("network.feature", network.feature, 8192),
         ("network.hidden", network.hidden, 8192),
@@ -91,6 +91,35 @@ def check_card(card: Card) -> None:
         for key, row in card.normaliser[kind].items():
             require(len(row) == length, f"normaliser.{kind}.{key} has {len(row)}, wanted {length}")
         require(min(card.normaliser[kind]["std"]) > 0, f"normaliser.{kind}.std must be positive")
+
+
+def _check_solver(solver: Solver, network: Network, require: Any) -> None:
+    known = ", ".join(SOLVERS)
+    require(solver.method in SOLVERS, f"unknown solver.method '{solver.method}'; known: {known}")
+    least_squares = solver.method == "gauss_newton"
+    require(
+        least_squares == (network.residuals > 0),
+        f"solver.method is '{solver.method}' and network.residuals is {network.residuals}: "
+        "gauss_newton needs residuals, the other methods need 0",
+    )
+    require(0 <= network.residuals <= 1024, f"network.residuals is {network.residuals}")
+    require(solver.latent in ("zero", "sample"), f"unknown solver.latent '{solver.latent}'")
+    require(solver.answer in ("last", "best"), f"unknown solver.answer '{solver.answer}'")
+    for start in solver.starts:
+        require(start in STARTS, f"unknown solver.starts '{start}'; known: {', '.join(STARTS)}")
+    require(
+        solver.starts[:1] == ("base",) and len(set(solver.starts)) == len(solver.starts),
+        f"solver.starts must begin with 'base' and name each start once, got {solver.starts}",
+    )
+    require(1 <= solver.latents <= 256, f"solver.latents is {solver.latents}, must be 1 to 256")
+    require(
+        solver.latents == 1 or (network.latent > 0 and solver.latent == "sample"),
+        f"solver.latents is {solver.latents}: several need a CVAE latent that is sampled",
+    )
+    require(
+        solver.rows == 1 or solver.answer == "best",
+        f"solver.answer is '{solver.answer}': of several starts or latents only the 'best' counts",
+    )
 
 
 def _check_action(action: ActionSpec, require: Any) -> None:

@@ -2,8 +2,7 @@
 """What the learned side and the robot side agree on, as plain data: no torch, no ROS.
 
 One dataclass per thing that crosses the border: `Observation` in, `Plan` out, and the `Card` that
-says
-what a checkpoint expects and what it produces.
+says what a checkpoint expects and what it produces.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the card. A loader refuses every other number."""
 
 FloatArray = NDArray[np.float64]
@@ -32,11 +31,9 @@ class Observation:
         position: Joint positions, shape (n,) [rad, or m for prismatic joints].
         velocity: Joint velocities, shape (n,) [rad/s or m/s].
         poses: Named poses in the base frame, shape (7,): x y z [m], quaternion x y z w. The tip of
-            the arm
-            is always there under the name `tip`; it comes from forward kinematics.
+            the arm is always there under the name `tip`; it comes from forward kinematics.
         points: Processed cloud in the frame of the card, shape (N, 3) xyz [m] or (N, 6) xyz + rgb
-            in
-            [0, 1]; float32. None when the card asks for none.
+            in [0, 1]; float32. None when the card asks for none.
         images: Named images, shape (H, W, 3) uint8 RGB.
         stamps_ns: Stamp of the newest message of each stream used here [ns].
     """

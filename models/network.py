@@ -11,6 +11,12 @@ from .features import POINT_SCALE, state_size
 METHODS = ("difftori", "residual", "bc")
 """`difftori` climbs a learned score, `residual` is its control, `bc` the base alone."""
 
+SOLVERS = ("projected_gradient", "gauss_newton", "adam_box")
+"""Methods that a score head is climbed with."""
+
+STARTS = ("base", "previous")
+"""Where a solve can begin."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -24,6 +30,8 @@ class Network:
         hidden: Width of the hidden layers.
         dropout: Share of hidden units dropped in training.
         latent: Length of the CVAE latent; 0 for none.
+        residuals: Outputs of the score head, k: 0 for one score, more for a score -|r|^2 / 2 over
+            k residuals, which Gauss-Newton climbs.
     """
 
     state: int
@@ -33,6 +41,7 @@ class Network:
     hidden: int = 256
     dropout: float = 0.2
     latent: int = 0
+    residuals: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,39 @@ class Solver:
     """How the score is climbed, in training and in deployment alike.
 
     Attributes:
-        iterations: Projected gradient steps, K.
+        method: `projected_gradient` with learned step lengths, `gauss_newton` with learned step
+            lengths and damping, or `adam_box`.
+        iterations: Iterations of a solve, K.
+        answer: `last` iterate, as in training, or the `best` by value. The score of an imitation
+            head does not rank chunks, so for it `last` is right.
+        starts: Where a solve begins: `base`, the base policy's chunk, and besides it perhaps
+            `previous`, the last plan shifted to now. With several the best answer by value is
+            taken.
         latent: CVAE latent of an episode: `zero` (its prior's mean) or `sample` (drawn once from
             the prior).
+        latents: Latents drawn for an episode; every start is climbed with each.
     """
 
+    method: str = "projected_gradient"
     iterations: int = 10
+    answer: str = "last"
+    starts: tuple[str, ...] = ("base",)
     latent: str = "zero"
+    latents: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Solves side by side per observation."""
+        return len(self.starts) * self.latents
 
 
-def network_for(spec: ObservationSpec, dropout: float, latent: int) -> Network:
+def network_for(spec: ObservationSpec, dropout: float, latent: int, residuals: int = 0) -> Network:
     """The network that fits an observation spec."""
     channels = 0 if spec.points is None else (6 if spec.points.color else 3)
-    return Network(state=state_size(spec), points=channels, dropout=dropout, latent=latent)
+    return Network(
+        state=state_size(spec),
+        points=channels,
+        dropout=dropout,
+        latent=latent,
+        residuals=residuals,
+    )

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from .checkpoint import Checkpoint, load
-from .contract import Card, Observation, Plan, PlanStatus
+from .checkpoint import Checkpoint
+from .contract import Card, FloatArray, Observation, Plan, PlanStatus
+from .engines.engine import Engine, Floats, open_engine
 from .features import policy_points, state_vector
-from .policies.score import ScoreHead
 
 _NONE = float("nan")
 
@@ -21,53 +19,55 @@ _NONE = float("nan")
 class Planner:
     """Plans with a checkpoint. Deterministic: the same observation and episode give the same plan.
 
-    The answer is the optimiser's last iterate, as in training. The values of a plan are data: the
-    learned score is an update rule, it does not rank plans.
+    Encodes once, proposes, and refines until all iterations are done or the deadline has passed.
+    The values of a plan are data: an imitation head's score is an update rule and ranks nothing.
     """
 
     def __init__(
-        self, checkpoint: str | Path | Checkpoint, device: str = "cpu", threads: int = 1
+        self,
+        checkpoint: str | Path | Checkpoint,
+        device: str = "cpu",
+        threads: int = 1,
+        backend: str = "auto",
     ) -> None:
-        """Load the checkpoint.
+        """Load the checkpoint and make it ready to run.
 
         Args:
             checkpoint: A checkpoint's directory, or a loaded one.
-            device: torch device.
-            threads: torch threads; set in whichever thread calls `plan`.
+            device: `cpu` or `cuda`.
+            threads: CPU threads.
+            backend: What runs the networks: `auto`, `eager`, `compile`, `onnx` or `cuda_graph`.
+                Without torch installed `onnx` alone works.
 
         Raises:
-            CheckpointError: The checkpoint cannot be used.
+            CheckpointError: The checkpoint cannot be used, or not with this device or backend.
         """
-        if not isinstance(checkpoint, Checkpoint):
-            checkpoint = load(checkpoint)
-        self.card: Card = checkpoint.card
-        self._agent = checkpoint.agent.eval().to(device)
-        self._device = device
-        self._threads = threads
-        self._thread: int | None = None
-        self._scale = np.array(self.card.action.scale)
-        self._low = np.array(self.card.action.low)
-        self._high = np.array(self.card.action.high)
-        self._latent: torch.Tensor | None = None
+        self._engine: Engine = open_engine(checkpoint, backend, device, threads)
+        self.card: Card = self._engine.card
+        self.backend = self._engine.backend
+        action = self.card.action
+        self._scale = np.array(action.scale)
+        self._low, self._high = np.array(action.low), np.array(action.high)
+        self._samples = self.card.solver["latent"] == "sample"
+        self._latents: Floats = np.zeros(self._engine.latents, np.float32)
+        self._last: tuple[int, FloatArray] | None = None
 
     def warm_up(self) -> None:
         """The first `plan` is as fast as the rest: buffers are allocated, kernels chosen."""
-        network = self._agent.network
-        state = torch.zeros(1, network.state, device=self._device)
+        spec = self.card.observation
+        state = np.zeros((1, int(self.card.network["state"])), np.float32)
         points = None
-        if self.card.observation.points is not None:
-            count = self.card.observation.points.count
-            points = torch.zeros(1, count, network.points, device=self._device)
+        if spec.points is not None:
+            points = np.zeros((1, spec.points.count, 6 if spec.points.color else 3), np.float32)
         for _ in range(3):
-            self._solve(state, points, None, True)
+            self._solve(state, points, self._shifted(0), None, True)
 
     def reset(self, seed: int) -> None:
-        """A new episode begins: its CVAE latent, if there is one, is chosen now and held."""
-        head = self._agent.head
-        self._latent = None
-        if isinstance(head, ScoreHead) and head.latent and self._agent.solver.latent == "sample":
-            generator = torch.Generator().manual_seed(seed)
-            self._latent = torch.randn(1, head.latent, generator=generator).to(self._device)
+        """A new episode: its CVAE latents are drawn and held, the last plan is forgotten."""
+        self._last = None
+        if self._samples:
+            draw = np.random.default_rng(seed).standard_normal(self._engine.latents)
+            self._latents = draw.astype(np.float32)
 
     def plan(
         self, observation: Observation, deadline_s: float | None = None, refine: bool = True
@@ -86,17 +86,18 @@ class Planner:
         """
         began = time.monotonic()
         spec = self.card.observation
-        state = torch.from_numpy(state_vector(observation, spec)[None]).to(self._device)
-        points = None
-        if spec.points is not None:
-            points = torch.from_numpy(policy_points(observation, spec)[None]).to(self._device)
+        state = state_vector(observation, spec)[None]
+        points = None if spec.points is None else policy_points(observation, spec)[None]
         end = None if deadline_s is None else began + deadline_s
-        actions, before, after, iterations, status = self._solve(state, points, end, refine)
+        previous = self._shifted(observation.stamp_ns)
+        actions, before, after, iterations, status = self._solve(
+            state, points, previous, end, refine
+        )
+        actions = actions.clip(self._low, self._high)
+        self._last = (observation.stamp_ns, actions) if status.usable else None
         return Plan(
             stamp_ns=observation.stamp_ns,
-            actions=np.asarray(
-                actions.clip(self._low, self._high) * self._scale, dtype=np.float64
-            ),
+            actions=actions * self._scale,
             value_before=before,
             value_after=after,
             iterations=iterations,
@@ -104,44 +105,42 @@ class Planner:
             status=status,
         )
 
-    @torch.inference_mode()
     def _solve(
-        self, state: torch.Tensor, points: torch.Tensor | None, end: float | None, refine: bool
-    ) -> tuple[np.ndarray, float, float, int, PlanStatus]:
-        self._use_threads()
-        agent, head = self._agent, self._agent.head
-        low, high = agent.normaliser.low, agent.normaliser.high
-        inputs = agent.inputs(state, points)
-        start = agent.base(inputs)
-        seen = state.isfinite().all() and (points is None or points.isfinite().all())
-        usable = bool(seen and start.isfinite().all())
-        start = start.clamp(low, high)
-        base = self._network_actions(start)
-        if not usable:
+        self,
+        state: Floats,
+        points: Floats | None,
+        previous: Floats,
+        end: float | None,
+        refine: bool,
+    ) -> tuple[FloatArray, float, float, int, PlanStatus]:
+        engine = self._engine
+        base = engine.propose(state, points, self._latents, previous, refine)
+        base = base.astype(np.float64)
+        seen = np.isfinite(state).all() and (points is None or np.isfinite(points).all())
+        if not (seen and np.isfinite(base).all()):
             return np.full_like(base, np.nan), _NONE, _NONE, 0, PlanStatus.FAILED
-        if head is None or not refine:
+        if engine.iterations == 0 or not refine:
             return base, _NONE, _NONE, 0, PlanStatus.BASE
+        done = 0
+        while done < engine.iterations and (end is None or time.monotonic() < end):
+            done += engine.step()
+        if not done:
+            return base, _NONE, _NONE, 0, PlanStatus.DEADLINE
+        actions, before, after, finite = engine.finish()
+        if not finite:
+            return base, before, after, done, PlanStatus.DIVERGED
+        status = PlanStatus.REFINED if done >= engine.iterations else PlanStatus.DEADLINE
+        return actions.astype(np.float64), before, after, done, status
 
-        def late() -> bool:
-            return end is not None and time.monotonic() >= end
-
-        solution = head.refine(inputs, start, low, high, self._latent, late)
-        before, after = float(solution.value_before[0]), float(solution.value_after[0])
-        if not bool(solution.finite[0]):
-            return base, before, after, solution.iterations, PlanStatus.DIVERGED
-        complete = solution.iterations == head.iterations
-        status = PlanStatus.REFINED if complete else PlanStatus.DEADLINE
-        actions = self._network_actions(solution.actions)
-        return actions, before, after, solution.iterations, status
-
-    def _network_actions(self, unit: torch.Tensor) -> np.ndarray:
-        return self._agent.normaliser.from_unit(unit)[0].cpu().numpy().astype(np.float64)
-
-    def _use_threads(self) -> None:
-        # torch counts threads per calling thread, so this cannot be done once in the constructor.
-        if self._thread != threading.get_ident():
-            torch.set_num_threads(self._threads)
-            self._thread = threading.get_ident()
+    def _shifted(self, stamp_ns: int) -> Floats:
+        """The last plan's network actions as seen from `stamp_ns`, (1, H, A); NaN past its end."""
+        action = self.card.action
+        shifted = np.full((1, action.horizon, len(action.names)), np.nan, np.float32)
+        if self._last is not None:
+            steps = round((stamp_ns - self._last[0]) * 1e-9 / action.dt_s)
+            if 0 <= steps < action.horizon:
+                shifted[0, : action.horizon - steps] = self._last[1][steps:]
+        return shifted
 
 
 class BasePlanner:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from difftori_models.checkpoint import CheckpointError
 from difftori_models.dataset import DemosError
-from difftori_ros.bringup import interrupt_on_termination
+from difftori_models.engines.engine import BACKENDS
+from difftori_ros.bringup import find_checkpoint, interrupt_on_termination
 from difftori_ros.robot import ProfileError
 
 from .results import writable, write_json
@@ -23,7 +24,8 @@ from .vulkan import VulkanError, use_shipped_driver
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="difftori", description="Demonstrate, record, train and evaluate DiffTORI policies."
+        prog="difftori",
+        description="Demonstrate, record, train, evaluate and export DiffTORI policies.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
@@ -46,6 +48,20 @@ def _parser() -> argparse.ArgumentParser:
         "--clock", choices=("lockstep", "wall"), default="lockstep", help="through ros only"
     )
     evaluate.add_argument("--no-refine", action="store_true", help="the base policy alone")
+
+    evaluate.add_argument(
+        "--backend", choices=BACKENDS, default="auto", help="what runs the networks"
+    )
+
+    exported = commands.add_parser("export", help="write a checkpoint as ONNX graphs")
+    exported.add_argument("--checkpoint", required=True, help="folder or shipped name")
+    exported.add_argument("--out", type=Path, help="folder; the checkpoint's own by default")
+    exported.add_argument(
+        "--check",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compare with PyTorch first and refuse to write graphs that differ",
+    )
 
     record = commands.add_parser("record", help="record demonstrations of the scripted expert")
     record.add_argument("--task", choices=available_tasks(), required=True)
@@ -114,6 +130,20 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         )
         console.print(f"wrote {written} episodes ({tried} tried) to {arguments.out}")
         return 0
+    if arguments.command == "export":
+        from difftori_models.export import export
+
+        folder = find_checkpoint(arguments.checkpoint)
+        out = arguments.out or folder
+        manifest = export(folder, out, check=arguments.check)
+        told = (
+            f"at most {manifest.difference:.1e} from PyTorch on {manifest.checked} random "
+            "observations"
+            if manifest.checked
+            else "not compared with PyTorch"
+        )
+        console.print(f"wrote {', '.join(manifest.graphs)} to {out}: {told}", soft_wrap=True)
+        return 0
     if arguments.episodes < 1:
         raise ValueError(f"wanted at least one episode, got {arguments.episodes}")
     if arguments.command == "demo":
@@ -135,6 +165,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             "first_seed": arguments.first_seed,
             "refine": not arguments.no_refine,
             "robot": arguments.robot,
+            "backend": arguments.backend,
         }
         if arguments.through == "ros":
             from .ros_evaluate import evaluate_ros

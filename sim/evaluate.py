@@ -43,6 +43,7 @@ def evaluate_direct(
     first_seed: int = TEST_SEEDS.start,
     refine: bool = True,
     robot: str = "panda",
+    backend: str = "auto",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Result:
     """Run the checkpoint in one process and return what came of it.
@@ -53,10 +54,11 @@ def evaluate_direct(
         first_seed: First seed; all of them must be in one of the three ranges.
         refine: False leaves out the optimiser.
         robot: Robot profile.
+        backend: What runs the networks.
         on_episode: Called after every episode.
     """
     seeds = seed_range(first_seed, episodes)
-    planner = Planner(find_checkpoint(str(checkpoint)))
+    planner = Planner(find_checkpoint(str(checkpoint)), backend=backend)
     planner.warm_up()
     card = planner.card
     task, profile = find_task(card.task), load_profile(robot)

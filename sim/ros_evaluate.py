@@ -25,6 +25,7 @@ def evaluate_ros(
     refine: bool = True,
     robot: str = "panda",
     clock: str = "lockstep",
+    backend: str = "auto",
     on_episode: Callable[[RosEpisode], None] | None = None,
 ) -> Result:
     """Run the checkpoint through bridge, guard and policy node; see `evaluate_direct`."""
@@ -39,7 +40,7 @@ def evaluate_ros(
             robot,
             clock,
             bridge_parameters=limit,
-            policy_parameters={"refine": refine},
+            policy_parameters={"refine": refine, "backend": backend},
         ) as stand,
         tqdm(total=episodes, desc=f"{card.name} through ros", unit="episode") as bar,
     ):

@@ -36,7 +36,7 @@ class Agent(nn.Module):
         self.base = BasePolicy(self.network, horizon, size)
         self.head: ScoreHead | ResidualHead | None = None
         if card.method == "difftori":
-            self.head = ScoreHead(self.network, horizon, size, self.solver.iterations)
+            self.head = ScoreHead(self.network, horizon, size, self.solver)
         elif card.method == "residual":
             self.head = ResidualHead(self.network, horizon, size)
 

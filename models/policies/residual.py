@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from ..encoders import Encoder, Inputs
+from ..encoders import Encoder
 from ..network import Network
-from ..solver.projected_gradient import Solution
+from ..solver.method import Climber, Method, Start, State, advance
+from ..solver.problem import Problem
+from ..solver.solution import Solution
 
 
 class ResidualHead(nn.Module):
@@ -20,7 +22,7 @@ class ResidualHead(nn.Module):
     comes from the noisy starts.
     """
 
-    iterations = 1
+    latent = 0
 
     def __init__(self, network: Network, horizon: int, size: int) -> None:
         super().__init__()
@@ -35,25 +37,44 @@ class ResidualHead(nn.Module):
             nn.Linear(network.hidden, horizon * size),
         )
 
-    def refine(
-        self,
-        inputs: Inputs,
-        start: Tensor,
-        low: Tensor,
-        high: Tensor,
-        latent: Tensor | None = None,
-        stop: Callable[[], bool] | None = None,
-    ) -> Solution:
-        """The changed chunk, in one iteration; arguments as for `ScoreHead.refine`.
+    def method(self) -> Method:
+        """One iteration: the predicted change."""
+        return OneChange(1)
 
-        It has no latent, and no score: both values are NaN.
-        """
+    def problem(
+        self, z: Tensor, low: Tensor, high: Tensor, latent: Tensor | None = None
+    ) -> Problem:
+        """The box, and what the change depends on; there is no latent, and every value is NaN."""
         del latent
-        start = start.clamp(low, high)
-        value = start.new_full((len(start),), torch.nan)
-        if stop is not None and stop():
-            return Solution(start, value, value, 0, start.isfinite().flatten(1).all(dim=1))
-        both = torch.cat([self.encoder.encode(inputs), start.flatten(1)], dim=-1)
-        actions = start + self.change(both).view_as(start)
-        finite = actions.isfinite().flatten(1).all(dim=1)
-        return Solution(actions.clamp(low, high), value, value, 1, finite)
+        return self.bound((z,), low, high)
+
+    def bound(self, context: tuple[Tensor, ...], low: Tensor, high: Tensor) -> Problem:
+        """The problem of a context that `problem` made."""
+        return Problem(_no_value, low, high, self, context)
+
+
+@dataclass(frozen=True)
+class OneChange(Climber):
+    """The head's change as a method of one iteration."""
+
+    def schedule(self, like: Tensor) -> Tensor:
+        """Rows of nothing."""
+        return like.new_zeros(self.iterations, 1)
+
+    def step(self, problem: Problem, state: State, row: Tensor) -> State:
+        """The predicted change, projected into the box."""
+        both = torch.cat([problem.context[0], state.actions.flatten(1)], dim=-1)
+        move = problem.params.change(both).view_as(state.actions)
+        return advance(problem, state, state.value, move)
+
+    def result(self, problem: Problem, start: Start, state: State, iterations: int) -> Solution:
+        """As for every method, but a value that is NaN says nothing against the actions."""
+        judged = replace(problem, value=lambda params, context, actions: actions.sum(dim=(1, 2)))
+        begun = start._replace(value=start.actions.sum(dim=(1, 2)))
+        found = super().result(judged, begun, state, iterations)
+        nothing = torch.full_like(begun.value, torch.nan)
+        return replace(found, value_before=nothing, value_after=nothing)
+
+
+def _no_value(params: nn.Module, context: tuple[Tensor, ...], actions: Tensor) -> Tensor:
+    return actions.new_full((len(actions),), torch.nan)

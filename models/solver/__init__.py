@@ -1,2 +1,50 @@
 # SPDX-License-Identifier: MIT
-"""Solvers that climb a value of actions inside a box."""
+"""Maximise a differentiable value over action sequences in a box, and differentiate the answer.
+
+See docs/explanation/solver.md. `difftori_models.solver.compiled` and `.tracing` are imported by
+themselves, since they load PyTorch's compiler.
+"""
+
+from .adam_box import AdamBox
+from .backward import frozen_hessian, implicit, truncated, unrolled
+from .gauss_newton import GaussNewton
+from .lm_rank1 import LMRank1
+from .method import Climber, Method, Start, State, advance, solve
+from .mppi import MPPI
+from .problem import Problem
+from .projected_gradient import AdaptiveGradient, ProjectedGradient
+from .projected_newton import ProjectedNewton
+from .solution import Solution, SolverStatus
+from .theseus import TheseusLM, TheseusMissingError
+from .trajectory import TrajectoryValue
+from .wrappers import BestSoFar, Deadline, MultiStart, RateLimited
+
+__all__ = [
+    "MPPI",
+    "AdamBox",
+    "AdaptiveGradient",
+    "BestSoFar",
+    "Climber",
+    "Deadline",
+    "GaussNewton",
+    "LMRank1",
+    "Method",
+    "MultiStart",
+    "Problem",
+    "ProjectedGradient",
+    "ProjectedNewton",
+    "RateLimited",
+    "Solution",
+    "SolverStatus",
+    "Start",
+    "State",
+    "TheseusLM",
+    "TheseusMissingError",
+    "TrajectoryValue",
+    "advance",
+    "frozen_hessian",
+    "implicit",
+    "solve",
+    "truncated",
+    "unrolled",
+]

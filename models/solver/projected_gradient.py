@@ -1,109 +1,88 @@
 # SPDX-License-Identifier: MIT
-"""Projected gradient ascent with a fixed number of iterations: the optimiser inside the policy.
+"""Projected gradient ascent: the optimiser inside the policies of this package.
 
     a[k+1] = clip(a[k] + s[k] * dvalue/da (a[k]), low, high)
 
-Every sample of a batch is solved by itself, so the batch size never changes an answer. The box is
-kept by projection outside the objective (a clamp inside it would kill the gradient at the bound).
-The same function trains, with every iteration left in the graph, and deploys.
+The box is kept by projection outside the objective; a clamp inside it would kill the gradient at
+the bound. The step lengths are constants, or learned together with the value function, which then
+is an update rule whose K-th iterate is trained to be the expert's action.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-
-class Objective(Protocol):
-    """What is climbed: one number per sample."""
-
-    def value(self, actions: Tensor) -> Tensor:
-        """Value of actions (B, H, A), shape (B,)."""
-        ...
-
-    def gradient(self, actions: Tensor) -> Tensor:
-        """Gradient of each sample's value with respect to its own actions, shape (B, H, A)."""
-        ...
+from .method import Climber, State, advance
+from .problem import Problem
 
 
 @dataclass(frozen=True)
-class Solution:
-    """What came out, as data.
+class ProjectedGradient(Climber):
+    """One step length per iteration.
 
     Attributes:
-        actions: The last iterate, shape (B, H, A), inside the box.
-        value_before: Value of the projected start, shape (B,).
-        value_after: Value of `actions`, shape (B,).
-        iterations: Iterations done.
-        finite: Whether all numbers on the way were finite, shape (B,). An infinite gradient ends
-            at a bound of the box and looks harmless in `actions`.
+        iterations: K.
+        steps: Step lengths: one number, or a tensor (K,) that may be learned.
     """
 
-    actions: Tensor
-    value_before: Tensor
-    value_after: Tensor
-    iterations: int
-    finite: Tensor
+    steps: float | Tensor = 0.1
+
+    def schedule(self, like: Tensor) -> Tensor:
+        """Rows of one step length."""
+        steps = torch.as_tensor(self.steps, dtype=like.dtype, device=like.device)
+        return steps.expand(self.iterations)[:, None]
+
+    def step(self, problem: Problem, state: State, row: Tensor) -> State:
+        """Value and gradient once, then a move along the gradient."""
+        value, gradient = problem.value_and_gradient(state.actions)
+        return advance(problem, state, value, row[0] * gradient)
 
 
-class ByAutograd:
-    """An objective from a value function alone; its gradient comes from automatic differentiation.
+@dataclass(frozen=True)
+class AdaptiveGradient(Climber):
+    """Each sample finds its own step length: longer after success, shorter after failure.
 
-    The gradient can itself be differentiated when gradients are enabled around the call, and is
-    cheap and detached under `torch.no_grad()`. Does not work under `torch.inference_mode()`.
+    A trial that lowers the value is taken back by the next one, so the last one is unjudged: wrap
+    it in `BestSoFar`. The first step moves the entry with the largest
+    gradient by `first`, so the scale of the value does not matter.
+
+    Attributes:
+        iterations: Evaluations of value and gradient.
+        first: Length of the first step [units of action].
+        grow: Factor of the step length after a trial that raised the value.
+        shrink: Factor after one that did not.
     """
 
-    def __init__(self, value: Callable[[Tensor], Tensor]) -> None:
-        self.value = value
+    first: float = 0.25
+    grow: float = 1.6
+    shrink: float = 0.4
 
-    def gradient(self, actions: Tensor) -> Tensor:
-        """Gradient of the value, shape (B, H, A)."""
-        through = torch.is_grad_enabled()
-        with torch.enable_grad():
-            if not (through and actions.requires_grad):
-                actions = actions.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(
-                self.value(actions).sum(), actions, create_graph=through
-            )
-        return gradient
+    def schedule(self, like: Tensor) -> Tensor:
+        """Rows of nothing: every iteration is alike."""
+        return like.new_zeros(self.iterations, 1)
 
+    def memory(self, problem: Problem, start: Tensor) -> tuple[Tensor, ...]:
+        """The best iterate, its value and gradient, and the step length that comes next."""
+        worst = start.new_full((len(start),), -torch.inf)
+        return start, worst, torch.zeros_like(start), torch.zeros_like(worst)
 
-def climb(
-    objective: Objective,
-    start: Tensor,
-    steps: Tensor,
-    low: Tensor,
-    high: Tensor,
-    stop: Callable[[], bool] | None = None,
-) -> Solution:
-    """The last iterate after `len(steps)` projected gradient steps, or fewer when `stop` says so.
-
-    Args:
-        objective: What is climbed.
-        start: First actions, shape (B, H, A); projected into the box before anything else.
-        steps: Step length of each iteration, shape (K,).
-        low: Lower corner of the box, shape (A,).
-        high: Upper corner, shape (A,).
-        stop: Asked before every iteration; True ends the solve with the current iterate.
-    """
-    actions = start.clamp(low, high)
-    with torch.no_grad():
-        before = objective.value(actions)
-    moved = torch.zeros_like(start)
-    done = 0
-    for step in steps:
-        if stop is not None and stop():
-            break
-        move = step * objective.gradient(actions)
-        moved = moved + move.detach()
-        actions = (actions + move).clamp(low, high)
-        done += 1
-    with torch.no_grad():
-        after = objective.value(actions)
-        seen = torch.cat([(moved + actions).flatten(1), before[:, None], after[:, None]], dim=1)
-        finite = seen.isfinite().all(dim=1)
-    return Solution(actions, before, after, done, finite)
+    def step(self, problem: Problem, state: State, row: Tensor) -> State:
+        """Judge the trial, then make the next one from the better of the two."""
+        best, best_value, best_gradient, length = state.memory
+        value, gradient = problem.value_and_gradient(state.actions)
+        better = value > best_value
+        largest = gradient.abs().flatten(1).amax(dim=1).clamp(min=torch.finfo(value.dtype).tiny)
+        fresh = (self.first / largest).clamp(max=torch.finfo(value.dtype).max)
+        grown = torch.where(length > 0, self.grow * length, fresh)
+        length = torch.where(better, grown, self.shrink * length)
+        wide = better[:, None, None]
+        best = torch.where(wide, state.actions, best)
+        best_gradient = torch.where(wide, gradient, best_gradient)
+        best_value = torch.where(better, value, best_value)
+        move = length[:, None, None] * best_gradient
+        following = problem.project(best + move)
+        moved = state.moved + (move + (gradient - gradient)).detach().abs()
+        return State(following, value, moved, (best, best_value, best_gradient, length))

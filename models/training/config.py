@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..network import METHODS
+from ..network import METHODS, SOLVERS
 
 
 class ConfigError(Exception):
@@ -43,8 +43,12 @@ class TrainConfig:
     noise: float = 0.3
     """Spread of the starts the head is trained from, in units of each action entry's std: base
     chunk + N(0, 1) * noise * 2 * U(0, 1), one U per sample. Without it refining does not learn."""
+    solver: str = "projected_gradient"
+    """How the score is climbed: `projected_gradient`, `gauss_newton` or `adam_box`."""
     iterations: int = 10
-    """Projected gradient steps per solve, in training and in deployment."""
+    """Iterations per solve, in training and in deployment."""
+    residuals: int = 16
+    """Residuals of the score; `gauss_newton` alone."""
     cvae: bool = False
     """Give the score a 64-d CVAE latent."""
     kl_weight: float = 0.003
@@ -66,9 +70,12 @@ class TrainConfig:
         """Refuse settings that make no sense."""
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError(f"device '{self.device}': PyTorch finds no GPU here; use cpu")
+        if self.solver not in SOLVERS:
+            raise ConfigError(f"unknown solver '{self.solver}'; known: {', '.join(SOLVERS)}")
         if self.method not in METHODS:
             raise ConfigError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
-        for key in ("base_steps", "head_steps", "batch", "iterations", "save_every", "threads"):
+        counts = ("base_steps", "head_steps", "batch", "iterations", "residuals", "save_every")
+        for key in (*counts, "threads"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key} must be at least 1, got {getattr(self, key)}")
         for key, top in (("dropout", 1.0), ("ema", 1.0), ("val_fraction", 1.0)):
@@ -84,3 +91,8 @@ class TrainConfig:
     def latent(self) -> int:
         """Length of the CVAE latent; 64 as in the DiffTORI paper, 0 for none."""
         return 64 if self.cvae and self.method == "difftori" else 0
+
+    @property
+    def head_residuals(self) -> int:
+        """Outputs of the score head beyond a single score; 0 unless Gauss-Newton climbs it."""
+        return self.residuals if self.solver == "gauss_newton" else 0

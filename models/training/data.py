@@ -63,9 +63,11 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
         method=config.method,
         observation=meta.observation,
         action=meta.action,
-        network=encode(network_for(meta.observation, config.dropout, config.latent)),
+        network=encode(
+            network_for(meta.observation, config.dropout, config.latent, config.head_residuals)
+        ),
         normaliser=statistics(demos.states()[training], demos.actions[training]),
-        solver=encode(Solver(iterations=config.iterations)),
+        solver=encode(Solver(config.solver, config.iterations)),
         training={
             "demos_sha256": demos.sha256,
             "demos_command": meta.command,

@@ -20,6 +20,8 @@ from ..dataset import load_demos
 from ..jsonio import dumps, loads
 from ..policies.agent import Agent
 from ..policies.score import ScoreHead
+from ..solver.backward import unrolled
+from ..solver.method import solve
 from .config import TrainConfig
 from .curves import Curves
 from .data import Samples, new_card
@@ -149,14 +151,13 @@ class Trainer:
         spread = config.noise * 2 * torch.rand(len(batch), 1, 1, device=start.device)
         start = start + spread * torch.randn_like(start)
         assert head is not None
-        if not isinstance(head, ScoreHead):
-            refined = head.refine(inputs, start, normaliser.low, normaliser.high).actions
-            loss = (refined - labels).abs().mean()
-            return loss, loss.item()
-        z = head.encoder.encode(inputs)
-        latent, kl = head.infer(z, labels) if head.latent else (None, z.new_zeros(1))
-        solution = head.climb(z, start, normaliser.low, normaliser.high, latent)
-        loss = (solution.actions - labels).abs().mean()
+        low, high = normaliser.low, normaliser.high
+        z, latent, kl = head.encoder.encode(inputs), None, start.new_zeros(1)
+        if isinstance(head, ScoreHead) and head.latent:
+            latent, kl = head.infer(z, labels)
+        problem = head.problem(z, low, high, latent)
+        refined = unrolled(problem, start, head.method()).actions
+        loss = (refined - labels).abs().mean()
         return loss + config.kl_weight * kl.mean(), loss.item()
 
     @torch.no_grad()
@@ -179,7 +180,9 @@ class Trainer:
             before += (chunk - labels).abs().mean(dim=(1, 2)).sum().item()
             if phase == "head":
                 assert agent.head is not None
-                chunk = agent.head.refine(inputs, chunk, low, high).actions
+                head = agent.head
+                problem = head.problem(head.encoder.encode(inputs), low, high)
+                chunk = solve(problem, chunk, head.method()).actions
                 after += (chunk - labels).abs().mean(dim=(1, 2)).sum().item()
         if phase == "base":
             return {"val_l1": before / len(steps)}

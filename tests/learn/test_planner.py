@@ -16,6 +16,7 @@ from difftori_models.contract import Observation, PlanStatus
 from difftori_models.dataset import Demos, load_demos
 from difftori_models.features import FeatureError
 from difftori_models.planner import Planner
+from difftori_models.policies.agent import Agent
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,15 @@ def spoiled(trained: Path, tensor: str, value: float) -> Planner:
     loaded = load(trained)
     dict(loaded.agent.named_parameters())[tensor].fill_(value)
     return Planner(loaded)
+
+
+def with_solver(folder: Path, **settings: object) -> Checkpoint:
+    """The checkpoint in `folder`, loaded with other solver settings."""
+    loaded = load(folder)
+    card = replace(loaded.card, solver={**loaded.card.solver, **settings})
+    agent = Agent(card)
+    agent.load_state_dict(loaded.agent.state_dict())
+    return Checkpoint(card, agent.eval().requires_grad_(False))
 
 
 def test_a_plan_is_refined_finite_and_inside_the_box_in_physical_units(
@@ -153,10 +163,8 @@ def test_the_controls_plan_too(
 def test_a_sampled_latent_is_held_for_an_episode_and_repeats_with_its_seed(
     demos: Path, data: Demos, tmp_path: Path
 ) -> None:
-    loaded = load(train(demos, tmp_path, cvae=True, base_steps=20, head_steps=20))
-    solver = {**loaded.card.solver, "latent": "sample"}
-    loaded.agent.solver = replace(loaded.agent.solver, latent="sample")
-    planner = Planner(Checkpoint(replace(loaded.card, solver=solver), loaded.agent))
+    folder = train(demos, tmp_path, cvae=True, base_steps=20, head_steps=20)
+    planner = Planner(with_solver(folder, latent="sample"))
 
     def values(seed: int) -> list[float]:
         planner.reset(seed)
@@ -190,3 +198,42 @@ def test_threads_are_set_in_the_thread_that_plans(trained: Path, data: Demos) ->
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_best_of_several_starts_is_at_least_as_good_as_from_the_base_alone(
+    trained: Path, data: Demos
+) -> None:
+    one = Planner(with_solver(trained, answer="best"))
+    two = Planner(with_solver(trained, answer="best", starts=("base", "previous")))
+    dt_ns = round(one.card.action.dt_s * 1e9)
+    better = 0
+    for k in range(20, 38):
+        seen = replace(data.observation(k), stamp_ns=k * dt_ns)
+        alone, both = one.plan(seen), two.plan(seen)
+        assert both.value_after >= alone.value_after - 1e-5
+        better += both.value_after > alone.value_after + 1e-5
+    assert better > 0
+
+
+def test_a_plan_that_is_over_or_of_another_episode_is_no_start(trained: Path, data: Demos) -> None:
+    planner = Planner(with_solver(trained, answer="best", starts=("base", "previous")))
+    seen = replace(data.observation(3), stamp_ns=10**10)
+    fresh = planner.plan(seen)
+    planner.plan(replace(data.observation(40), stamp_ns=0))  # ends long before
+    assert np.array_equal(planner.plan(seen).actions, fresh.actions)
+    planner.plan(replace(data.observation(40), stamp_ns=10**10))
+    planner.reset(0)
+    assert np.array_equal(planner.plan(seen).actions, fresh.actions)
+
+
+def test_the_best_of_several_latents_answers(demos: Path, data: Demos, tmp_path: Path) -> None:
+    folder = train(demos, tmp_path, cvae=True, base_steps=20, head_steps=20)
+    one, many = (
+        Planner(with_solver(folder, latent="sample", answer="best", latents=count))
+        for count in (1, 8)
+    )
+    for planner in (one, many):
+        planner.reset(5)
+    observation = data.observation(3)
+    # the first of eight latents is the one of the planner that draws one
+    assert many.plan(observation).value_after >= one.plan(observation).value_after - 1e-5

@@ -3,49 +3,72 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from difftori_models.encoders import Inputs
-from difftori_models.network import Network
+from difftori_models.network import Network, Solver
 from difftori_models.policies.residual import ResidualHead
 from difftori_models.policies.score import ScoreHead
-from difftori_models.solver.projected_gradient import ByAutograd, climb
+from difftori_models.solver.method import solve
+from difftori_models.solver.problem import Problem
+from difftori_models.solver.solution import Solution, SolverStatus
+from difftori_models.solver.wrappers import Deadline
 
 LOW, HIGH = torch.tensor([-1.0, -0.5, -2.0]).double(), torch.tensor([1.0, 0.5, 2.0]).double()
-H, A, D = 3, 3, 5
+H, A, Z = 3, 3, 8
+SOLVERS = {
+    "projected_gradient": Solver("projected_gradient", 10),
+    "gauss_newton": Solver("gauss_newton", 4),
+    "adam_box": Solver("adam_box", 10),
+}
 
 
-@pytest.fixture
-def head() -> ScoreHead:
+def make_head(name: str, latent: int = 0) -> ScoreHead:
     torch.manual_seed(0)
-    head = ScoreHead(Network(state=D, feature=8, hidden=16), H, A, iterations=10).double().eval()
+    residuals = 4 if name == "gauss_newton" else 0
+    network = Network(state=5, feature=Z, hidden=16, latent=latent, residuals=residuals)
+    head = ScoreHead(network, H, A, SOLVERS[name]).double().eval()
     with torch.no_grad():
         head.out.weight *= 20  # long steps, so that some bounds are met
     return head
 
 
-def problem(batch: int, seed: int = 1) -> tuple[Inputs, Tensor]:
+@pytest.fixture(params=list(SOLVERS))
+def head(request: pytest.FixtureRequest) -> ScoreHead:
+    return make_head(request.param)
+
+
+def inputs(batch: int, seed: int = 1) -> tuple[Tensor, Tensor]:
+    """Encoded observations and starts."""
     generator = torch.Generator().manual_seed(seed)
-    state = torch.randn(batch, D, generator=generator, dtype=torch.float64)
-    start = torch.randn(batch, H, A, generator=generator, dtype=torch.float64)
-    return Inputs(state), start
+    z = torch.randn(batch, Z, generator=generator, dtype=torch.float64)
+    return z, torch.randn(batch, H, A, generator=generator, dtype=torch.float64)
+
+
+def refine(head: ScoreHead | ResidualHead, z: Tensor, start: Tensor) -> Solution:
+    low, high = LOW.to(start), HIGH.to(start)
+    return solve(head.problem(z, low, high), start, head.method())
 
 
 def test_gradient_through_all_iterations_equals_finite_differences(head: ScoreHead) -> None:
-    inputs, start = problem(4)
+    z, start = inputs(4)
     goal = torch.full_like(start, 0.3)
 
     def loss() -> Tensor:
-        return ((head.refine(inputs, start, LOW, HIGH).actions - goal) ** 2).sum()
+        return ((refine(head, z, start).actions - goal) ** 2).sum()
 
-    names = ["out.weight", "chunk.weight", "middle.weight", "log_steps", "encoder.state.0.weight"]
-    parameters = dict(head.named_parameters())
-    gradients = torch.autograd.grad(loss(), [parameters[name] for name in names])
+    parameters = {
+        name: parameter
+        for name, parameter in head.named_parameters()
+        if name in ("out.weight", "chunk.weight", "middle.weight", "log_steps", "log_damping")
+    }
+    assert len(parameters) >= 3
+    gradients = torch.autograd.grad(loss(), list(parameters.values()))
     generator = torch.Generator().manual_seed(2)
-    for name, gradient in zip(names, gradients, strict=True):
-        weight = parameters[name]
+    for (name, weight), gradient in zip(parameters.items(), gradients, strict=True):
         along = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
         values = []
         for sign in (1, -1):
@@ -55,45 +78,42 @@ def test_gradient_through_all_iterations_equals_finite_differences(head: ScoreHe
                 weight -= sign * 1e-6 * along
         difference = (values[0] - values[1]) / 2e-6
         torch.testing.assert_close(
-            (gradient * along).sum(), difference, rtol=1e-5, atol=1e-7, msg=name
+            (gradient * along).sum(), difference, rtol=1e-4, atol=1e-6, msg=name
         )
 
 
-def test_written_gradient_equals_automatic_differentiation(head: ScoreHead) -> None:
-    inputs, start = problem(6)
+def test_written_derivatives_equal_automatic_differentiation(head: ScoreHead) -> None:
+    z, start = inputs(6)
     head.train()  # with dropout masks
-    score = head.score(head.encoder.encode(inputs))
-    torch.testing.assert_close(score.gradient(start), ByAutograd(score.value).gradient(start))
-    steps = head.log_steps.exp()
-    written = climb(score, start, steps, LOW, HIGH).actions.square().sum()
-    automatic = climb(ByAutograd(score.value), start, steps, LOW, HIGH).actions.square().sum()
-    weights = [head.middle.weight, head.chunk.weight, head.log_steps]
+    written = head.problem(z, LOW, HIGH)
+    automatic = replace(written, gradient=None, linearised=None)
     for one, other in zip(
-        torch.autograd.grad(written, weights, retain_graph=True),
-        torch.autograd.grad(automatic, weights),
+        written.value_and_gradient(start), automatic.value_and_gradient(start), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+    method = head.method()
+    losses = [
+        solve(problem, start, method).actions.square().sum() for problem in (written, automatic)
+    ]
+    weights = [head.middle.weight, head.chunk.weight]
+    for one, other in zip(
+        torch.autograd.grad(losses[0], weights, retain_graph=True),
+        torch.autograd.grad(losses[1], weights),
         strict=True,
     ):
         torch.testing.assert_close(one, other)
 
 
-def test_every_iterate_stays_in_the_box_and_some_touch_it(head: ScoreHead) -> None:
-    inputs, start = problem(32)
-    score, steps = head.score(head.encoder.encode(inputs)), head.log_steps.exp()
-    for count in range(len(steps) + 1):
-        actions = climb(score, 50 * start, steps[:count], LOW, HIGH).actions
-        assert ((actions >= LOW) & (actions <= HIGH)).all()
-        assert ((actions == LOW) | (actions == HIGH)).any()
-
-
-def test_a_concave_value_is_climbed_to_its_maximum_inside_the_box() -> None:
-    peak = torch.tensor([3.0, 0.2, -0.7]).double()
-    objective = ByAutograd(lambda a: -((a - peak) ** 2).flatten(1).sum(dim=1))
-    with torch.no_grad():
-        found = climb(objective, problem(5)[1], torch.full((200,), 0.1).double(), LOW, HIGH)
-    expected = peak.clamp(LOW, HIGH).expand(5, H, A)
-    torch.testing.assert_close(found.actions, expected)
-    assert (found.value_after >= found.value_before).all()
-    assert not found.actions.requires_grad
+@pytest.mark.parametrize("name", list(SOLVERS))
+def test_every_iterate_stays_in_the_box_and_some_touch_it(name: str) -> None:
+    head, (z, start) = make_head(name), inputs(32)
+    problem, method = head.problem(z, LOW, HIGH), head.method()
+    state = method.init(problem, 50 * start)
+    for row in method.schedule(start):
+        assert ((state.actions >= LOW) & (state.actions <= HIGH)).all()
+        assert ((state.actions == LOW) | (state.actions == HIGH)).any()
+        state = method.step(problem, state, row)
+    assert ((state.actions >= LOW) & (state.actions <= HIGH)).all()
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])
@@ -101,80 +121,86 @@ def test_a_sample_gets_the_same_answer_alone_and_in_a_batch(
     head: ScoreHead, kind: torch.dtype
 ) -> None:
     head = head.to(kind)
-    inputs, start = Inputs(problem(64)[0].state.to(kind)), problem(64)[1].to(kind)
-    low, high = LOW.to(kind), HIGH.to(kind)
-    together = head.refine(inputs, start, low, high)
+    z, start = (x.to(kind) for x in inputs(64))
+    together = refine(head, z, start).actions
     for k in (0, 17, 63):
-        alone = head.refine(Inputs(inputs.state[k : k + 1]), start[k : k + 1], low, high)
-        tolerance = 1e-6 if kind is torch.float64 else 1e-4
-        torch.testing.assert_close(alone.actions[0], together.actions[k], rtol=0, atol=tolerance)
+        alone = refine(head, z[k : k + 1], start[k : k + 1]).actions
+        tolerance = 1e-6 if kind is torch.float64 else 1e-3
+        torch.testing.assert_close(alone[0], together[k], rtol=0, atol=tolerance)
 
 
 def test_a_bad_sample_is_flagged_and_leaves_the_others_alone(head: ScoreHead) -> None:
-    inputs, start = problem(3)
-    clean = head.refine(inputs, start, LOW, HIGH)
-    inputs.state[1] = torch.nan
-    spoiled = head.refine(inputs, start, LOW, HIGH)
+    z, start = inputs(3)
+    clean = refine(head, z, start)
+    z[1] = torch.nan
+    spoiled = refine(head, z, start)
     assert spoiled.finite.tolist() == [True, False, True]
+    assert spoiled.statuses[1] is SolverStatus.NON_FINITE
     torch.testing.assert_close(spoiled.actions[[0, 2]], clean.actions[[0, 2]])
+    assert torch.equal(spoiled.actions[1], start[1].clamp(LOW, HIGH))
 
 
 def test_an_infinite_gradient_is_flagged_although_projection_hides_it() -> None:
-    class Cliff:
-        def value(self, actions: Tensor) -> Tensor:
-            return actions.flatten(1).sum(dim=1)
+    def cliff(params: None, context: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        return actions.flatten(1).sum(dim=1), torch.full_like(actions, torch.inf)
 
-        def gradient(self, actions: Tensor) -> Tensor:
-            return torch.full_like(actions, torch.inf)
+    def value(params: None, context: Tensor, actions: Tensor) -> Tensor:
+        return actions.flatten(1).sum(dim=1)
 
-    found = climb(Cliff(), problem(2)[1], torch.ones(3).double(), LOW, HIGH)
+    z, start = inputs(2)
+    head = make_head("projected_gradient")
+    found = solve(Problem(value, LOW, HIGH, None, z, gradient=cliff), start, head.method())
     assert found.actions.isfinite().all()
     assert not found.finite.any()
 
 
 def test_stopping_early_gives_the_iterate_reached_so_far(head: ScoreHead) -> None:
-    inputs, start = problem(2)
+    z, start = inputs(2)
     asked: list[bool] = []
 
-    def after_three() -> bool:
+    def after_two() -> bool:
         asked.append(True)
-        return len(asked) > 3
+        return len(asked) > 2
 
-    stopped = head.refine(inputs, start, LOW, HIGH, stop=after_three)
-    score, steps = head.score(head.encoder.encode(inputs)), head.log_steps.exp()
-    assert stopped.iterations == 3
-    torch.testing.assert_close(stopped.actions, climb(score, start, steps[:3], LOW, HIGH).actions)
+    problem, method = head.problem(z, LOW, HIGH), head.method()
+    stopped = solve(problem, start, Deadline(method, after_two))
+    state = method.init(problem, start)
+    for row in method.schedule(start)[:2]:
+        state = method.step(problem, state, row)
+    assert stopped.iterations == 2
+    assert set(stopped.statuses) == {SolverStatus.STOPPED}
+    torch.testing.assert_close(stopped.actions, state.actions)
 
 
 def test_the_dropout_mask_is_one_per_solve(head: ScoreHead) -> None:
-    inputs, start = problem(4)
+    z, start = inputs(4)
     head.train()
-    score = head.score(head.encoder.encode(inputs))
-    assert torch.equal(score.gradient(start), score.gradient(start))
-    again = head.score(head.encoder.encode(inputs))
-    assert not torch.equal(score.gradient(start), again.gradient(start))
+    problem = head.problem(z, LOW, HIGH)
+    gradient = problem.value_and_gradient(start)[1]
+    assert torch.equal(gradient, problem.value_and_gradient(start)[1])
+    again = head.problem(z, LOW, HIGH).value_and_gradient(start)[1]
+    assert not torch.equal(gradient, again)
 
 
 def test_the_latent_changes_the_solve_and_its_kl_is_not_negative() -> None:
-    torch.manual_seed(0)
-    network = Network(state=D, feature=8, hidden=16, latent=4)
-    head = ScoreHead(network, H, A, iterations=3).double().eval()
-    inputs, start = problem(5)
-    latent, kl = head.infer(head.encoder.encode(inputs), start)
+    head = make_head("projected_gradient", latent=4)
+    z, start = inputs(5)
+    latent, kl = head.infer(z, start)
     assert latent.shape == (5, 4)
     assert (kl >= 0).all()
-    zero = head.refine(inputs, start, LOW, HIGH).actions
-    assert torch.equal(
-        zero, head.refine(inputs, start, LOW, HIGH, latent=torch.zeros(5, 4).double()).actions
-    )
-    assert not torch.equal(zero, head.refine(inputs, start, LOW, HIGH, latent=latent).actions)
+    method = head.method()
+    zero = solve(head.problem(z, LOW, HIGH), start, method).actions
+    zeros = torch.zeros(5, 4).double()
+    assert torch.equal(zero, solve(head.problem(z, LOW, HIGH, zeros), start, method).actions)
+    drawn = solve(head.problem(z, LOW, HIGH, latent), start, method).actions
+    assert not torch.equal(zero, drawn)
 
 
 def test_the_control_keeps_the_box_and_has_no_value() -> None:
     torch.manual_seed(0)
-    head = ResidualHead(Network(state=D, feature=8, hidden=16), H, A).double().eval()
-    inputs, start = problem(8)
-    found = head.refine(inputs, 50 * start, LOW, HIGH)
+    head = ResidualHead(Network(state=5, feature=Z, hidden=16), H, A).double().eval()
+    z, start = inputs(8)
+    found = refine(head, z, 50 * start)
     assert ((found.actions >= LOW) & (found.actions <= HIGH)).all()
     assert found.iterations == 1
     assert found.finite.all()

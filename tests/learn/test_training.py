@@ -13,6 +13,7 @@ from reach_task import make_demos, train
 
 from difftori_models.checkpoint import load, load_card
 from difftori_models.dataset import load_demos
+from difftori_models.solver.method import solve
 from difftori_models.training.cli import train_main
 
 
@@ -31,7 +32,9 @@ def test_refining_a_noisy_start_moves_it_towards_the_expert(trained: Path, tmp_p
         noise = torch.randn(base.shape, generator=torch.Generator().manual_seed(0))
         box = agent.normaliser.low, agent.normaliser.high
         for start in (base, base + 0.3 * noise):
-            refined = agent.head.refine(inputs, start, *box).actions
+            head = agent.head
+            problem = head.problem(head.encoder.encode(inputs), *box)
+            refined = solve(problem, start, head.method()).actions
             before = (start.clamp(*box) - labels).abs().mean()
             assert (refined - labels).abs().mean() < 0.95 * before
 
@@ -64,7 +67,13 @@ def test_the_normaliser_knows_the_training_episodes_alone(trained: Path, demos: 
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("residual", {}), ("bc", {}), ("difftori", {"cvae": True, "iterations": 3})],
+    [
+        ("residual", {}),
+        ("bc", {}),
+        ("difftori", {"cvae": True, "iterations": 3}),
+        ("difftori", {"solver": "gauss_newton", "iterations": 4, "residuals": 8}),
+        ("difftori", {"solver": "adam_box", "iterations": 5}),
+    ],
 )
 def test_every_method_trains_and_loads(
     demos: Path, tmp_path: Path, method: str, settings: dict
@@ -121,3 +130,18 @@ def test_bad_settings_and_files_give_one_sentence(
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+def test_gauss_newton_refines_in_four_iterations(demos: Path, tmp_path: Path) -> None:
+    settings = {"solver": "gauss_newton", "iterations": 4, "base_steps": 600, "head_steps": 300}
+    train(demos, tmp_path, save_every=100, ema=0.98, batch=64, **settings)
+    head = [row for row in rows(tmp_path) if row["phase"] == "head"]
+    assert head[-1]["val_l1_after"] < head[-1]["val_l1_before"]
+
+
+def test_an_unknown_solver_is_refused(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--demos", str(demos), "--out", str(tmp_path), "--name", "x", "--solver", "magic"]
+    assert train_main(arguments) == 2
+    assert "unknown solver 'magic'; known: projected_gradient" in capsys.readouterr().err

@@ -142,3 +142,31 @@ def test_recorded_file_can_be_made_again_by_the_command_it_names(tmp_path):
     assert main([*command, "--out", str(again)]) == 0
     np.testing.assert_array_equal(load_demos(first).actions, load_demos(again).actions)
     assert load_demos(first).sha256 == load_demos(again).sha256
+
+
+def test_an_export_says_what_it_wrote_and_how_near_it_is(said, tmp_path, capsys):
+    status = main(["export", "--checkpoint", CHECKPOINT, "--out", str(tmp_path)])
+    told = capsys.readouterr().out
+    assert status == 0
+    assert "wrote propose.onnx, step.onnx, finish.onnx" in told
+    assert "from PyTorch on 32 random observations" in told
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "card.json",
+        "export.json",
+        "propose.onnx",
+        "step.onnx",
+        "finish.onnx",
+    }
+
+
+def test_exporting_an_unknown_checkpoint_is_refused_with_those_that_ship(said):
+    status, sentence = said("export", "--checkpoint", "nope")
+    assert status == 1
+    assert all(name in sentence for name in available_checkpoints())
+
+
+def test_evaluating_with_a_backend_that_cannot_run_is_refused(said):
+    words = ("--checkpoint", CHECKPOINT, "--episodes", 1, "--backend", "onnx")
+    status, sentence = said("evaluate", *words)
+    assert status == 1
+    assert "difftori export" in sentence

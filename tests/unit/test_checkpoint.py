@@ -26,6 +26,8 @@ from difftori_models.checkpoint import (
     update_results,
 )
 from difftori_models.contract import ActionSpec, Card, ObservationSpec, PointSpec
+from difftori_models.jsonio import encode
+from difftori_models.network import Solver
 from difftori_models.policies.agent import Agent
 
 ACTION = ActionSpec(
@@ -61,12 +63,12 @@ def new_card(points: bool = False) -> Card:
         method="difftori",
         observation=spec,
         action=ACTION,
-        network={**network, "hidden": 8, "dropout": 0.2, "latent": 0},
+        network={**network, "hidden": 8, "dropout": 0.2, "latent": 0, "residuals": 0},
         normaliser={
             "state": {"mean": (0.1, 1 / 3, 0.0, 0.0, 0.0), "std": (1.0,) * 5},
             "action": {"mean": (0.0, 0.0), "std": (0.5, 1.0)},
         },
-        solver={"iterations": 3, "latent": "zero"},
+        solver={**encode(Solver(iterations=3)), "starts": ("base",)},
         training={"seed": 0, "parts": (1, 2.5, None, "text", {"deep": True})},
     )
 
@@ -268,9 +270,9 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema": 2}, "unknown card schema 2; this version reads 1"),
-        ({"schema": "1"}, 'unknown card schema "1"'),
-        ({"schema": True}, "schema: wanted an integer, got True"),
+        ({"schema": 1}, "unknown card schema 1; this version reads 2"),
+        ({"schema": "2"}, 'unknown card schema "2"'),
+        ({"schema": True}, "unknown card schema true"),
         ({"schema": ...}, "unknown card schema null"),
         ({"surprise": 1}, "unknown surprise"),
         ({"robot": ...}, "missing robot"),
@@ -298,6 +300,14 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"network__points": 6}, "network.points is 6, the spec has 0"),
         ({"solver__latent": "maybe"}, "unknown solver.latent 'maybe'"),
         ({"solver__iterations": 0}, "solver.iterations is 0"),
+        ({"solver__method": "magic"}, "unknown solver.method 'magic'; known: projected_gradient"),
+        ({"solver__method": "gauss_newton"}, "gauss_newton needs residuals"),
+        ({"network__residuals": 4}, "gauss_newton needs residuals"),
+        ({"solver__answer": "median"}, "unknown solver.answer 'median'"),
+        ({"solver__starts": ["base", "zero"]}, "unknown solver.starts 'zero'"),
+        ({"solver__starts": ["previous"]}, "solver.starts must begin with 'base'"),
+        ({"solver__starts": ["base", "previous"]}, "only the 'best' counts"),
+        ({"solver__latents": 2}, "several need a CVAE latent that is sampled"),
         ({"normaliser__state": ...}, "normaliser must have state and action"),
         ({"normaliser__action__std": [1.0]}, "normaliser.action.std has 1, wanted 2"),
         ({"normaliser__action__std": [1.0, 0.0]}, "normaliser.action.std must be positive"),
@@ -320,9 +330,9 @@ def test_a_card_that_is_wrong_is_refused_by_the_entry_at_fault(
     [
         ("", "not JSON"),
         ("\xff\xfe", "not JSON"),
-        ('{"schema": 1', "not JSON"),
+        ('{"schema": 2', "not JSON"),
         ("[1, 2]", "wanted an object"),
-        ('{"schema": 1, "schema": 1}', "key 'schema' appears twice"),
+        ('{"schema": 2, "schema": 2}', "key 'schema' appears twice"),
         ('{"schema": NaN}', "NaN is not a finite number"),
         ("[" * 100_000, "not JSON"),
     ],
@@ -333,7 +343,8 @@ def test_a_card_that_is_no_card_is_refused(folder: Path, text: str, words: str) 
 
 
 def test_deep_nesting_is_refused(folder: Path) -> None:
-    text = (folder / CARD).read_text().replace('"seed": 0', '"seed": ' + "[" * 900 + "]" * 900)
+    deep = "[" * 50_000 + "]" * 50_000
+    text = (folder / CARD).read_text().replace('"seed": 0', f'"seed": {deep}')
     (folder / CARD).write_text(text)
     assert CARD in reason(folder)
 
@@ -346,7 +357,7 @@ def test_what_would_be_refused_is_not_saved(tmp_path: Path) -> None:
         (card, bad, r"head.log_steps holds NaN or infinity \(3 of 3"),
         (replace(card, name="a/b"), tensors, "not a plain name"),
         (replace(card, training={"when": Path("x")}), tensors, "training.when: a PosixPath"),
-        (replace(card, solver={"iterations": 3}), tensors, "solver: missing latent"),
+        (replace(card, solver={"iterations": 3}), tensors, "solver: missing "),
     ):
         with pytest.raises(CheckpointError, match=words):
             save(tmp_path / "new", broken, arrays)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What runs a policy's three functions: PyTorch, or ONNX Runtime without PyTorch."""

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""The protocol of what runs a policy, and which one runs it here. No torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoint import Checkpoint, CheckpointError, load, load_card
+from ..contract import Card
+
+BACKENDS = ("auto", "eager", "compile", "onnx", "cuda_graph")
+"""`auto` takes `cuda_graph` on a GPU; on a CPU `onnx` where exported graphs lie beside the card,
+and `eager` otherwise."""
+
+MANIFEST = "export.json"
+"""Marks a directory with exported graphs."""
+
+Floats = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Runs one plan at a time: `propose`, some `step`s, `finish`. Never raises for numbers.
+
+    Attributes:
+        card: The policy's card.
+        backend: Name of what runs it.
+        iterations: Iterations of a complete solve; 0 when there is no head.
+        latents: Shape of the latents that `propose` wants.
+    """
+
+    card: Card
+    backend: str
+    iterations: int
+    latents: tuple[int, int]
+
+    def propose(
+        self,
+        state: Floats,
+        points: Floats | None,
+        latents: Floats,
+        previous: Floats,
+        refine: bool = True,
+    ) -> Floats:
+        """The base policy's network actions (H, A), NaN where the network gave NaN.
+
+        Args:
+            state: State vector, shape (1, D).
+            points: Policy points, shape (1, N, C), or None.
+            latents: CVAE latents, shape (L, latent).
+            previous: The last plan's network actions shifted to now, shape (1, H, A), or NaN.
+            refine: False when no step will follow.
+        """
+        ...
+
+    def step(self) -> int:
+        """Do the next iteration, or several where they are one unit; returns how many."""
+        ...
+
+    def finish(self) -> tuple[Floats, float, float, bool]:
+        """Network actions (H, A), value of the start, value of the actions, all finite."""
+        ...
+
+
+def open_engine(
+    checkpoint: str | Path | Checkpoint, backend: str, device: str, threads: int
+) -> Engine:
+    """The engine for `backend`.
+
+    Args:
+        checkpoint: A checkpoint's directory, or a loaded one.
+        backend: One of `BACKENDS`.
+        device: `cpu` or `cuda`.
+        threads: CPU threads.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used, or not with this backend.
+    """
+    if backend not in BACKENDS:
+        raise CheckpointError(f"unknown backend '{backend}'; known: {', '.join(BACKENDS)}")
+    if backend == "auto":
+        backend = _choose(checkpoint, device)
+    if backend == "onnx":
+        if isinstance(checkpoint, Checkpoint):
+            raise CheckpointError("backend onnx wants a directory that 'difftori export' wrote")
+        from .onnx_engine import OnnxEngine
+
+        return OnnxEngine(checkpoint, device, threads)
+    if not isinstance(checkpoint, Checkpoint):
+        if importlib.util.find_spec("torch") is None:
+            load_card(checkpoint)
+            raise CheckpointError(
+                f"backend {backend} needs PyTorch, which is not installed here; "
+                "'difftori export' makes graphs that need ONNX Runtime alone"
+            )
+        checkpoint = load(checkpoint)
+    from .torch_engine import TorchEngine
+
+    return TorchEngine(checkpoint, backend, device, threads)
+
+
+def _choose(checkpoint: str | Path | Checkpoint, device: str) -> str:
+    if device.startswith("cuda"):
+        return "cuda_graph"
+    if isinstance(checkpoint, Checkpoint) or not (Path(checkpoint) / MANIFEST).is_file():
+        return "eager"
+    return "onnx" if importlib.util.find_spec("onnxruntime") else "eager"

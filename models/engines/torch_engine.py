@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Runs a policy with PyTorch: eagerly, with a compiled step, or as one CUDA graph."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_flatten, tree_map
+
+from ..checkpoint import Checkpoint, CheckpointError
+from ..policies.deployed import Answer, Deployed, Proposal
+from ..solver.compiled import compiled
+from ..solver.method import State
+from .engine import Floats
+
+
+class TorchEngine:
+    """See `Engine`."""
+
+    def __init__(self, checkpoint: Checkpoint, backend: str, device: str, threads: int) -> None:
+        """Move the networks to the device, and compile or capture where that is asked for.
+
+        Raises:
+            CheckpointError: The device or backend is not to be had on this machine.
+        """
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise CheckpointError(f"device '{device}': PyTorch finds no GPU here; use cpu")
+        if backend == "cuda_graph" and not device.startswith("cuda"):
+            raise CheckpointError(f"backend cuda_graph needs device cuda, got device '{device}'")
+        self.card, self.backend = checkpoint.card, backend
+        self._agent = checkpoint.agent.eval().to(device)
+        self._device, self._threads = device, threads
+        self._thread: int | None = None
+        self._deployed = None if self._agent.head is None else Deployed(self._agent)
+        self.iterations = 0 if self._deployed is None else self._deployed.iterations
+        self.latents = (1, 0) if self._deployed is None else self._deployed.latents
+        self._graph: _CapturedSolve | None = None
+        self._proposal: Proposal | None = None
+        if self._deployed is not None and backend in ("compile", "cuda_graph"):
+            self._prepare(self._deployed)
+
+    @torch.no_grad()
+    def propose(
+        self,
+        state: Floats,
+        points: Floats | None,
+        latents: Floats,
+        previous: Floats,
+        refine: bool = True,
+    ) -> Floats:
+        """See `Engine.propose`."""
+        self._use_threads()
+        seen, cloud = self._tensor(state), None if points is None else self._tensor(points)
+        self._done, self._before, self._answer = 0, None, None
+        if self._deployed is None or not refine:
+            agent = self._agent
+            base = agent.normaliser.from_unit(agent.propose(agent.inputs(seen, cloud)))
+            return base[0].cpu().numpy()
+        proposal = self._deployed.propose(
+            seen, cloud, self._tensor(latents), self._tensor(previous)
+        )
+        self._proposal, self._state = proposal, proposal.state
+        return proposal.base[0].cpu().numpy()
+
+    @torch.no_grad()
+    def step(self) -> int:
+        """See `Engine.step`; with `cuda_graph` the whole solve is one unit."""
+        assert self._proposal is not None
+        assert self._deployed is not None
+        if self._graph is not None:
+            self._answer = self._graph.replay(self._proposal)
+            return self.iterations
+        context, row = self._proposal.context, self._proposal.rows[self._done]
+        self._state = self._deployed.step(context, self._state, row)
+        self._before = self._state.value if self._done == 0 else self._before
+        self._done += 1
+        return 1
+
+    @torch.no_grad()
+    def finish(self) -> tuple[Floats, float, float, bool]:
+        """See `Engine.finish`."""
+        assert self._proposal is not None
+        assert self._deployed is not None
+        answer = self._answer
+        if answer is None:
+            context, first = self._proposal.context, self._proposal.state.actions
+            before = self._before
+            if before is None:
+                before = self._deployed.problem(context).evaluate(first)
+            answer = self._deployed.finish(context, first, before, self._state)
+        actions = answer.actions[0].cpu().numpy()
+        return actions, float(answer.before[0]), float(answer.after[0]), bool(answer.finite[0])
+
+    def _prepare(self, deployed: Deployed) -> None:
+        network, action = self._agent.network, self.card.action
+        spec = self.card.observation.points
+        points = None if spec is None else np.zeros((1, spec.count, network.points), np.float32)
+        chunk = np.full((1, action.horizon, len(action.names)), np.nan, np.float32)
+        latents = np.zeros(self.latents, np.float32)
+        self.propose(np.zeros((1, network.state), np.float32), points, latents, chunk)
+        assert self._proposal is not None
+        if self.backend == "cuda_graph":
+            self._graph = _CapturedSolve(deployed, self._proposal)
+            return
+        problem = deployed.problem(self._proposal.context)
+        try:
+            deployed.method = compiled(deployed.method, problem, self._proposal.state.actions)
+        except RuntimeError as error:
+            why = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"backend compile: this machine cannot compile ({why}); a C++ compiler is needed, "
+                "or take backend eager or onnx"
+            ) from error
+
+    def _tensor(self, array: Floats) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    def _use_threads(self) -> None:
+        # torch counts threads per calling thread, so this cannot be done once in the constructor.
+        if self._thread != threading.get_ident():
+            torch.set_num_threads(self._threads)
+            self._thread = threading.get_ident()
+
+
+class _CapturedSolve:
+    """All iterations and the finish in one CUDA graph with fixed buffers: one launch per solve."""
+
+    def __init__(self, deployed: Deployed, example: Proposal) -> None:
+        self._inputs = tree_map(torch.clone, (example.context, example.state))
+        rows = example.rows.clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # chooses kernels and allocates before the capture
+                self._solve(deployed, rows)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._answer = self._solve(deployed, rows)
+
+    def _solve(self, deployed: Deployed, rows: torch.Tensor) -> Answer:
+        context, state = self._inputs
+        first, before = state.actions, None
+        for row in rows.unbind():
+            state: State = deployed.step(context, state, row)
+            before = state.value if before is None else before
+        assert before is not None
+        return deployed.finish(context, first, before, state)
+
+    def replay(self, proposal: Proposal) -> Answer:
+        """The answer for this proposal; overwritten by the next one."""
+        given = tree_flatten((proposal.context, proposal.state))[0]
+        for buffer, tensor in zip(tree_flatten(self._inputs)[0], given, strict=True):
+            buffer.copy_(tensor)
+        self._graph.replay()
+        return self._answer

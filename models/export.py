@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""`difftori export`: a checkpoint as ONNX graphs that run without PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .checkpoint import CARD, Checkpoint, load
+from .engines.engine import MANIFEST, Engine
+from .engines.graphs import Manifest
+from .engines.onnx_engine import OnnxEngine
+from .engines.torch_engine import TorchEngine
+from .export_graphs import OPSET, onnx_graphs
+from .jsonio import dumps, write_atomically
+
+TOLERANCE = 1e-4
+"""Largest difference from PyTorch that an export may show [network units]."""
+SAMPLES = 32
+"""Random observations it is looked for on."""
+
+
+class ExportError(RuntimeError):
+    """The graphs were not written; the message says why."""
+
+
+def export(source: str | Path, out: str | Path, check: bool = True) -> Manifest:
+    """The checkpoint in `source` lies in `out` as ONNX graphs with its card, or nothing does.
+
+    Args:
+        source: A checkpoint's directory.
+        out: Directory of the export, made if need be; may be `source` itself.
+        check: Compare the graphs with PyTorch first.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ExportError: A package is missing, or graphs and PyTorch differ by more than `TOLERANCE`.
+    """
+    _require_onnx()
+    source, out = Path(source), Path(out)
+    checkpoint = load(source)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copyfile(source / CARD, folder / CARD)
+        manifest = _write(checkpoint, folder)
+        if check:
+            exported = OnnxEngine(folder, "cpu", 1)
+            difference = compare(TorchEngine(checkpoint, "eager", "cpu", 1), exported)
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"{source}: the graphs differ from PyTorch by {difference:.2g} on {SAMPLES} "
+                    f"random observations, more than {TOLERANCE:g}; nothing was written"
+                )
+            manifest = replace(manifest, checked=SAMPLES, difference=difference)
+            (folder / MANIFEST).write_text(dumps(manifest))
+        out.mkdir(parents=True, exist_ok=True)
+        names = [*manifest.graphs, MANIFEST]
+        for name in names if out.resolve() == source.resolve() else [CARD, *names]:
+            write_atomically(out / name, (folder / name).read_bytes())
+    return manifest
+
+
+def compare(one: Engine, other: Engine, samples: int = SAMPLES, seed: int = 0) -> float:
+    """Largest difference between two engines' actions on random observations [network units].
+
+    Different when not both are finite or neither is: then the answer is infinity.
+    """
+    rng = np.random.default_rng(seed)
+    card, largest = one.card, 0.0
+    mean, std = (np.array(card.normaliser["state"][key]) for key in ("mean", "std"))
+    spec = card.observation.points
+    action = card.action
+    shape = (1, action.horizon, len(action.names))
+    for _ in range(samples):
+        state = (mean + std * rng.standard_normal((1, len(mean)))).astype(np.float32)
+        points = None
+        if spec is not None:
+            xyz = rng.uniform(-0.2, 0.2, (1, spec.count, 3))
+            rgb = rng.uniform(0, 1, (1, spec.count, 3 if spec.color else 0))
+            points = np.concatenate([xyz, rgb], axis=2).astype(np.float32)
+        latents = rng.standard_normal(one.latents).astype(np.float32)
+        previous = rng.uniform(action.low, action.high, shape).astype(np.float32)
+        answers = []
+        for engine in (one, other):
+            answer = engine.propose(state, points, latents, previous)
+            done = 0
+            while done < engine.iterations:
+                done += engine.step()
+            answers.append(np.stack([answer, engine.finish()[0] if done else answer]))
+        difference = float(np.abs(answers[0] - answers[1]).max())
+        largest = max(largest, difference if np.isfinite(difference) else np.inf)
+    return largest
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError(
+            f"exporting needs onnx, onnxscript and onnxruntime ({error}): "
+            "pip install 'difftori_ros[export]'"
+        ) from error
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> Manifest:
+    graphs, context, state = onnx_graphs(checkpoint)
+    hashes = {}
+    for name, data in graphs.items():
+        (folder / f"{name}.onnx").write_bytes(data)
+        hashes[f"{name}.onnx"] = hashlib.sha256(data).hexdigest()
+    card = checkpoint.card
+    manifest = Manifest(card.weights_sha256, card.solver, hashes, context, state, OPSET, 0, 0.0)
+    (folder / MANIFEST).write_text(dumps(manifest))
+    return manifest

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""One plan of a policy, cut into three pure tensor functions: propose, step, finish.
+
+Whatever runs a policy, in PyTorch or elsewhere, runs these three; so there is one policy and one
+set of numbers. Between two steps the host may stop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..network import Solver
+from ..solver.gauss_newton import GaussNewton
+from ..solver.method import Method, Start, State
+from ..solver.problem import Problem
+from ..solver.wrappers import BestSoFar, MultiStart
+from .agent import Agent
+from .score import ScoreHead
+
+
+class Proposal(NamedTuple):
+    """What a plan begins with; S solves run side by side, one for each start and latent.
+
+    Attributes:
+        base: The base policy's network actions, shape (1, H, A).
+        rows: Schedule of the optimiser, shape (K, m).
+        context: What the score is told of the observation; tensors (S, ...).
+        state: State before the first iteration.
+    """
+
+    base: Tensor
+    rows: Tensor
+    context: tuple[Tensor, ...]
+    state: State
+
+
+class Answer(NamedTuple):
+    """What a plan ends with.
+
+    Attributes:
+        actions: Network actions, shape (1, H, A).
+        before: Value of the start, shape (1,).
+        after: Value of the answer, shape (1,).
+        finite: Whether all numbers on the way were finite, shape (1,) of bool.
+    """
+
+    actions: Tensor
+    before: Tensor
+    after: Tensor
+    finite: Tensor
+
+
+class Deployed:
+    """An agent with a head, as the three functions.
+
+    Attributes:
+        iterations: Iterations of a complete solve, K.
+        latents: Latents per plan, and the length of each: (L, latent); (1, 0) for none.
+    """
+
+    def __init__(self, agent: Agent, portable: bool = False) -> None:
+        """Cut up `agent`; `portable` keeps to operations that every runtime has."""
+        if agent.head is None:
+            raise ValueError("an agent without a head proposes and is done")
+        self.agent, self.head = agent, agent.head
+        settings = agent.solver if isinstance(self.head, ScoreHead) else Solver(iterations=1)
+        self.iterations = settings.iterations
+        self.latents = (settings.latents, self.head.latent)
+        self._starts = len(settings.starts)
+        self._rows = settings.rows
+        method: Method = self.head.method()
+        if portable and isinstance(method, GaussNewton):
+            method = replace(method, eliminate=True)
+        method = BestSoFar(method) if settings.answer == "best" else method
+        self.method = MultiStart(method, self._rows) if self._rows > 1 else method
+
+    def propose(
+        self, state: Tensor, points: Tensor | None, latents: Tensor, previous: Tensor
+    ) -> Proposal:
+        """Encode, propose, and stand at the start.
+
+        Args:
+            state: State vector, shape (1, D).
+            points: Policy points, shape (1, N, C), or None.
+            latents: CVAE latents, shape (L, latent).
+            previous: Network actions of the last plan, shifted to now, shape (1, H, A); entries
+                that are NaN are taken from the base policy.
+        """
+        agent = self.agent
+        inputs = agent.inputs(state, points)
+        low, high = agent.normaliser.low, agent.normaliser.high
+        base = agent.propose(inputs)
+        starts = [base]
+        if self._starts > 1:
+            shifted = agent.normaliser.to_unit(previous)
+            starts.append(torch.where(shifted.isnan(), base, shifted))
+        every = torch.cat(starts).repeat(self.latents[0], 1, 1)
+        z = self.head.encoder.encode(inputs).expand(self._rows, -1)
+        latent = latents.repeat_interleave(self._starts, 0) if self.latents[1] else None
+        problem = self.head.problem(z, low, high, latent)
+        rows = self.method.schedule(every)
+        first = self.method.init(problem, every)
+        return Proposal(agent.normaliser.from_unit(base), rows, problem.context, first)
+
+    def problem(self, context: tuple[Tensor, ...]) -> Problem:
+        """What is climbed, given the context of a proposal."""
+        normaliser = self.agent.normaliser
+        return self.head.bound(context, normaliser.low, normaliser.high)
+
+    def step(self, context: tuple[Tensor, ...], state: State, row: Tensor) -> State:
+        """One iteration."""
+        return self.method.step(self.problem(context), state, row)
+
+    def finish(
+        self, context: tuple[Tensor, ...], first: Tensor, before: Tensor, state: State
+    ) -> Answer:
+        """The answer; `first` (S, H, A) are the starts in the box, `before` (S,) their values."""
+        found = self.method.result(
+            self.problem(context), Start(first, before), state, self.iterations
+        )
+        actions = self.agent.normaliser.from_unit(found.actions)
+        return Answer(actions, found.value_before, found.value_after, found.finite)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""The protocol of every method, and the loop that runs them.
+
+A method is a pure function `step(problem, state, row)`, repeated a fixed number of times. What
+differs from one iteration to the next, and nothing else, stands in the rows of its `schedule`. So
+one traced step serves all iterations, in PyTorch as in ONNX, and learned step lengths are data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from .problem import Problem
+from .solution import Solution
+
+
+class State(NamedTuple):
+    """What one iteration hands to the next: tensors only.
+
+    Attributes:
+        actions: The iterate, shape (B, H, A).
+        value: Value of the iterate the last step began from, shape (B,); NaN before the first.
+        moved: Sum of the sizes of all moves, shape (B, H, A). It is not finite as soon as one
+            number was not.
+        memory: What the method remembers besides.
+    """
+
+    actions: Tensor
+    value: Tensor
+    moved: Tensor
+    memory: tuple[Tensor, ...] = ()
+
+
+class Start(NamedTuple):
+    """Where a solve began: `actions` (B, H, A) inside the box, and their `value` (B,)."""
+
+    actions: Tensor
+    value: Tensor
+
+
+class Method(Protocol):
+    """How a problem is climbed."""
+
+    def schedule(self, like: Tensor) -> Tensor:
+        """Coefficients of each iteration, shape (K, m), with the type and device of `like`."""
+        ...
+
+    def init(self, problem: Problem, start: Tensor) -> State:
+        """The state before the first iteration from `start` (B, H, A)."""
+        ...
+
+    def step(self, problem: Problem, state: State, row: Tensor) -> State:
+        """The state one iteration later; `row` (m,) is this iteration's of the schedule."""
+        ...
+
+    def done(self, iterations: int) -> bool:
+        """Whether to stop after so many iterations."""
+        ...
+
+    def result(self, problem: Problem, start: Start, state: State, iterations: int) -> Solution:
+        """The answer after so many iterations from `start`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Climber:
+    """What methods with one iterate share: how they begin and end; `step` is theirs."""
+
+    iterations: int
+
+    def __post_init__(self) -> None:
+        """Refuse a negative count."""
+        if self.iterations < 0:
+            raise ValueError(f"iterations must not be negative, got {self.iterations}")
+
+    def init(self, problem: Problem, start: Tensor) -> State:
+        """The projected start."""
+        start = problem.project(start)
+        value = start.new_full((len(start),), torch.nan)
+        return State(start, value, torch.zeros_like(start), self.memory(problem, start))
+
+    def memory(self, problem: Problem, start: Tensor) -> tuple[Tensor, ...]:
+        """What `step` finds in the memory of the first state."""
+        del problem, start
+        return ()
+
+    def done(self, iterations: int) -> bool:
+        """After all iterations."""
+        return iterations >= self.iterations
+
+    def result(self, problem: Problem, start: Start, state: State, iterations: int) -> Solution:
+        """The last iterate; the start where a number on the way was not finite."""
+        with torch.no_grad():
+            after = problem.evaluate(problem.project(state.actions))
+            seen = torch.cat(
+                [(state.moved + state.actions).flatten(1), start.value[:, None], after[:, None]], 1
+            )
+            finite = seen.isfinite().all(dim=1)
+            flat = (state.moved == 0).flatten(1).all(dim=1)
+            after = torch.where(finite, after, start.value)
+        actions = torch.where(finite[:, None, None], state.actions, start.actions)
+        complete = iterations >= self.iterations
+        return Solution(actions, start.value, after, iterations, complete, finite, flat)
+
+
+def advance(problem: Problem, state: State, value: Tensor, move: Tensor, *memory: Tensor) -> State:
+    """The state after `move` (B, H, A), projected back into the box."""
+    moved = state.moved + move.detach().abs()
+    return State(problem.project(state.actions + move), value, moved, memory)
+
+
+def solve(
+    problem: Problem, start: Tensor, method: Method, in_graph: int | None = None
+) -> Solution:
+    """The answer of `method` from `start` (B, H, A), which need not lie in the box.
+
+    Never raises on account of numbers: see `Solution.statuses`. Under `torch.no_grad()` it is
+    detached; where gradients are enabled the last `in_graph` iterations stay in the graph, or all
+    of them. Other ways to differentiate it are in `backward`.
+    """
+    state = first = method.init(problem, start)
+    before = first.value
+    rows = method.schedule(start)
+    graph_from = 0 if in_graph is None else len(rows) - in_graph
+    iterations = 0
+    while not method.done(iterations):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and iterations >= graph_from):
+            state = method.step(problem, state, rows[iterations])
+        before = before if iterations else state.value.detach()
+        iterations += 1
+    if not iterations:
+        with torch.no_grad():
+            before = problem.evaluate(problem.project(first.actions))
+    return method.result(problem, Start(first.actions, before), state, iterations)

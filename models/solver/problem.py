@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What is maximised: one number per sample, over action sequences in a box.
+
+A problem binds a value function to its parameters and context. Nothing here knows which method
+will climb it, and a sample's value never depends on the other samples of its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+Params = Any
+"""What a value function is learned by: a module, or any tree of tensors."""
+Context = Any
+"""What a value function is told about each sample: any tree of tensors (B, ...)."""
+Value = Callable[[Params, Context, Tensor], Tensor]
+"""`value(params, context, actions)` of actions (B, H, A), shape (B,)."""
+ValueAndGradient = Callable[[Params, Context, Tensor], tuple[Tensor, Tensor]]
+"""The value (B,), and its gradient with respect to each sample's own actions (B, H, A)."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Maximise `value(params, context, actions)` subject to `low <= actions <= high`.
+
+    Attributes:
+        value: One number per sample; differentiable with PyTorch.
+        low: Lower corner of the box, shape (A,) or (H, A).
+        high: Upper corner.
+        params: First argument of `value`.
+        context: Second argument of `value`; its tensors have the batch first.
+        gradient: The value together with its gradient, where somebody has written it out; it comes
+            from automatic differentiation otherwise.
+        residuals: r(params, context, actions) of shape (B, k) with value = -|r|^2 / 2; what
+            `GaussNewton` needs.
+        linearised: The residuals together with their Jacobian (B, k, H * A), where somebody has
+            written it out.
+    """
+
+    value: Value
+    low: Tensor
+    high: Tensor
+    params: Params = None
+    context: Context = ()
+    gradient: ValueAndGradient | None = None
+    residuals: Value | None = None
+    linearised: ValueAndGradient | None = None
+
+    @classmethod
+    def least_squares(
+        cls, residuals: Value, low: Tensor, high: Tensor, params: Params, context: Context
+    ) -> Problem:
+        """The problem of making residuals (B, k) small: its value is -|r|^2 / 2."""
+
+        def value(params: Params, context: Context, actions: Tensor) -> Tensor:
+            return -0.5 * residuals(params, context, actions).square().sum(dim=1)
+
+        return cls(value, low, high, params, context, residuals=residuals)
+
+    def evaluate(self, actions: Tensor) -> Tensor:
+        """Value of each sample, shape (B,)."""
+        return self.value(self.params, self.context, actions)
+
+    def value_and_gradient(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Value (B,) and gradient (B, H, A).
+
+        Both are differentiable where gradients are enabled, and detached where they are not.
+        """
+        if self.gradient is not None:
+            return self.gradient(self.params, self.context, actions)
+        through = torch.is_grad_enabled()
+        with torch.enable_grad():
+            if not (through and actions.requires_grad):
+                actions = actions.detach().requires_grad_()
+            value = self.evaluate(actions)
+            (gradient,) = torch.autograd.grad(value.sum(), actions, create_graph=through)
+        return (value if through else value.detach()), gradient
+
+    def project(self, actions: Tensor) -> Tensor:
+        """The nearest actions inside the box; NaN stays NaN."""
+        return actions.clamp(self.low, self.high)
+
+    def free(self, actions: Tensor, gradient: Tensor) -> Tensor:
+        """Where a step along the gradient is not stopped by the box at once, (B, H, A) of bool."""
+        blocked_low = (actions <= self.low) & (gradient <= 0)
+        blocked_high = (actions >= self.high) & (gradient >= 0)
+        return ~(blocked_low | blocked_high)
+
+    def tile(self, count: int) -> Problem:
+        """The same problem with every sample `count` times in a row, for several starts each."""
+        context = tree_map(lambda x: x.repeat_interleave(count, 0), self.context)
+        return replace(self, context=context)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""A traced or compiled step is the step itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from difftori_models.solver import (
+    AdamBox,
+    BestSoFar,
+    LMRank1,
+    Problem,
+    ProjectedGradient,
+    TrajectoryValue,
+    solve,
+)
+from difftori_models.solver.compiled import compiled
+from difftori_models.solver.tracing import TracedStep
+from difftori_models.world_model import WorldModel, WorldModelSizes
+
+LOW, HIGH = -torch.ones(2), torch.ones(2)
+
+
+def problem(batch: int, seed: int = 0) -> Problem:
+    torch.manual_seed(seed)
+    model = WorldModel(WorldModelSizes(action=2, latent=6, hidden=16)).eval()
+    for head in (model.R, model.Q1, model.Q2):
+        torch.nn.init.normal_(head[-1].weight)
+    z = torch.randn(batch, 6, generator=torch.Generator().manual_seed(1))
+    return Problem(TrajectoryValue(), LOW, HIGH, model, z)
+
+
+def start(batch: int) -> Tensor:
+    return 0.3 * torch.randn(batch, 3, 2, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize(
+    "method", [ProjectedGradient(5), AdamBox(5), LMRank1(5), BestSoFar(AdamBox(5))]
+)
+def test_a_traced_step_repeats_every_iterate(method) -> None:
+    one, first = problem(3), start(3)
+    traced = TracedStep(method, one, first)
+    state = other = method.init(one, first)
+    for row in method.schedule(first):
+        with torch.no_grad():
+            state = method.step(one, state, row)
+        other = traced.unflatten(traced.graph(*traced.flatten(one, other, row)))
+        for wanted, got in zip(
+            torch.utils._pytree.tree_leaves(state),
+            torch.utils._pytree.tree_leaves(other),
+            strict=True,
+        ):
+            torch.testing.assert_close(got, wanted, equal_nan=True)
+
+
+def bowl(batch: int) -> Problem:
+    goal = torch.linspace(-1.5, 1.5, batch)
+
+    def value(params: None, context: Tensor, actions: Tensor) -> Tensor:
+        return -(actions - context[:, None, None]).square().sum(dim=(1, 2))
+
+    return Problem(value, LOW, HIGH, None, goal)
+
+
+def test_a_compiled_step_serves_other_contexts_and_any_number_of_iterations() -> None:
+    one, first = bowl(2), start(2)
+    fast = compiled(BestSoFar(AdamBox(12)), one, first)
+    other = Problem(one.value, LOW, HIGH, None, 0.5 * one.context)
+    with torch.no_grad():
+        wanted = solve(other, first, BestSoFar(AdamBox(12)))
+    got = solve(other, first, fast)
+    torch.testing.assert_close(got.actions, wanted.actions)
+    torch.testing.assert_close(got.value_after, wanted.value_after)
+
+
+@pytest.mark.slow
+def test_a_compiled_trajectory_gives_the_eager_iterates() -> None:
+    one, first = problem(2), start(2)
+    with torch.no_grad():
+        wanted = solve(one, first, AdamBox(6))
+    got = solve(one, first, compiled(AdamBox(6), one, first))
+    torch.testing.assert_close(got.actions, wanted.actions)
+
+
+def test_a_compiled_step_refuses_another_batch_size() -> None:
+    fast = compiled(ProjectedGradient(2), bowl(2), start(2))
+    with pytest.raises(ValueError, match=r"compiled for actions of shape \(2, 3, 2\), got \(5"):
+        solve(bowl(5), start(5), fast)
