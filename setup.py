@@ -29,7 +29,7 @@ ON_LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 
 setup(
     name="difftori_ros",
-    version="0.1.0",
+    version="0.2.0",
     description="DiffTORI, a policy that optimises, on ROS 2",
     license="MIT",
     author="the difftori_ros authors",

@@ -10,7 +10,15 @@ from typing import Any
 from .contract import SCHEMA, ActionSpec, Card
 from .features import FeatureError, state_size
 from .jsonio import decode, encode
-from .network import METHODS, SOLVERS, STARTS, Network, Solver
+from .network import (
+    MAX_ITERATIONS,
+    MAX_RESIDUALS,
+    METHODS,
+    SOLVERS,
+    STARTS,
+    Network,
+    Solver,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
@@ -57,7 +65,7 @@ def check_card(card: Card) -> None:
     for key, value, top in (
         ("network.feature", network.feature, 8192),
         ("network.hidden", network.hidden, 8192),
-        ("solver.iterations", solver.iterations, 10000),
+        ("solver.iterations", solver.iterations, MAX_ITERATIONS),
         ("action.horizon", card.action.horizon, 1024),
     ):
         require(1 <= value <= top, f"{key} is {value}, must lie between 1 and {top}")
@@ -102,7 +110,8 @@ def _check_solver(solver: Solver, network: Network, require: Any) -> None:
         f"solver.method is '{solver.method}' and network.residuals is {network.residuals}: "
         "gauss_newton needs residuals, the other methods need 0",
     )
-    require(0 <= network.residuals <= 1024, f"network.residuals is {network.residuals}")
+    count = network.residuals
+    require(0 <= count <= MAX_RESIDUALS, f"network.residuals is {count}")
     require(solver.latent in ("zero", "sample"), f"unknown solver.latent '{solver.latent}'")
     require(solver.answer in ("last", "best"), f"unknown solver.answer '{solver.answer}'")
     for start in solver.starts:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoint import CARD, Checkpoint, load
+from .checkpoint import CARD, Checkpoint, load, load_card
+from .contract import Card
 from .engines.engine import MANIFEST, Engine
-from .engines.graphs import Manifest
+from .engines.graphs import GRAPHS, Manifest, digest
 from .engines.onnx_engine import OnnxEngine
 from .engines.torch_engine import TorchEngine
 from .export_graphs import OPSET, onnx_graphs
@@ -30,7 +31,10 @@ class ExportError(RuntimeError):
 
 
 def export(source: str | Path, out: str | Path, check: bool = True) -> Manifest:
-    """The checkpoint in `source` lies in `out` as ONNX graphs with its card, or nothing does.
+    """The checkpoint in `source` lies in `out` as ONNX graphs with its card.
+
+    What was there is kept unless the new graphs are good; a folder without `export.json` holds no
+    export.
 
     Args:
         source: A checkpoint's directory.
@@ -39,11 +43,13 @@ def export(source: str | Path, out: str | Path, check: bool = True) -> Manifest:
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
-        ExportError: A package is missing, or graphs and PyTorch differ by more than `TOLERANCE`.
+        ExportError: A package is missing, `out` holds another checkpoint, or graphs and PyTorch
+            differ by more than `TOLERANCE`.
     """
     _require_onnx()
     source, out = Path(source), Path(out)
     checkpoint = load(source)
+    _require_room(out, checkpoint.card)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shutil.copyfile(source / CARD, folder / CARD)
@@ -59,9 +65,12 @@ def export(source: str | Path, out: str | Path, check: bool = True) -> Manifest:
             manifest = replace(manifest, checked=SAMPLES, difference=difference)
             (folder / MANIFEST).write_text(dumps(manifest))
         out.mkdir(parents=True, exist_ok=True)
-        names = [*manifest.graphs, MANIFEST]
-        for name in names if out.resolve() == source.resolve() else [CARD, *names]:
-            write_atomically(out / name, (folder / name).read_bytes())
+        for name in (MANIFEST, *GRAPHS):
+            (out / name).unlink(missing_ok=True)
+        # The manifest comes last: without it a folder holds no export.
+        for name in (CARD, *manifest.graphs, MANIFEST):
+            if not (name == CARD and (out / CARD).is_file()):
+                write_atomically(out / name, (folder / name).read_bytes())
     return manifest
 
 
@@ -109,13 +118,25 @@ def _require_onnx() -> None:
         ) from error
 
 
+def _require_room(out: Path, card: Card) -> None:
+    """Pass silently when an export of `card` may be written to `out`."""
+    if out.exists() and not out.is_dir():
+        raise ExportError(f"{out} is a file; wanted a directory for the graphs")
+    for name in (CARD, MANIFEST, *GRAPHS):
+        if (out / name).is_dir():
+            raise ExportError(f"{out / name} is a directory and in the way")
+    if (out / CARD).is_file() and digest(load_card(out)) != digest(card):
+        raise ExportError(
+            f"{out} holds the card of '{load_card(out).name}', another checkpoint than "
+            f"'{card.name}'; choose another folder"
+        )
+
+
 def _write(checkpoint: Checkpoint, folder: Path) -> Manifest:
-    graphs, context, state = onnx_graphs(checkpoint)
     hashes = {}
-    for name, data in graphs.items():
+    for name, data in onnx_graphs(checkpoint).items():
         (folder / f"{name}.onnx").write_bytes(data)
         hashes[f"{name}.onnx"] = hashlib.sha256(data).hexdigest()
-    card = checkpoint.card
-    manifest = Manifest(card.weights_sha256, card.solver, hashes, context, state, OPSET, 0, 0.0)
+    manifest = Manifest(digest(checkpoint.card), hashes, OPSET, 0, 0.0)
     (folder / MANIFEST).write_text(dumps(manifest))
     return manifest

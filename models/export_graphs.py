@@ -21,10 +21,12 @@ OPSET = 18
 """Version of the ONNX operators."""
 
 
-def onnx_graphs(
-    checkpoint: Checkpoint,
-) -> tuple[dict[str, bytes], tuple[str, ...], tuple[str, ...]]:
-    """The graphs as bytes, the names of the context and of the state."""
+def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """The graphs by name.
+
+    `propose` gives `base`, `rows`, the `context_*` and the state: `iterate`, `value`, `moved`,
+    `memory_*`. `step` takes context, state and `row`, and gives every state tensor as `*_next`.
+    """
     card, agent = checkpoint.card, checkpoint.agent
     inputs = {"state": torch.zeros(1, agent.network.state)}
     spec = card.observation.points
@@ -37,7 +39,7 @@ def onnx_graphs(
             seen = agent.inputs(given[0], given[1] if spec is not None else None)
             return [agent.normaliser.from_unit(agent.propose(seen))]
 
-        return {"propose": _onnx(propose_alone, inputs, ["base"], text)}, (), ()
+        return {"propose": _onnx(propose_alone, inputs, ["base"], text)}
 
     deployed = Deployed(agent, portable=True)
     if deployed.latents[1]:
@@ -79,25 +81,21 @@ def onnx_graphs(
     told = dict(zip(context, example.context, strict=True))
     carried = dict(zip(state, tree_flatten(example.state)[0], strict=True))
     ends = {"first": example.state.actions, "before": torch.zeros_like(example.state.value)}
-    return (
-        {
-            "propose": _onnx(propose, inputs, ["base", "rows", *context, *state], text),
-            "step": _onnx(
-                step,
-                {**told, **carried, "row": example.rows[0]},
-                [f"{name}_next" for name in state],
-                text,
-            ),
-            "finish": _onnx(
-                finish,
-                {**told, **ends, **carried},
-                ["actions", "value_before", "value_after", "finite"],
-                text,
-            ),
-        },
-        context,
-        state,
-    )
+    return {
+        "propose": _onnx(propose, inputs, ["base", "rows", *context, *state], text),
+        "step": _onnx(
+            step,
+            {**told, **carried, "row": example.rows[0]},
+            [f"{name}_next" for name in state],
+            text,
+        ),
+        "finish": _onnx(
+            finish,
+            {**told, **ends, **carried},
+            ["actions", "value_before", "value_after", "finite"],
+            text,
+        ),
+    }
 
 
 def _onnx(
@@ -111,7 +109,8 @@ def _onnx(
     examples = tuple(example.clone() for example in inputs.values())
     graph = trace(function, *examples)
     # The exporter tells of optional packages and of its own deprecations.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnx_ir", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -14,8 +14,15 @@ METHODS = ("difftori", "residual", "bc")
 SOLVERS = ("projected_gradient", "gauss_newton", "adam_box")
 """Methods that a score head is climbed with."""
 
-STARTS = ("base", "previous")
+MAX_ITERATIONS = 10_000
+MAX_RESIDUALS = 1024
+"""Bounds of what a card may ask for."""
+
+STARTS = ("base", "previous", "noise")
 """Where a solve can begin."""
+
+START_NOISE = 0.3
+"""Spread of the start `noise` [unit actions], as in training."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class Solver:
         answer: `last` iterate, as in training, or the `best` by value. The score of an imitation
             head does not rank chunks, so for it `last` is right.
         starts: Where a solve begins: `base`, the base policy's chunk, and besides it perhaps
-            `previous`, the last plan shifted to now. With several the best answer by value is
-            taken.
+            `previous`, the last plan shifted to now, and `noise`, the base's chunk plus noise that
+            is always the same. With several the best answer by value is taken.
         latent: CVAE latent of an episode: `zero` (its prior's mean) or `sample` (drawn once from
             the prior).
         latents: Latents drawn for an episode; every start is climbed with each.

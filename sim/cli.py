@@ -131,10 +131,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         console.print(f"wrote {written} episodes ({tried} tried) to {arguments.out}")
         return 0
     if arguments.command == "export":
-        from difftori_models.export import export
-
+        try:
+            from difftori_models.export import export
+        except ImportError as error:
+            raise RuntimeError(f"exporting needs PyTorch: {error}") from error
         folder = find_checkpoint(arguments.checkpoint)
-        out = arguments.out or folder
+        out = folder if arguments.out is None else arguments.out
         manifest = export(folder, out, check=arguments.check)
         told = (
             f"at most {manifest.difference:.1e} from PyTorch on {manifest.checked} random "

@@ -10,12 +10,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checkpoint import Checkpoint, CheckpointError, load, load_card
+from ..checkpoint import WEIGHTS, Checkpoint, CheckpointError, load, load_card
 from ..contract import Card
 
 BACKENDS = ("auto", "eager", "compile", "onnx", "cuda_graph")
 """`auto` takes `cuda_graph` on a GPU; on a CPU `onnx` where exported graphs lie beside the card,
-and `eager` otherwise."""
+and `eager` otherwise; and `onnx` wherever there are graphs and no weights."""
+
+DEVICES = ("cpu", "cuda")
+"""Where the networks can run."""
 
 MANIFEST = "export.json"
 """Marks a directory with exported graphs."""
@@ -82,6 +85,10 @@ def open_engine(
     """
     if backend not in BACKENDS:
         raise CheckpointError(f"unknown backend '{backend}'; known: {', '.join(BACKENDS)}")
+    if device not in DEVICES:
+        raise CheckpointError(f"unknown device '{device}'; known: {', '.join(DEVICES)}")
+    if threads < 1:
+        raise CheckpointError(f"threads must be at least 1, got {threads}")
     if backend == "auto":
         backend = _choose(checkpoint, device)
     if backend == "onnx":
@@ -104,8 +111,9 @@ def open_engine(
 
 
 def _choose(checkpoint: str | Path | Checkpoint, device: str) -> str:
-    if device.startswith("cuda"):
-        return "cuda_graph"
-    if isinstance(checkpoint, Checkpoint) or not (Path(checkpoint) / MANIFEST).is_file():
-        return "eager"
-    return "onnx" if importlib.util.find_spec("onnxruntime") else "eager"
+    folder = None if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    exported = folder is not None and (folder / MANIFEST).is_file()
+    only = exported and folder is not None and not (folder / WEIGHTS).is_file()
+    if only or (exported and device == "cpu" and importlib.util.find_spec("onnxruntime")):
+        return "onnx"
+    return "cuda_graph" if device == "cuda" else "eager"

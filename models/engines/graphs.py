@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..checkpoint import CheckpointError
 from ..contract import Card
-from ..jsonio import JsonError, decode, loads
+from ..jsonio import JsonError, decode, dumps, loads
 from .engine import MANIFEST
+
+GRAPHS = ("propose.onnx", "step.onnx", "finish.onnx")
+"""The policy's three functions."""
 
 EXPORT_SCHEMA = 1
 """Version of the manifest. A loader refuses every other number."""
@@ -27,27 +29,30 @@ class Manifest:
     """What `export.json` holds.
 
     Attributes:
-        weights_sha256: Weights that the graphs were made from, as in the card.
-        solver: The solver's settings in the graphs, as in the card.
+        card_sha256: Digest of the card that the graphs were made from; see `digest`.
         graphs: SHA-256 of each graph, by file name.
-        context: Names of the tensors that `propose` hands to `step` and `finish` unchanged.
-        state: Names of the tensors that one step hands to the next; the first is the iterate, the
-            second its value.
         opset: Version of the ONNX operators.
         checked: Random observations on which graphs and PyTorch were compared; 0 for none.
         difference: Largest difference seen there [network units]; 0 when nothing was compared.
         schema: Version of this file.
     """
 
-    weights_sha256: str
-    solver: Mapping[str, Any]
+    card_sha256: str
     graphs: Mapping[str, str]
-    context: tuple[str, ...]
-    state: tuple[str, ...]
     opset: int
     checked: int
     difference: float
     schema: int = EXPORT_SCHEMA
+
+
+def graph_names(card: Card) -> tuple[str, ...]:
+    """Names of the files that an export of this card has."""
+    return ("propose.onnx",) if card.method == "bc" else GRAPHS
+
+
+def digest(card: Card) -> str:
+    """SHA-256 of everything in the card that a graph depends on: all but the results."""
+    return hashlib.sha256(dumps(replace(card, results=())).encode()).hexdigest()
 
 
 def read_graphs(folder: Path, card: Card) -> tuple[Manifest, dict[str, bytes]]:
@@ -72,23 +77,27 @@ def read_graphs(folder: Path, card: Card) -> tuple[Manifest, dict[str, bytes]]:
         manifest: Manifest = decode(Manifest, data)
     except JsonError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    if manifest.weights_sha256 != card.weights_sha256 or dict(manifest.solver) != dict(
-        card.solver
-    ):
+    if manifest.card_sha256 != digest(card):
         raise CheckpointError(
-            f"{folder}: the graphs were exported from other weights or solver settings than the "
-            "card's; run 'difftori export' again"
+            f"{folder}: the graphs were exported from another card or other weights than these; "
+            "run 'difftori export' again, or take backend eager"
+        )
+    wanted = graph_names(card)
+    if set(manifest.graphs) != set(wanted):
+        raise CheckpointError(
+            f"{path}: wanted the graphs {', '.join(wanted)}, it lists "
+            f"{', '.join(manifest.graphs) or 'none'}"
         )
     graphs = {}
-    for name, digest in manifest.graphs.items():
+    for name in wanted:
         file = folder / name
-        if Path(name).name != name or not file.is_file():
+        if not file.is_file():
             raise CheckpointError(f"{folder}: no {name} there, which {MANIFEST} lists")
         graphs[file.stem] = file.read_bytes()
         found = hashlib.sha256(graphs[file.stem]).hexdigest()
-        if found != digest:
+        if found != manifest.graphs[name]:
             raise CheckpointError(
                 f"{file}: not the graph that was exported: sha256 {found[:12]}..., "
-                f"{MANIFEST} says {digest[:12]}..."
+                f"{MANIFEST} says {manifest.graphs[name][:12]}..."
             )
     return manifest, graphs

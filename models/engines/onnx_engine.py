@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checkpoint import CheckpointError, load_card
 from .engine import Floats
-from .graphs import Manifest, read_graphs
+from .graphs import read_graphs
 
 
 class OnnxEngine:
@@ -32,12 +32,13 @@ class OnnxEngine:
         """
         runtime = _runtime()
         self.card = load_card(folder)
-        manifest, graphs = read_graphs(Path(folder), self.card)
-        self._manifest = manifest
+        _, graphs = read_graphs(Path(folder), self.card)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Its threads may spin while a plan is made, and must not between two plans.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         sessions = {
             name: _session(runtime, data, options, device, captured=name == "step")
             for name, data in graphs.items()
@@ -53,7 +54,7 @@ class OnnxEngine:
                 self.iterations = 1
             self._finish = sessions["finish"]
             self._finish_wanted = [one.name for one in self._finish.get_inputs()]
-            self._step = _BoundStep(runtime, sessions["step"], manifest, device)
+            self._step = _BoundStep(runtime, sessions["step"], device)
         latent = int(self.card.network["latent"]) if self.iterations else 0
         self.latents = (int(self.card.solver["latents"]), latent)
 
@@ -79,7 +80,7 @@ class OnnxEngine:
         assert self._step is not None
         self._step.run(self._proposal["rows"][self._done])
         if self._done == 0:
-            self._before = self._step.read(self._manifest.state[1])
+            self._before = self._step.read("value")
         self._done += 1
         return 1
 
@@ -87,10 +88,8 @@ class OnnxEngine:
         """See `Engine.finish`."""
         assert self._step is not None
         assert self._finish is not None
-        values = {name: self._step.read(name) for name in self._manifest.state}
-        first = self._manifest.state[0]
-        values |= {name: self._proposal[name] for name in self._manifest.context}
-        values |= {"first": self._proposal[first], "before": self._before}
+        values = self._proposal | {name: self._step.read(name) for name in self._step.state}
+        values |= {"first": self._proposal["iterate"], "before": self._before}
         feeds = {name: values[name] for name in self._finish_wanted}
         actions, before, after, finite = self._finish.run(
             ["actions", "value_before", "value_after", "finite"], feeds
@@ -99,10 +98,15 @@ class OnnxEngine:
 
 
 class _BoundStep:
-    """One step with its tensors bound to fixed buffers on the device."""
+    """One step with its tensors bound to fixed buffers on the device.
 
-    def __init__(self, runtime: Any, session: Any, manifest: Manifest, device: str) -> None:
-        self._session, self._state = session, manifest.state
+    Attributes:
+        state: Names of the tensors that one step hands to the next.
+    """
+
+    def __init__(self, runtime: Any, session: Any, device: str) -> None:
+        self._session = session
+        self.state = [one.name.removesuffix("_next") for one in session.get_outputs()]
         kind = "cuda" if device.startswith("cuda") else "cpu"
         shapes = {one.name: one.shape for one in session.get_inputs()}
         shapes |= {one.name.removesuffix("_next"): one.shape for one in session.get_outputs()}
@@ -113,15 +117,15 @@ class _BoundStep:
             )
 
         wanted = {one.name for one in session.get_inputs()}
-        self._fixed = {name: buffer(name) for name in wanted - set(manifest.state)}
-        self._sets = [{name: buffer(name) for name in manifest.state} for _ in range(2)]
+        self._fixed = {name: buffer(name) for name in wanted - set(self.state)}
+        self._sets = [{name: buffer(name) for name in self.state} for _ in range(2)]
         self._bindings = []
         for k in range(2):
             binding = session.io_binding()
             for name in sorted(wanted):
                 source = self._sets[k].get(name) or self._fixed[name]
                 binding.bind_ortvalue_input(name, source)
-            for name in manifest.state:
+            for name in self.state:
                 binding.bind_ortvalue_output(f"{name}_next", self._sets[1 - k][name])
             options = runtime.RunOptions()
             if kind == "cuda":
@@ -170,4 +174,7 @@ def _session(runtime: Any, data: bytes, options: Any, device: str, captured: boo
                 f"has {', '.join(available)}"
             )
         provider = ("CUDAExecutionProvider", {"enable_cuda_graph": "1" if captured else "0"})
-    return runtime.InferenceSession(data, options, providers=[provider])
+    try:
+        return runtime.InferenceSession(data, options, providers=[provider])
+    except Exception as error:  # its errors have no common base class
+        raise CheckpointError(f"ONNX Runtime cannot load a graph: {error}") from error

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
@@ -32,7 +30,6 @@ class TorchEngine:
         self.card, self.backend = checkpoint.card, backend
         self._agent = checkpoint.agent.eval().to(device)
         self._device, self._threads = device, threads
-        self._thread: int | None = None
         self._deployed = None if self._agent.head is None else Deployed(self._agent)
         self.iterations = 0 if self._deployed is None else self._deployed.iterations
         self.latents = (1, 0) if self._deployed is None else self._deployed.latents
@@ -118,10 +115,9 @@ class TorchEngine:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _use_threads(self) -> None:
-        # torch counts threads per calling thread, so this cannot be done once in the constructor.
-        if self._thread != threading.get_ident():
+        # torch counts threads per calling thread, and another planner may have set them since.
+        if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-            self._thread = threading.get_ident()
 
 
 class _CapturedSolve:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..network import Solver
+from ..network import START_NOISE, Solver
 from ..solver.gauss_newton import GaussNewton
 from ..solver.method import Method, Start, State
 from ..solver.problem import Problem
@@ -70,8 +70,10 @@ class Deployed:
         settings = agent.solver if isinstance(self.head, ScoreHead) else Solver(iterations=1)
         self.iterations = settings.iterations
         self.latents = (settings.latents, self.head.latent)
-        self._starts = len(settings.starts)
+        self._starts = settings.starts
         self._rows = settings.rows
+        draw = torch.Generator().manual_seed(0)
+        self._noise = START_NOISE * torch.randn(agent.base.shape, generator=draw)
         method: Method = self.head.method()
         if portable and isinstance(method, GaussNewton):
             method = replace(method, eliminate=True)
@@ -94,13 +96,15 @@ class Deployed:
         inputs = agent.inputs(state, points)
         low, high = agent.normaliser.low, agent.normaliser.high
         base = agent.propose(inputs)
-        starts = [base]
-        if self._starts > 1:
-            shifted = agent.normaliser.to_unit(previous)
-            starts.append(torch.where(shifted.isnan(), base, shifted))
-        every = torch.cat(starts).repeat(self.latents[0], 1, 1)
+        shifted = agent.normaliser.to_unit(previous)
+        known = {
+            "base": base,
+            "previous": torch.where(shifted.isnan(), base, shifted),
+            "noise": base + self._noise.to(base),
+        }
+        every = torch.cat([known[name] for name in self._starts]).repeat(self.latents[0], 1, 1)
         z = self.head.encoder.encode(inputs).expand(self._rows, -1)
-        latent = latents.repeat_interleave(self._starts, 0) if self.latents[1] else None
+        latent = latents.repeat_interleave(len(self._starts), 0) if self.latents[1] else None
         problem = self.head.problem(z, low, high, latent)
         rows = self.method.schedule(every)
         first = self.method.init(problem, every)

@@ -19,9 +19,9 @@ from torch import Tensor
 from .method import Climber, State, advance
 from .problem import Problem
 
-_TINY = 1e-30
-"""Added to the mean square [gradient squared]: gradients down to 1e-15 count, and the derivative
-of the root stays finite where the gradient is exactly zero."""
+_TINY = 1e-16
+"""Added to the mean square [gradient squared], so that gradients down to about 1e-7 count whole.
+It bounds the derivative of a move by lr / 1e-8 where the gradient is exactly zero."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@
 | `implicit`       | at a converged, strict maximum          | one gradient, n x n  | + Hessian |
 | `frozen_hessian` | where curvature and free set stay alike | one gradient, n x n  | + Hessian |
 
+A sample whose numbers are not finite keeps good actions, but makes the gradient of parameters that
+it shares with others NaN in all four: leave it out of the loss's batch (`Solution.finite`).
+
 The last two return a + M (g - g'), where g is the gradient of the value at the answer, g' the same
 number detached, and M a constant matrix. The value of that is a, and its derivative M dg.
 """
@@ -44,8 +47,11 @@ class ImplicitSolution(Solution):
 def unrolled(problem: Problem, start: Tensor, method: Method) -> Solution:
     """Every iteration in the graph.
 
-    Right: always, and so for training with few iterations, converged or not.
-    Wrong: nowhere but where the solve itself has no derivative, as when a bound is just met.
+    Right: for every method but two, and so for training with few iterations, converged or not.
+    Wrong: where the solve has no derivative, as when a bound is just met. `ProjectedNewton` counts
+    its Hessian as constant, which is right only where it has converged; `MPPI` has no derivative.
+    `AdamBox` and `AdaptiveGradient` divide by the gradient's size, so that where it vanishes their
+    derivative is huge: train with `ProjectedGradient` or `GaussNewton`.
     Costs: the saved tensors of K evaluations and their gradients, and a backward pass of each.
     """
     with torch.enable_grad():
@@ -107,6 +113,10 @@ def frozen_hessian(problem: Problem, start: Tensor, method: ProjectedGradient) -
     Costs: one Hessian, one differentiable gradient, and K products of n x n matrices. Nothing
     reaches the start or the step lengths, so learned steps are refused.
     """
+    if not isinstance(method, ProjectedGradient):
+        raise ValueError(
+            f"frozen_hessian differentiates ProjectedGradient alone, got {type(method).__name__}"
+        )
     steps = method.schedule(start)[:, 0]
     if steps.requires_grad:
         raise ValueError(

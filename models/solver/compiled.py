@@ -31,7 +31,9 @@ class Compiled(Wrapper):
                 f"compiled for actions of shape {self.shape}, got {tuple(state.actions.shape)}"
             )
         with torch.no_grad():
-            return self.traced.unflatten(self.run(*self.traced.flatten(problem, state, row)))
+            # Copies: the compiler compiles anew when two inputs that were two tensors are one.
+            leaves = [leaf.clone() for leaf in self.traced.flatten(problem, state, row)]
+            return self.traced.unflatten(self.run(*leaves))
 
 
 def compiled(method: Method, problem: Problem, start: Tensor) -> Compiled:
@@ -55,5 +57,7 @@ def compiled(method: Method, problem: Problem, start: Tensor) -> Compiled:
     with torch.no_grad(), warnings.catch_warnings():
         # PyTorch's compiler imports parts of PyTorch that PyTorch has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
-        made.step(problem, method.init(problem, start), method.schedule(start)[0])
+        state, row = method.init(problem, start), method.schedule(start)[0]
+        for _ in range(2):  # the first state is made elsewhere than the others
+            state = made.step(problem, state, row)
     return made

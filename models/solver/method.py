@@ -118,10 +118,14 @@ def solve(
 ) -> Solution:
     """The answer of `method` from `start` (B, H, A), which need not lie in the box.
 
-    Never raises on account of numbers: see `Solution.statuses`. Under `torch.no_grad()` it is
-    detached; where gradients are enabled the last `in_graph` iterations stay in the graph, or all
-    of them. Other ways to differentiate it are in `backward`.
+    Never raises on account of numbers it meets on the way: see `Solution.statuses`. Under
+    `torch.no_grad()` it is detached; where gradients are enabled the last `in_graph` iterations
+    stay in the graph, or all of them. Other ways to differentiate it are in `backward`.
+
+    Raises:
+        ValueError: The start is not (B, H, A), or the box has no inside.
     """
+    _require_sense(problem, start)
     state = first = method.init(problem, start)
     before = first.value
     rows = method.schedule(start)
@@ -136,3 +140,14 @@ def solve(
         with torch.no_grad():
             before = problem.evaluate(problem.project(first.actions))
     return method.result(problem, Start(first.actions, before), state, iterations)
+
+
+def _require_sense(problem: Problem, start: Tensor) -> None:
+    if not start.is_floating_point() or start.dim() != 3:
+        raise ValueError(
+            f"start must be floating-point actions (B, H, A), got {start.dtype} of shape "
+            f"{tuple(start.shape)}"
+        )
+    # Where reading the bounds would wait for a GPU they are taken on trust.
+    if problem.low.device.type == "cpu" and bool((problem.low > problem.high).any()):
+        raise ValueError(f"low must not exceed high, got {problem.low} and {problem.high}")

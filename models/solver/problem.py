@@ -74,6 +74,11 @@ class Problem:
         """
         if self.gradient is not None:
             return self.gradient(self.params, self.context, actions)
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "torch.inference_mode() switches differentiation off for good, so a value without "
+                "a written gradient cannot be climbed under it; use torch.no_grad()"
+            )
         through = torch.is_grad_enabled()
         with torch.enable_grad():
             if not (through and actions.requires_grad):
@@ -94,5 +99,7 @@ class Problem:
 
     def tile(self, count: int) -> Problem:
         """The same problem with every sample `count` times in a row, for several starts each."""
-        context = tree_map(lambda x: x.repeat_interleave(count, 0), self.context)
+        context = tree_map(
+            lambda x: x.repeat_interleave(count, 0) if isinstance(x, Tensor) else x, self.context
+        )
         return replace(self, context=context)

@@ -15,7 +15,7 @@ class SolverStatus(Enum):
     COMPLETE = "all iterations were done"
     STOPPED = "the solve was stopped before all iterations were done"
     FLAT = "no iteration moved the actions: the gradient was zero, or no move raised the value"
-    NON_FINITE = "a value, gradient or step was not finite: these are the last actions known good"
+    NON_FINITE = "a value, gradient or step was not finite: this is the start, or the best known"
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ docs/explanation/solver.md.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .method import Climber, State
 from .problem import Problem
 
 
@@ -37,7 +39,7 @@ def _theseus() -> Any:
 
 
 @dataclass(frozen=True)
-class TheseusLM:
+class TheseusLM(Climber):
     """Levenberg-Marquardt on the one residual target - G, with a dense Cholesky factorisation.
 
     Attributes:
@@ -53,7 +55,6 @@ class TheseusLM:
             default is 1e-8.
     """
 
-    iterations: int
     step_size: float = 1e-3
     damping: float = 1e-3
     target: float = 1000.0
@@ -61,6 +62,22 @@ class TheseusLM:
     autograd_mode: str = "vmap"
     backward_iterations: int | None = None
     tolerance: float = 0.0
+
+    def schedule(self, like: Tensor) -> Tensor:
+        """Rows of nothing."""
+        return like.new_zeros(self.iterations, 1)
+
+    def init(self, problem: Problem, start: Tensor) -> State:
+        """The start as it is, even outside the box."""
+        value = start.new_full((len(start),), torch.nan)
+        return State(start, value, torch.zeros_like(start))
+
+    def step(self, problem: Problem, state: State, row: Tensor) -> State:
+        """One iteration of the library."""
+        one = replace(self, iterations=1, backward_iterations=None)
+        after = one.solve(problem, state.actions)[0]
+        value = problem.evaluate(problem.project(state.actions))
+        return State(after, value, state.moved + (after - state.actions).detach().abs())
 
     def layer(self, problem: Problem, start: Tensor) -> Any:
         """A Theseus layer for starts of this shape; the context travels as auxiliary variable.

@@ -74,7 +74,7 @@ class BestSoFar(Wrapper):
         return replace(
             last,
             actions=torch.where(better[:, None, None], best, last.actions),
-            value_after=torch.where(better, best_value, last.value_after),
+            value_after=torch.where(better, best_value, last.value_after).detach(),
         )
 
 

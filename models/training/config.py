@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..network import METHODS, SOLVERS
+from ..network import MAX_ITERATIONS, MAX_RESIDUALS, METHODS, SOLVERS
 
 
 class ConfigError(Exception):
@@ -78,6 +78,9 @@ class TrainConfig:
         for key in (*counts, "threads"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key} must be at least 1, got {getattr(self, key)}")
+        for key, top in (("iterations", MAX_ITERATIONS), ("residuals", MAX_RESIDUALS)):
+            if getattr(self, key) > top:
+                raise ConfigError(f"{key} must be at most {top}, got {getattr(self, key)}")
         for key, top in (("dropout", 1.0), ("ema", 1.0), ("val_fraction", 1.0)):
             if not 0 <= getattr(self, key) < top:
                 raise ConfigError(f"{key} must lie in [0, {top}), got {getattr(self, key)}")

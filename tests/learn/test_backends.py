@@ -87,7 +87,7 @@ def test_exported_graphs_give_pytorchs_numbers_for_every_kind_of_policy(
     "settings",
     [
         {"answer": "best"},
-        {"answer": "best", "starts": ["base", "previous"]},
+        {"answer": "best", "starts": ["base", "previous", "noise"]},
         {"answer": "best", "starts": ["base", "previous"], "latent": "sample", "latents": 3},
     ],
 )
@@ -210,7 +210,56 @@ def test_a_missing_graph_is_refused(copied: Path) -> None:
 def test_graphs_of_other_weights_are_refused(copied: Path) -> None:
     card = json.loads((copied / "card.json").read_text())
     (copied / "card.json").write_text(json.dumps({**card, "weights_sha256": "0" * 64}))
-    with pytest.raises(CheckpointError, match="exported from other weights or solver settings"):
+    with pytest.raises(CheckpointError, match="exported from another card or other weights"):
+        Planner(copied)
+
+
+def test_graphs_of_a_card_that_was_edited_since_are_refused_but_results_may_be_added(
+    copied: Path,
+) -> None:
+    card = json.loads((copied / "card.json").read_text())
+    (copied / "card.json").write_text(json.dumps({**card, "results": [{"success": 1.0}]}))
+    assert Planner(copied).backend == "onnx"
+    card["normaliser"]["state"]["mean"][0] += 1.0
+    (copied / "card.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="exported from another card"):
+        Planner(copied)
+
+
+def test_a_folder_of_another_checkpoint_is_left_alone(trained: Path, tmp_path: Path) -> None:
+    other = with_solver(trained, tmp_path / "other", answer="best")
+    before = (other / "card.json").read_bytes()
+    with pytest.raises(ExportError, match="holds the card of 'reach', another checkpoint"):
+        export(trained, other)
+    assert (other / "card.json").read_bytes() == before
+    assert not (other / "export.json").exists()
+
+
+@pytest.mark.parametrize("name", ["card.json", "step.onnx", "export.json"])
+def test_a_directory_in_the_way_is_named_before_any_work(
+    trained: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ExportError, match=f"{name} is a directory and in the way"):
+        export(trained, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"graphs": {}}, "wanted the graphs propose.onnx, step.onnx, finish.onnx, it lists none"),
+        ({"schema": 7}, "unknown schema 7"),
+        ({"opset": "18"}, "opset: wanted an integer"),
+        ({"extra": 1}, "unknown extra"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_refused_by_the_entry_at_fault(
+    copied: Path, changes: dict, sentence: str
+) -> None:
+    manifest = json.loads((copied / "export.json").read_text())
+    (copied / "export.json").write_text(json.dumps({**manifest, **changes}))
+    with pytest.raises(CheckpointError, match=sentence):
         Planner(copied)
 
 
@@ -229,6 +278,7 @@ def test_a_checkpoint_without_graphs_is_refused_with_the_command_that_makes_them
         ("eager", "cuda", "PyTorch finds no GPU here"),
         ("auto", "cuda", "PyTorch finds no GPU here"),
         ("onnx", "cuda", "needs onnxruntime-gpu"),
+        ("eager", "banana", "unknown device 'banana'; known: cpu, cuda"),
     ],
 )
 def test_a_backend_this_machine_cannot_run_is_refused(
@@ -237,3 +287,9 @@ def test_a_backend_this_machine_cannot_run_is_refused(
     folder = exported if backend == "onnx" else trained
     with pytest.raises(CheckpointError, match=sentence):
         Planner(folder, device=device, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnx"])
+def test_threads_below_one_are_refused(exported: Path, trained: Path, backend: str) -> None:
+    with pytest.raises(CheckpointError, match="threads must be at least 1, got 0"):
+        Planner(exported if backend == "onnx" else trained, threads=0, backend=backend)

@@ -196,6 +196,9 @@ def test_threads_are_set_in_the_thread_that_plans(trained: Path, data: Demos) ->
         torch.set_num_threads(1)
         planner.plan(data.observation(3))
         assert torch.get_num_threads() == 2
+        Planner(trained, threads=1).plan(data.observation(3))
+        planner.plan(data.observation(3))
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
@@ -204,7 +207,7 @@ def test_the_best_of_several_starts_is_at_least_as_good_as_from_the_base_alone(
     trained: Path, data: Demos
 ) -> None:
     one = Planner(with_solver(trained, answer="best"))
-    two = Planner(with_solver(trained, answer="best", starts=("base", "previous")))
+    two = Planner(with_solver(trained, answer="best", starts=("base", "previous", "noise")))
     dt_ns = round(one.card.action.dt_s * 1e9)
     better = 0
     for k in range(20, 38):
@@ -237,3 +240,23 @@ def test_the_best_of_several_latents_answers(demos: Path, data: Demos, tmp_path:
     observation = data.observation(3)
     # the first of eight latents is the one of the planner that draws one
     assert many.plan(observation).value_after >= one.plan(observation).value_after - 1e-5
+
+
+def test_no_iteration_begins_after_a_deadline_in_2000_plans(
+    planner: Planner, data: Demos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    observation = data.observation(3)
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 1.0  # one look at the clock, one iteration
+        return now
+
+    monkeypatch.setattr("difftori_models.planner.time.monotonic", clock)
+    for _ in range(2000):
+        deadline = float(rng.uniform(0, 14))
+        plan = planner.plan(observation, deadline)
+        # the k-th iteration is begun at k ticks after the call, so before the deadline
+        assert plan.iterations == min(10, max(0, int(np.ceil(deadline)) - 1))

@@ -174,3 +174,15 @@ def test_the_references_training_gradient_is_dead_where_adam_boxs_is_alive() -> 
     alive = weight_gradients(problem, unrolled(problem, start, AdamBox(20)).actions)
     assert alive.isfinite().all()
     assert alive.norm() > 1e-3
+
+
+def test_theseus_is_a_method_like_the_others() -> None:
+    problem, start = reinforcement(
+        3, torch.float64, WorldModelSizes(2, latent=6, hidden=16), 3, 1.0
+    )
+    with torch.no_grad():
+        theirs = solve(problem, start, TheseusLM(4, **RL))
+        ours = solve(problem, start, LMRank1(4, **RL))
+    torch.testing.assert_close(theirs.actions, ours.actions, rtol=0, atol=1e-9)
+    torch.testing.assert_close(theirs.value_after, ours.value_after, rtol=0, atol=1e-9)
+    assert theirs.statuses == ours.statuses
