@@ -160,7 +160,7 @@ class Training:
         tau: Share of the new weights in the target networks, per step.
     """
 
-    steps: int = 500
+    steps: int = 300
     batch: int = 64
     latent: int = 50
     hidden: int = 512

@@ -228,16 +228,16 @@ def main() -> None:
     hands, arm = solved[0], solved[1]
     found = [curves(one, 64 if quick else 256) for one in solved]
 
-    limit = 20.0 if quick else 120.0
+    limit = 15.0 if quick else 120.0
     steps: dict[str, Callable[[], Table]] = {
-        "rl_b1": lambda: acting(hands, 1, threads, True, not quick),
-        "rl_b1_arm": lambda: acting(arm, 1, threads, not quick, not quick),
+        "rl_b1": lambda: acting(hands, 1, threads, not quick, not quick),
         "il_b128": lambda: imitation(128, 100, threads, 1 if quick else 3),
-        "il_b1": lambda: imitation(1, 100, threads, 5),
         "rl_b64_train": lambda: training(hands, 64),
         "rl_b256_train": lambda: training(hands, 256),
     }
     if not quick:
+        steps["rl_b1_arm"] = lambda: acting(arm, 1, threads, True, True)
+        steps["il_b1"] = lambda: imitation(1, 100, threads, 5)
         for batch in (64, 256):
             for name, one in (("", hands), ("_arm", arm)):
                 steps[f"rl_b{batch}{name}"] = partial(acting, one, batch, threads, True, False)

@@ -69,14 +69,12 @@ def solved(problem: Problem, start: Tensor, method: Method) -> Solution:
 
 
 def all_finite(problem: Problem, start: Tensor, method: Method) -> Tensor:
-    """Whether value and gradient, and for Adam its square, were finite at every iterate."""
-    adam = isinstance(getattr(method, "method", method), AdamBox)
+    """Whether value and gradient were finite at every iterate, computed apart from the solve."""
     fine = torch.ones(len(start), dtype=torch.bool)
     with torch.no_grad():
         for state in states(problem, start, method):
             value, gradient = problem.value_and_gradient(state.actions)
-            used = gradient.square() if adam else gradient
-            fine &= value.isfinite() & used.isfinite().flatten(1).all(dim=1)
+            fine &= value.isfinite() & gradient.isfinite().flatten(1).all(dim=1)
     return fine
 
 
