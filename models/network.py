@@ -22,7 +22,7 @@ STARTS = ("base", "previous", "noise")
 """Where a solve can begin."""
 
 START_NOISE = 0.3
-"""Spread of the start `noise` [unit actions], as in training."""
+"""Spread of the start `noise` [unit actions]; what `difftori train` has by default."""
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def digest(card: Card) -> str:
     return hashlib.sha256(dumps(replace(card, results=())).encode()).hexdigest()
 
 
-def read_graphs(folder: Path, card: Card) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest in `folder` and the graphs by name (`propose`, ...), checked against the card.
+def read_graphs(folder: Path, card: Card) -> dict[str, bytes]:
+    """The graphs in `folder` by name (`propose`, ...), checked against manifest and card.
 
     Raises:
         CheckpointError: There is no export, a file is missing or not the one that was written, or
@@ -100,4 +100,4 @@ def read_graphs(folder: Path, card: Card) -> tuple[Manifest, dict[str, bytes]]:
                 f"{file}: not the graph that was exported: sha256 {found[:12]}..., "
                 f"{MANIFEST} says {manifest.graphs[name][:12]}..."
             )
-    return manifest, graphs
+    return graphs

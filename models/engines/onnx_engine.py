@@ -32,7 +32,7 @@ class OnnxEngine:
         """
         runtime = _runtime()
         self.card = load_card(folder)
-        _, graphs = read_graphs(Path(folder), self.card)
+        graphs = read_graphs(Path(folder), self.card)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -96,19 +96,20 @@ class Deployed:
         inputs = agent.inputs(state, points)
         low, high = agent.normaliser.low, agent.normaliser.high
         base = agent.propose(inputs)
-        shifted = agent.normaliser.to_unit(previous)
-        known = {
-            "base": base,
-            "previous": torch.where(shifted.isnan(), base, shifted),
-            "noise": base + self._noise.to(base),
-        }
-        every = torch.cat([known[name] for name in self._starts]).repeat(self.latents[0], 1, 1)
+        starts = [self._start(name, base, previous) for name in self._starts]
+        every = torch.cat(starts).repeat(self.latents[0], 1, 1)
         z = self.head.encoder.encode(inputs).expand(self._rows, -1)
         latent = latents.repeat_interleave(len(self._starts), 0) if self.latents[1] else None
         problem = self.head.problem(z, low, high, latent)
         rows = self.method.schedule(every)
         first = self.method.init(problem, every)
         return Proposal(agent.normaliser.from_unit(base), rows, problem.context, first)
+
+    def _start(self, name: str, base: Tensor, previous: Tensor) -> Tensor:
+        if name == "previous":
+            shifted = self.agent.normaliser.to_unit(previous)
+            return torch.where(shifted.isnan(), base, shifted)
+        return base + self._noise.to(base) if name == "noise" else base
 
     def problem(self, context: tuple[Tensor, ...]) -> Problem:
         """What is climbed, given the context of a proposal."""

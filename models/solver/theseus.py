@@ -12,10 +12,10 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from .method import Climber, State
+from .lm_rank1 import LMRank1
+from .method import State
 from .problem import Problem
 
 
@@ -39,15 +39,10 @@ def _theseus() -> Any:
 
 
 @dataclass(frozen=True)
-class TheseusLM(Climber):
-    """Levenberg-Marquardt on the one residual target - G, with a dense Cholesky factorisation.
+class TheseusLM(LMRank1):
+    """`LMRank1` as the library does it, with a dense Cholesky factorisation.
 
     Attributes:
-        iterations: K.
-        step_size: Factor of every step.
-        damping: Added to the diagonal of J'J.
-        target: The value aimed at.
-        coupled: One problem for the whole batch, as in the reference's imitation code.
         autograd_mode: How Theseus finds the Jacobian: `vmap` (its default), `dense` or
             `loop_batch`.
         backward_iterations: Iterations left in the graph; None for all.
@@ -55,22 +50,9 @@ class TheseusLM(Climber):
             default is 1e-8.
     """
 
-    step_size: float = 1e-3
-    damping: float = 1e-3
-    target: float = 1000.0
-    coupled: bool = False
     autograd_mode: str = "vmap"
     backward_iterations: int | None = None
     tolerance: float = 0.0
-
-    def schedule(self, like: Tensor) -> Tensor:
-        """Rows of nothing."""
-        return like.new_zeros(self.iterations, 1)
-
-    def init(self, problem: Problem, start: Tensor) -> State:
-        """The start as it is, even outside the box."""
-        value = start.new_full((len(start),), torch.nan)
-        return State(start, value, torch.zeros_like(start))
 
     def step(self, problem: Problem, state: State, row: Tensor) -> State:
         """One iteration of the library."""
