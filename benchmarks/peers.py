@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_flatten
 
 from difftori_models.solver import LMRank1, Method, Problem, TheseusLM, solve, truncated
 from difftori_models.solver.compiled import compiled
-from difftori_models.solver.tracing import TracedStep, trace
+from difftori_models.solver.tracing import TracedStep
 
 BACKWARD = 5
 """Iterations that the reference leaves in the graph."""
@@ -126,26 +126,20 @@ def training(problem: Problem, start: Tensor, method: Method) -> Run:
 
 
 def onnx(problem: Problem, start: Tensor, method: Method, threads: int) -> Run:
-    """One iteration as an ONNX graph, looped by the host; then one of the value alone."""
+    """One iteration as an ONNX graph, looped by the host; one more gives the value of the last."""
     traced = TracedStep(method, problem, start)
     rows = method.schedule(start)
-    state = method.init(problem, start)
-    step = _Graph(traced.graph, traced.flatten(problem, state, rows[0]), threads)
-    context, tree = tree_flatten(problem.context)
-
-    def last_value(*leaves: Tensor) -> list[Tensor]:
-        bound = replace(problem, context=torch.utils._pytree.tree_unflatten(leaves[:-1], tree))
-        return [bound.evaluate(bound.project(leaves[-1]))]
-
-    value = _Graph(trace(last_value, *context, start), [*context, start], threads)
-    fixed = [x.numpy() for x in context]
+    step = _Graph(
+        traced.graph, traced.flatten(problem, method.init(problem, start), rows[0]), threads
+    )
+    fixed = [x.numpy() for x in tree_flatten(problem.context)[0]]
     each = list(rows.numpy())
 
     def run() -> Tensor:
         leaves = [x.numpy() for x in tree_flatten(method.init(problem, start))[0]]
         for row in each:
             leaves = step([*fixed, *leaves, row])
-        value([*fixed, leaves[0]])
+        step([*fixed, *leaves, each[-1]])
         return torch.from_numpy(leaves[0])
 
     return run
@@ -167,8 +161,8 @@ class _Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
-        # Otherwise its threads spin on after a run and slow down the row that comes next.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # From one step to the next its threads spin, but not on into the row that comes next.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
         self._session = onnxruntime.InferenceSession(
             program.model_proto.SerializeToString(), options, ["CPUExecutionProvider"]
         )

@@ -54,6 +54,8 @@ from difftori_models.trajectory_gradient import TrajectoryGradient
 THEIRS = "Theseus as called"
 FLOOR = "floor: products alone"
 ITERATIONS = 10
+SETTLE_S = 0.05
+"""Time a row runs before a run of it is timed: OpenMP's threads spin for 0.02 s [s]."""
 
 
 class Table:
@@ -79,7 +81,9 @@ class Table:
     def measure(self, rounds: int, seconds: float) -> dict[str, Any]:
         """Times and differences of all rows, after one run of each to warm up.
 
-        Rounds end early, though not before the third, once they took so long.
+        Every run is timed right after others of its own: what the row before has left in the
+        caches, and its threads, which spin on for a while, are not part of it. Rounds end early,
+        though not before the third, once they took so long.
         """
         answers: dict[str, Tensor] = {}
         taken: dict[str, list[float]] = {name: [] for name in self._rows}
@@ -91,6 +95,9 @@ class Table:
                 for name, (run, most) in self._rows.items():
                     if len(taken[name]) >= most:
                         continue
+                    settled = time.perf_counter() + SETTLE_S
+                    while taken[name] and time.perf_counter() < settled:
+                        run()
                     begin = time.perf_counter()
                     answers[name] = run()
                     if k > 0 or most == 1:

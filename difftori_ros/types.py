@@ -61,8 +61,7 @@ class Trajectory:
         stamp_ns: Stamp of the observation it was made from; `times` count from here [ns].
         joint_names: Order of the columns.
         times: Strictly increasing, shape (P,) [s]; rounded to whole nanoseconds, as in a message,
-            so
-            that a trajectory is the same on both sides of a topic.
+            so that a trajectory is the same on both sides of a topic.
         positions: Shape (P, n) [rad or m].
         velocities: Shape (P, n) [rad/s or m/s]; the last row is zero.
     """
@@ -133,7 +132,13 @@ class Reason(Enum):
     BAD_JOINT_STATE = "the joint states do not fit the robot profile"
     UNKNOWN_FRAME = "a cloud or pose came in a frame whose transform is not known"
     TOO_FEW_POINTS = "too few points are left inside the crop box"
+    FROZEN = "a camera or cloud delivers the same content again and again"
+    CLOCK_JUMPED = "the clock has jumped: everything from before is forgotten"
     NO_PLAN = "the network gave no usable plan"
+    DIVERGED = "the solver has diverged several times in a row: the policy is latched"
+    DEADLINE = "a plan takes far longer than its deadline: the planner is given up"
+    DEVICE_LOST = "the device that runs the networks has failed"
+    EXCEPTION = "an error that must not happen: the log holds its traceback"
     IK_FAILED = "the planned tip position cannot be reached: the plan ends where it still can"
     JOINT_MISMATCH = "the plan does not name exactly the joints of the robot profile"
     NON_FINITE = "the plan holds numbers that are not finite"
@@ -141,12 +146,23 @@ class Reason(Enum):
     POSITION_LIMIT = "the plan leaves the joint position limits"
     VELOCITY_LIMIT = "the plan exceeds the joint velocity limits"
     ACCELERATION_LIMIT = "the plan exceeds the joint acceleration limits"
+    JERK_LIMIT = "the plan exceeds the joint jerk limits"
+    WORKSPACE = "the plan leaves the workspace box of the tip"
+    SELF_COLLISION = "the plan brings the arm too near to itself"
+    GUARD_ACTIVE = "the guard has slowed the plan down along its path to keep the limits"
     NOT_AT_REST = "the plan does not end at rest"
     STALE_PLAN = "the plan was made from inputs that are too old"
     START_MISMATCH = "the plan does not start where the arm is measured to be"
     DISCONTINUOUS = "the plan does not join the motion that is under way"
     NOT_FOLLOWING = "the arm does not follow the plan: it brakes to rest"
+    PLANS_LATE = "no new plan has come: the arm follows the rest of the last one"
+    PLANS_LOST = "no new plan has come for too long: the arm brakes to rest"
     POLICY_LOST = "the policy process has gone silent: the arm brakes to rest"
     JOINT_STATES_LOST = "the joint states have gone silent: the arm brakes to rest"
+    ESTOP = "the emergency stop is pressed: the arm brakes and stays until ~/reset"
+    PAUSED = "paused: the arm brakes, and plans are refused until it is resumed"
+    SECOND_COMMANDER = "another node commands the same controller"
+    NO_CONTROLLER = "no controller listens to the commands"
+    START_POSE = "the arm is too far from the pose that it must start from"
     FAULT_LATCHED = "a fault is latched until ~/reset is called"
     STOPPED = "deactivated: nothing is commanded"

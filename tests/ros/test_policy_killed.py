@@ -24,7 +24,7 @@ BRAKE_S = 0.5
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_motion(number):
+def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_motion(request, number):
     measured = []
     with Operator(
         "pick_cube_state", clock="wall", bridge_parameters={"max_time_s": 60.0}
@@ -36,12 +36,20 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
             STATUS_QOS,
         )
         stand.begin(TEST_SEEDS.start + 1)
+        measured.clear()
+        accepted = int(stand.guard["accepted"])
 
         def speed():
             return float(np.abs(measured[-1].velocity[:7]).max()) if measured else 0.0
 
-        stand.wait(lambda: speed() > MOVING, 30.0, "the arm to move")
+        stand.wait(
+            lambda: speed() > MOVING and int(stand.guard["accepted"]) > accepted,
+            30.0,
+            "the arm to move",
+        )
         policy = stand.processes.pop("policy_node")
+        request.addfinalizer(policy.wait)
+        request.addfinalizer(policy.kill)
         policy.send_signal(number)
         killed_ns = measured[-1].stamp_ns
         horizon_s = 4 * 0.05
@@ -62,5 +70,3 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
             heard.statuses + heard.guard_statuses,
             stand.profile,
         )
-        policy.send_signal(signal.SIGKILL)
-        policy.wait()
