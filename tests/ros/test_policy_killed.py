@@ -24,7 +24,9 @@ BRAKE_S = 0.5
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_motion(request, number):
+def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_motion(
+    request, number
+):
     measured = []
     with Operator(
         "pick_cube_state", clock="wall", bridge_parameters={"max_time_s": 60.0}
