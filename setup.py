@@ -29,7 +29,7 @@ ON_LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 
 setup(
     name="difftori_ros",
-    version="0.2.0",
+    version="0.3.0",
     description="DiffTORI, a policy that optimises, on ROS 2",
     license="MIT",
     author="the difftori_ros authors",
@@ -48,7 +48,7 @@ setup(
         *shared("checkpoints/**"),
     ],
     # What every process needs; rclpy comes from ROS 2, or from the extra `ros-wheels`.
-    install_requires=["numpy", "scipy", "pyyaml", "safetensors", "ruckig", "rich"],
+    install_requires=["numpy", "scipy", "pyyaml", "safetensors", "ruckig", "rich", "mcap"],
     extras_require={
         "policy": ["torch", "open3d", "pin"],
         "train": ["torch", "tyro", "tqdm", "matplotlib"],
@@ -75,6 +75,7 @@ setup(
             "difftori-ros-bringup = difftori_ros.bringup:main",
             "policy_node = difftori_ros.policy_node:main",
             "guard_node = difftori_ros.guard_node:main",
+            "blackbox_node = difftori_ros.blackbox_node:main",
             "sim_bridge = difftori_sim.ros_bridge:main",
         ],
     },

@@ -13,7 +13,12 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -47,7 +52,7 @@ class StartupError(RuntimeError):
 def declare(
     node: Node, parameters: Sequence[Parameter], extra: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Declare `parameters` as read-only and return their values.
+    """Declare `parameters`, read-only but for the live ones, and return their values.
 
     Args:
         node: The node.
@@ -71,7 +76,9 @@ def declare(
         )
     values: dict[str, Any] = {}
     for parameter in parameters:
-        descriptor = ParameterDescriptor(description=parameter.description, read_only=True)
+        descriptor = ParameterDescriptor(
+            description=parameter.description, read_only=not parameter.live
+        )
         if parameter.choices:
             descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
         if parameter.low is not None and parameter.high is not None:
@@ -95,6 +102,31 @@ def declare(
             raise StartupError(complaint)
         values[parameter.name] = value
     return values
+
+
+def let_change(
+    node: Node, parameters: Sequence[Parameter], apply: Callable[[str, Any], None]
+) -> None:
+    """Call `apply` with name and value whenever a live parameter has been set to a valid value.
+
+    Read-only parameters and wrong types are refused by rclpy, wrong values here.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+
+    def judge(given: Sequence[Any]) -> SetParametersResult:
+        for one in given:
+            complaint = known[one.name].check(one.value) if one.name in known else None
+            if complaint:
+                return SetParametersResult(successful=False, reason=complaint)
+        return SetParametersResult(successful=True)
+
+    def changed(given: Sequence[Any]) -> None:
+        for one in given:
+            if one.name in known:
+                apply(one.name, one.value)
+
+    node.add_on_set_parameters_callback(judge)
+    node.add_post_set_parameters_callback(changed)
 
 
 def status_message(
@@ -139,10 +171,8 @@ class GuardedLifecycleNode(LifecycleNode):
     """A lifecycle node that answers every request and names every failure.
 
     On Jazzy an invalid transition request ends the process (ros2/rclpy#1209) and what a transition
-    callback
-    raises is swallowed; both are caught here. Subclasses write `configure`, `activate`,
-    `deactivate` and
-    `cleanup`, which may raise.
+    callback raises is swallowed; both are caught here. Subclasses write `configure`, `activate`,
+    `deactivate` and `cleanup`, which may raise.
     """
 
     failure: str | None = None
@@ -214,7 +244,8 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     """Make a node and spin it until it is told to end; return the exit status of the process.
 
     SIGINT and SIGTERM call the node's `stop`. A node may have `step()`, called between spins, at
-    least every `idle_s`, and `finished`, which ends the loop with its exit status once it is set.
+    least every `idle_s`; `finished`, which ends the loop with its exit status once it is set; and
+    `on_exception(error)`, called when a callback or `step` has raised, instead of ending.
     """
     rclpy.init(
         args=list(args) if args is not None else None,
@@ -237,9 +268,16 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
         while not stopping.is_set() and getattr(node, "finished", None) is None:
             if parent and os.getppid() != parent:
                 break
-            executor.spin_once(timeout_sec=getattr(node, "idle_s", 0.05))
-            if step is not None:
-                step()
+            try:
+                executor.spin_once(timeout_sec=getattr(node, "idle_s", 0.05))
+                if step is not None:
+                    step()
+            except Exception as error:  # whoever can say so goes on living, to say so
+                survive = getattr(node, "on_exception", None)
+                if survive is None:
+                    raise
+                node.get_logger().error(f"{error!r}\n{traceback.format_exc()}")
+                survive(error)
     finally:
         node.stop()
         executor.shutdown()

@@ -19,6 +19,7 @@ from difftori_models.checkpoint import load_card
 from difftori_models.engines.engine import BACKENDS
 from difftori_ros.paths import checkpoint_dir, config_dir
 from difftori_ros.robot import check_card, load_profile
+from difftori_ros.scripted import is_scripted, open_script
 
 PARENT_VARIABLE = "DIFFTORI_PARENT_PID"
 """Tells a node which process started it: it ends when that one has, however that came about."""
@@ -36,6 +37,8 @@ class NodeSpec:
     parameter_files: tuple[Path, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     remaps: Mapping[str, str] = field(default_factory=dict)
+    enclave: str = ""
+    """Its SROS2 enclave; empty for the one that the environment gives."""
 
 
 def available_checkpoints() -> list[str]:
@@ -67,34 +70,44 @@ def policy_specs(
     parameters: Mapping[str, Any] | None = None,
     guard_parameters: Mapping[str, Any] | None = None,
     remaps: Mapping[str, str] | None = None,
+    blackbox: bool = False,
+    enclaves: str = "",
 ) -> list[NodeSpec]:
-    """The robot side: the policy and its guard.
+    """The robot side: the guard, the policy and, if wanted, the black box, in this order.
 
     Args:
         checkpoint: Folder, or the name of one that ships.
         robot: Robot profile.
-        config_file: Parameters of both nodes, laid over the shipped defaults.
+        config_file: Parameters of all the nodes, laid over the shipped defaults.
         parameters: Parameters of the policy node, laid over both.
         guard_parameters: Parameters of the guard node, laid over both.
-        remaps: Topic remaps of both nodes.
+        remaps: Topic remaps of all the nodes.
+        blackbox: Record the last seconds, and write them when a fault occurs.
+        enclaves: Path of the SROS2 enclaves; each node has its own below it. Empty for none.
     """
-    own = {"policy_node": parameters, "guard_node": guard_parameters}
-    shipped = {"policy_node": "policy.yaml", "guard_node": "guard.yaml"}
-    first = {
-        "policy_node": {"checkpoint": checkpoint, "robot": robot},
-        "guard_node": {"robot": robot},
-    }
+    own = {"policy_node": parameters, "guard_node": guard_parameters, "blackbox_node": None}
+    both = {"checkpoint": checkpoint, "robot": robot}
+    first = {"guard_node": {"robot": robot}, "policy_node": both, "blackbox_node": both}
     return [
         NodeSpec(
             name,
             name,
             f"difftori_ros.{name}",
-            (config_dir() / shipped[name], *([Path(config_file)] if config_file else [])),
+            (
+                config_dir() / f"{name.removesuffix('_node')}.yaml",
+                *([Path(config_file)] if config_file else []),
+            ),
             first[name] | dict(own[name] or {}),
             dict(remaps or {}),
+            _enclave(enclaves, name),
         )
-        for name in ("guard_node", "policy_node")
+        for name in first
+        if blackbox or name != "blackbox_node"
     ]
+
+
+def _enclave(enclaves: str, name: str) -> str:
+    return f"{enclaves.rstrip('/')}/{name}" if enclaves else ""
 
 
 def sim_policy_settings(clock: str) -> tuple[Path, dict[str, Any]]:
@@ -111,7 +124,11 @@ def sim_policy_settings(clock: str) -> tuple[Path, dict[str, Any]]:
 
 
 def bridge_spec(
-    checkpoint: str, robot: str, clock: str, parameters: Mapping[str, Any] | None = None
+    checkpoint: str,
+    robot: str,
+    clock: str,
+    parameters: Mapping[str, Any] | None = None,
+    enclaves: str = "",
 ) -> NodeSpec:
     """The simulated robot that a checkpoint was trained on.
 
@@ -133,6 +150,7 @@ def bridge_spec(
         "difftori_sim.ros_bridge",
         (config_dir() / "sim.yaml",),
         values | dict(parameters or {}),
+        enclave=_enclave(enclaves, "sim_bridge"),
     )
 
 
@@ -170,6 +188,8 @@ def command_line(spec: NodeSpec) -> list[str]:
         command += ["-p", f"{name}:={json.dumps(value)}"]
     for source, target in spec.remaps.items():
         command += ["-r", f"{source}:={target}"]
+    if spec.enclave:
+        command += ["--enclave", spec.enclave]
     return command
 
 
@@ -198,6 +218,16 @@ def how_it_ended(status: int) -> str:
     return f"ended with status {status}"
 
 
+def what_goes_on(name: str, status: int) -> str:
+    """What becomes of the others when the policy was killed, or the black box has ended."""
+    rest = (
+        "nothing is recorded any more"
+        if name == "blackbox_node"
+        else "the guard brakes the arm and keeps its fault"
+    )
+    return f"{name} {how_it_ended(status)}: {rest}"
+
+
 def stop(processes: Sequence[subprocess.Popen[Any]]) -> list[int]:
     """End processes with SIGINT, then SIGKILL; return their exit statuses."""
     for process in processes:
@@ -214,7 +244,7 @@ def stop(processes: Sequence[subprocess.Popen[Any]]) -> list[int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run policy and guard until one of them ends or SIGINT or SIGTERM comes."""
+    """Run guard, policy and black box until one of the first two ends, SIGINT or SIGTERM comes."""
     parser = argparse.ArgumentParser(
         prog="difftori-ros-bringup",
         description="Run what policy.launch.py runs, without ros2 launch.",
@@ -229,6 +259,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where the networks run")
     parser.add_argument("--backend", choices=BACKENDS, help="what runs them")
+    parser.add_argument(
+        "--blackbox",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="record the last seconds and write them when a fault occurs",
+    )
+    parser.add_argument("--enclaves", default="", help="path of the nodes' SROS2 enclaves")
     arguments = parser.parse_args(argv)
     # what is not given is left to the parameter files
     given = {name: getattr(arguments, name) for name in ("dry_run", "device", "backend")}
@@ -237,23 +274,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.robot,
         config_file=arguments.config_file,
         parameters={name: value for name, value in given.items() if value is not None},
+        blackbox=arguments.blackbox,
+        enclaves=arguments.enclaves,
     )
     try:
-        check_card(load_card(find_checkpoint(arguments.checkpoint)), load_profile(arguments.robot))
+        profile = load_profile(arguments.robot)
+        if is_scripted(arguments.checkpoint):
+            open_script(arguments.checkpoint, profile)
+        else:
+            check_card(load_card(find_checkpoint(arguments.checkpoint)), profile)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"difftori-ros-bringup: {error}\n")
         return 1
     interrupt_on_termination()
-    guard, policy = processes = [start(spec) for spec in specs]
-    told = False
+    guard, policy, *others = processes = [start(spec) for spec in specs]
+    told: set[str] = set()
     try:
         while guard.poll() is None and (policy.poll() or 0) <= 0 and policy.returncode != 0:
-            if policy.returncode is not None and not told:
-                told = True
-                sys.stderr.write(
-                    f"policy_node {how_it_ended(policy.returncode)}: the guard brakes the arm and "
-                    "keeps its fault; interrupt to end it as well\n"
-                )
+            for spec, process in zip(specs[1:], (policy, *others), strict=True):
+                if process.poll() is not None and spec.name not in told:
+                    told.add(spec.name)
+                    going_on = what_goes_on(spec.name, process.returncode)
+                    sys.stderr.write(f"{going_on}; interrupt to end everything\n")
             time.sleep(0.1)
     except KeyboardInterrupt:
         pass

@@ -62,8 +62,19 @@ class Driver:
     def __init__(self, planner: Planner, profile: RobotProfile, kinematics: Kinematics):
         check_card(planner.card, profile)
         self._planner, self._profile, self._spec = planner, profile, planner.card.action
+        self._kinematics = kinematics
         self._decoder = Decoder(self._spec, profile, kinematics)
         self._sent: deque[Trajectory] = deque(maxlen=HISTORY)
+
+    def with_planner(self, planner: Planner) -> Driver:
+        """A driver with another planner that knows what this one has sent."""
+        made = Driver(planner, self._profile, self._kinematics)
+        made._sent = self._sent.copy()
+        return made
+
+    def use(self, planner: Planner) -> None:
+        """Plan with `planner` from now on; its card must be the same."""
+        self._planner = planner
 
     def reset(self, seed: int) -> None:
         """Start a new episode: the next plan starts from the measured joints."""
@@ -77,6 +88,12 @@ class Driver:
     def refused(self, stamp_ns: int) -> None:
         """The trajectory of `stamp_ns` was not passed on: the one before it is still under way."""
         kept = [trajectory for trajectory in self._sent if trajectory.stamp_ns != stamp_ns]
+        self._sent = deque(kept, maxlen=HISTORY)
+
+    def replaced(self, trajectory: Trajectory) -> None:
+        """The guard has sent this in place of the trajectory with the same stamp."""
+        same = [sent.stamp_ns == trajectory.stamp_ns for sent in self._sent]
+        kept = [trajectory if s else sent for s, sent in zip(same, self._sent, strict=True)]
         self._sent = deque(kept, maxlen=HISTORY)
 
     def drive(

@@ -1,31 +1,40 @@
 # SPDX-License-Identifier: MIT
+# pyright: strict
 """The guard: the last gate before the controllers, and the watchdog that brakes.
 
 A state machine without a clock of its own: data times (`now_ns`, the clock of the message stamps)
 and watchdog times (`steady_s`, a clock that nobody can set) are passed in. It trusts nothing in a
-plan. The checks of a plan by itself are in `plan_check`; here are those against the arm's motion.
+plan. What a plan must be by itself is in `plan_check`, how one that asks too much is saved in
+`scaling`, where the arm may be in `workspace`, how plans must join in `join_check`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from difftori_models.contract import FloatArray
-from difftori_ros.plan_check import GuardConfig, PlanCheck, RefusedError
+from difftori_ros.guard_config import GuardConfig
+from difftori_ros.join_check import JoinCheck
+from difftori_ros.plan_check import PlanCheck, RefusedError
 from difftori_ros.robot import RobotProfile
-from difftori_ros.timing import brake, reference_at, split
+from difftori_ros.scaling import fit
+from difftori_ros.timing import brake, hold, reference_at, split
 from difftori_ros.types import JointState, Level, Reason, Trajectory
+from difftori_ros.workspace import Workspace
 
 __all__ = ["Guard", "GuardConfig", "State", "Status", "Verdict"]
 
 QUIET_S = 1.0
 """Time without a plan or motion after which the guard says that it waits [s, steady clock]."""
 
-FUTURE_S = 0.05
-"""How far in the future a plan's stamp or start may lie [s]: clocks of two machines disagree."""
+MINUTE_S = 60.0
+"""Time in which brakes are counted that a new plan has ended [s]."""
+
+SOFTEST = 0.2
+"""Rate at which plans run right after a soft start [1]."""
 
 
 class State(Enum):
@@ -33,6 +42,7 @@ class State(Enum):
 
     INACTIVE = "nothing is commanded"
     TRACKING = "valid plans are passed on"
+    COAST = "no new plan has come, and the arm follows the rest of the last one"
     BRAKE = "the arm brakes to rest"
     FAULT = "the arm rests until ~/reset is called"
 
@@ -43,20 +53,26 @@ class Verdict:
 
     Attributes:
         accepted: True when it may be executed.
-        reason: OK, or why not.
+        reason: OK; GUARD_ACTIVE when it was changed; or why it was refused.
         detail: One sentence with numbers.
         channels: What goes to the controllers: the arm's part, then the gripper's if there is one.
+        changed: The plan as it was changed; None when it is as it came.
     """
 
     accepted: bool
     reason: Reason
     detail: str
     channels: tuple[Trajectory, ...] = ()
+    changed: Trajectory | None = None
 
 
 @dataclass(frozen=True)
 class Status:
-    """The guard's state, why and since when [s, steady clock] it holds, and the plans judged."""
+    """The guard's state, why and since when [s, steady clock] it holds, and what it has done.
+
+    `accepted`, `changed` and `refused` count plans; `amount` is the share of speed or path that
+    was taken from the last one [1].
+    """
 
     state: State
     reason: Reason
@@ -64,7 +80,9 @@ class Status:
     detail: str
     since_steady_s: float
     accepted: int
+    changed: int
     refused: int
+    amount: float
 
 
 class Guard:
@@ -72,12 +90,14 @@ class Guard:
 
     def __init__(self, profile: RobotProfile, config: GuardConfig):
         self._profile, self._config = profile, config
-        self._plan_check = PlanCheck(profile, config)
-        self._steady_s = self._judged_s = 0.0
-        self._accepted = self._refused = 0
+        self._plan_check, self._workspace = PlanCheck(profile, config), Workspace(profile, config)
+        self._join_check = JoinCheck(config)
+        self._steady_s = self._judged_s = self._measured_s = 0.0
+        self._accepted = self._changed = self._refused = 0
         self._measured: JointState | None = None
-        self._measured_s = 0.0
         self._joint_problem = ""
+        self._pressed = False
+        self._recoveries: deque[float] = deque()
         self._state, self._reason = State.INACTIVE, Reason.STOPPED
         self._level, self._detail, self._since_s = Level.OK, "", 0.0
         self._forget()
@@ -85,30 +105,50 @@ class Guard:
     def start(self) -> None:
         """From INACTIVE: plans are accepted from now on."""
         if self._state is State.INACTIVE:
+            self._forget()
             self._enter(State.TRACKING, Reason.WAITING, Level.OK)
 
-    def stop(self, now_ns: int) -> Trajectory | None:
+    def stop(self, now_ns: int, reason: Reason = Reason.STOPPED) -> Trajectory | None:
         """Plans are no longer accepted; returns the braking trajectory if the arm is moving.
 
         A fault stays a fault: its braking trajectory has been returned before.
         """
-        if self._state is not State.TRACKING:
+        if self._state not in (State.TRACKING, State.COAST):
             return None
         command = self._braking(now_ns)
         self._forget()
-        self._enter(State.INACTIVE, Reason.STOPPED, Level.OK)
+        level = Level.OK if reason is Reason.STOPPED else Level.WARN
+        self._enter(State.INACTIVE, reason, level)
         return command
 
-    def reset(self, now_ns: int) -> None:
+    def trip(self, reason: Reason, detail: str, now_ns: int) -> Trajectory | None:
+        """A fault from outside; returns the braking trajectory if the arm is moving."""
+        if self._state is State.FAULT or (self._state is State.BRAKE and not self._recoverable):
+            return None  # the first fault is the one that is told
+        return self._brake(reason, detail, now_ns)
+
+    def estop(self, pressed: bool, now_ns: int) -> Trajectory | None:
+        """The emergency stop is pressed or released; releasing it moves nothing."""
+        self._pressed = pressed
+        return self.trip(Reason.ESTOP, "", now_ns) if pressed else None
+
+    def reset(self, now_ns: int) -> str | None:
         """Faults and the motion under way are forgotten; the next plan starts where the arm is.
 
         Args:
             now_ns: The time of the reset; nothing that is kept depends on it.
+
+        Returns:
+            Why it was refused; None when it was not.
         """
         del now_ns
+        if self._pressed:
+            return "the emergency stop is still pressed: release it first"
         self._forget()
+        self._recoveries.clear()
         if self._state is not State.INACTIVE:
             self._enter(State.TRACKING, Reason.WAITING, Level.OK)
+        return None
 
     def heartbeat(self, steady_s: float) -> None:
         """The policy process is known to have lived at `steady_s`."""
@@ -141,46 +181,61 @@ class Guard:
         """The plan has become the motion under way, or is refused; never raises."""
         self._judged_s = self._steady_s
         try:
-            if self._state is State.INACTIVE:
-                raise RefusedError(Reason.STOPPED, "the guard is not active")
-            if self._state is not State.TRACKING:
-                raise RefusedError(Reason.FAULT_LATCHED, f"{self._reason.name}: {self._detail}")
+            self._require_control()
             plan = self._plan_check.check(plan, now_ns)
-            arm = split(plan, self._profile.arm_joints)
-            self._check_ages(arm, now_ns)
-            self._check_start(arm, now_ns)
+            self._join_check.ages(plan, now_ns, self._measured)
+            join_ns = now_ns if self._moving(now_ns) else plan.stamp_ns
+            fitted = fit(plan, join_ns, self._limits, self._soft_rate())
+            arm = split(fitted.plan, self._profile.arm_joints)
+            self._join_check.start(arm, now_ns, self._measured, self._running)
         except RefusedError as refusal:
             self._refused += 1
-            if self._state is State.TRACKING:
+            if self._state in (State.TRACKING, State.COAST):
                 self._in_a_row += 1
                 self._enter(self._state, refusal.reason, Level.WARN, refusal.detail)
             return Verdict(False, refusal.reason, refusal.detail)
         self._accepted += 1
-        self._in_a_row, self._running = 0, arm
-        self._enter(self._state, Reason.OK, Level.OK)
+        self._in_a_row, self._running, self._amount = 0, arm, fitted.amount
+        self._heartbeat_s = self._steady_s  # a plan is a sign of life
+        if self._state is State.BRAKE:
+            self._recoveries.append(self._steady_s)
+        self._recoverable = False
+        self._count_slowdown(soft=self._soft_rate() < 1.0)
         rest = plan.joint_names[len(arm.joint_names) :]
-        channels = (arm, split(plan, rest)) if rest else (arm,)
+        channels = (arm, split(fitted.plan, rest)) if rest else (arm,)
+        if fitted.detail:
+            self._changed += 1
+            self._enter(State.TRACKING, Reason.GUARD_ACTIVE, Level.WARN, fitted.detail)
+            return Verdict(True, Reason.GUARD_ACTIVE, fitted.detail, channels, fitted.plan)
+        self._enter(State.TRACKING, Reason.OK, Level.OK)
         detail = f"at rest {(plan.end_ns - now_ns) * 1e-9:.2f} s from now"
         return Verdict(True, Reason.OK, detail, channels)
 
     def tick(self, now_ns: int, steady_s: float) -> Trajectory | None:
-        """The watchdog, to be called often; returns the braking trajectory if it must go out."""
+        """The watchdog, to be called often; returns what must go out to the arm, if anything.
+
+        That is the braking trajectory, and at its end one that holds the measured pose.
+        """
         self._steady_s = steady_s
-        moving = self._running is not None and now_ns < self._running.end_ns
-        if self._state is State.BRAKE and not moving:
-            self._enter(State.FAULT, self._reason, Level.ERROR, self._detail)
-        if self._state is not State.TRACKING:
+        moving = self._moving(now_ns)
+        if self._state is State.BRAKE:
+            return self._watch_brake(now_ns, moving)
+        if self._state not in (State.TRACKING, State.COAST):
             return None
-        if moving and self._heartbeat_s is None:  # a plan is a sign of life
-            self._heartbeat_s = steady_s
         fault = self._fault(moving, steady_s)
-        if fault is None:
-            if not moving and steady_s - self._judged_s > QUIET_S:
-                self._enter(State.TRACKING, Reason.WAITING, Level.OK)
-            return None
-        command = self._braking(now_ns)
-        self._enter(State.BRAKE if command else State.FAULT, fault[0], Level.ERROR, fault[1])
-        return command
+        if fault is not None:
+            return self._brake(*fault, now_ns)
+        late_s = self._late_s(now_ns) if moving else 0.0
+        if late_s > self._config.coast_s:
+            return self._give_up_waiting(late_s, now_ns)
+        if late_s > 0:
+            detail = (
+                f"the inputs of the last plan are {self._config.coast_after_s + late_s:.2f} s old"
+            )
+            self._enter(State.COAST, Reason.PLANS_LATE, Level.WARN, detail)
+        elif self._state is State.COAST or (not moving and steady_s - self._judged_s > QUIET_S):
+            self._enter(State.TRACKING, Reason.WAITING, Level.OK)
+        return None
 
     @property
     def status(self) -> Status:
@@ -192,52 +247,44 @@ class Guard:
             self._detail,
             self._since_s,
             self._accepted,
+            self._changed,
             self._refused,
+            self._amount,
         )
 
-    def _check_ages(self, arm: Trajectory, now_ns: int) -> None:
-        config, measured = self._config, self._measured
-        age_s = (now_ns - arm.stamp_ns) * 1e-9
-        if not -FUTURE_S <= age_s <= config.max_plan_age_s:
-            detail = f"made from inputs {age_s:.3f} s old, allowed are {config.max_plan_age_s:g} s"
-            raise RefusedError(Reason.STALE_PLAN, detail)
-        ahead_s = float(arm.times[0]) - age_s
-        if ahead_s > FUTURE_S:
-            raise RefusedError(Reason.BAD_TIMES, f"starts {ahead_s:.3f} s in the future")
-        if measured is None:
-            raise RefusedError(Reason.START_MISMATCH, "there are no joint states to compare with")
-        age_s = (now_ns - measured.stamp_ns) * 1e-9
-        if age_s > config.max_joint_age_s:
-            detail = (
-                f"joint states are {age_s:.3f} s old, allowed are {config.max_joint_age_s:g} s"
-            )
-            raise RefusedError(Reason.START_MISMATCH, detail)
+    def _require_control(self) -> None:
+        if self._state is State.INACTIVE:
+            raise RefusedError(self._reason, "the guard is not active")
+        latched = self._state is State.BRAKE and not self._recoverable
+        if self._state is State.FAULT or latched:
+            raise RefusedError(Reason.FAULT_LATCHED, f"{self._reason.name}: {self._detail}")
 
-    def _check_start(self, arm: Trajectory, now_ns: int) -> None:
-        config, measured, running = self._config, self._measured, self._running
-        assert measured is not None  # _check_ages
-        start_ns = arm.stamp_ns + round(float(arm.times[0]) * 1e9)
-        reason = Reason.START_MISMATCH
-        position, _ = arm.sample(max(start_ns, measured.stamp_ns))
-        _near(reason, arm, position, measured.position, config.start_tolerance_rad, "rad")
-        join_ns = max(start_ns, now_ns)
-        if running is None or join_ns >= running.end_ns:
-            tolerance = config.start_tolerance_rad_s
-            _near(reason, arm, arm.velocities[0], measured.velocity, tolerance, "rad/s")
-            return
-        reason = Reason.DISCONTINUOUS
-        position, velocity = arm.sample(join_ns)
-        was_at, was_moving = running.sample(join_ns)
-        _near(reason, arm, position, was_at, config.continuity_rad, "rad")
-        _near(reason, arm, velocity, was_moving, config.continuity_rad_s, "rad/s")
+    def _limits(self, plan: Trajectory) -> None:
+        self._plan_check.limits(plan)
+        self._workspace.check(plan)
+
+    def _moving(self, now_ns: int) -> bool:
+        return self._running is not None and now_ns < self._running.end_ns
+
+    def _soft_rate(self) -> float:
+        """Rate at which plans may run [1]: it rises for a while after the start."""
+        length_s = self._config.soft_start_s
+        if self._started_s is None:
+            self._started_s = self._steady_s
+        passed_s = self._steady_s - self._started_s
+        return 1.0 if passed_s >= length_s else SOFTEST + (1 - SOFTEST) * passed_s / length_s
+
+    def _count_slowdown(self, soft: bool) -> None:
+        if self._amount <= self._config.max_slowdown or soft:
+            self._slow_since_s = None
+        elif self._slow_since_s is None:
+            self._slow_since_s = self._steady_s
 
     def _fault(self, moving: bool, steady_s: float) -> tuple[Reason, str] | None:
         """Why the arm must brake now, if it must."""
         config = self._config
-        if self._heartbeat_s is not None:
-            silent_s = steady_s - self._heartbeat_s
-            if silent_s > config.heartbeat_timeout_s:
-                return Reason.POLICY_LOST, f"no sign of life for {silent_s:.2f} s"
+        if (lost := self._policy_lost()) is not None:
+            return lost
         lag = self._lag() if moving else None
         if lag is not None:
             return Reason.NOT_FOLLOWING, lag
@@ -249,7 +296,20 @@ class Guard:
             return Reason.JOINT_STATES_LOST, detail
         if self._in_a_row >= config.max_refusals:
             return self._reason, f"{self._in_a_row} plans in a row refused, last: {self._detail}"
+        if self._slow_since_s is not None:
+            slow_s = steady_s - self._slow_since_s
+            if slow_s > config.slowdown_timeout_s:
+                detail = f"by more than {config.max_slowdown:.0%} for {slow_s:.2f} s, last: "
+                return Reason.GUARD_ACTIVE, detail + self._detail
         return None
+
+    def _policy_lost(self) -> tuple[Reason, str] | None:
+        if self._heartbeat_s is None:
+            return None
+        silent_s = self._steady_s - self._heartbeat_s
+        if silent_s <= self._config.heartbeat_timeout_s:
+            return None
+        return Reason.POLICY_LOST, f"no sign of life for {silent_s:.2f} s"
 
     def _lag(self) -> str | None:
         """By how much the arm is away from the motion under way, if that is too much."""
@@ -264,9 +324,57 @@ class Guard:
         joint, limit = running.joint_names[k], self._config.follow_tolerance_rad
         return f"{joint} is {gap[k]:.3f} rad away, allowed are {limit:g} rad"
 
+    def _late_s(self, now_ns: int) -> float:
+        """By how much the plan under way is older than it should be [s]."""
+        assert self._running is not None
+        return (now_ns - self._running.stamp_ns) * 1e-9 - self._config.coast_after_s
+
+    def _give_up_waiting(self, late_s: float, now_ns: int) -> Trajectory | None:
+        """Brake for want of plans; a new one may take over, though not again and again."""
+        while self._recoveries and self._steady_s - self._recoveries[0] > MINUTE_S:
+            self._recoveries.popleft()
+        times = len(self._recoveries)
+        detail = f"none for {late_s + self._config.coast_after_s:.2f} s"
+        if times >= self._config.max_recoveries:
+            detail += f", the {times + 1}th time in a minute"
+        command = self._brake(Reason.PLANS_LOST, detail, now_ns)
+        self._recoverable = times < self._config.max_recoveries
+        return command
+
+    def _watch_brake(self, now_ns: int, moving: bool) -> Trajectory | None:
+        """At the end of braking hold the measured pose; without recovery it becomes a fault."""
+        if self._recoverable and (lost := self._policy_lost()) is not None:
+            self._recoverable = False
+            self._enter(State.BRAKE, lost[0], Level.ERROR, lost[1])
+        if moving:
+            return None
+        command = self._hold(now_ns) if not self._held else None
+        self._held = True
+        waited_s = self._steady_s - self._since_s
+        if not self._recoverable or waited_s > self._config.recover_s:
+            self._enter(State.FAULT, self._reason, Level.ERROR, self._detail)
+        return command
+
+    def _hold(self, now_ns: int) -> Trajectory | None:
+        """Stay at the measured pose, where that is known and within reach of the limits."""
+        measured = self._measured
+        if measured is None or self._steady_s - self._measured_s > self._config.joint_timeout_s:
+            return None
+        here = np.clip(measured.position, self._profile.lower, self._profile.upper)
+        if np.abs(here - measured.position).max() > self._config.start_tolerance_rad:
+            return None
+        return hold(self._profile.arm_joints, now_ns, here, now_ns)
+
+    def _brake(self, reason: Reason, detail: str, now_ns: int) -> Trajectory | None:
+        command = self._braking(now_ns)
+        self._recoverable, self._held = False, False
+        state = State.BRAKE if command else State.FAULT
+        self._enter(state, reason, Level.ERROR, detail)
+        return command
+
     def _braking(self, now_ns: int) -> Trajectory | None:
         """The braking trajectory, now the motion under way; None when nothing was under way."""
-        if self._running is None or now_ns >= self._running.end_ns:
+        if self._running is None or not self._moving(now_ns):
             return None
         here = reference_at(self._running, now_ns)
         self._running = brake(self._profile, now_ns, here, now_ns)
@@ -275,19 +383,12 @@ class Guard:
     def _forget(self) -> None:
         self._running: Trajectory | None = None
         self._heartbeat_s: float | None = None
-        self._in_a_row = 0
+        self._started_s: float | None = None
+        self._slow_since_s: float | None = None
+        self._in_a_row, self._amount = 0, 0.0
+        self._recoverable, self._held = False, False
 
     def _enter(self, state: State, reason: Reason, level: Level, detail: str = "") -> None:
         if (state, reason) != (self._state, self._reason):
             self._since_s = self._steady_s
         self._state, self._reason, self._level, self._detail = state, reason, level, detail
-
-
-def _near(
-    reason: Reason, arm: Trajectory, a: FloatArray, b: FloatArray, limit: float, unit: str
-) -> None:
-    gap = np.abs(a - b)
-    k = int(np.argmax(gap))
-    if gap[k] > limit:
-        detail = f"{arm.joint_names[k]} at {a[k]:.4f} instead of {b[k]:.4f} {unit}"
-        raise RefusedError(reason, f"{detail}, allowed are {limit:g} {unit}")

@@ -8,9 +8,11 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState as JointStateMessage
-from std_srvs.srv import Trigger
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
@@ -25,16 +27,23 @@ from difftori_ros.base_node import (
     status_message,
     trajectory_message,
 )
-from difftori_ros.guard import Guard, GuardConfig
-from difftori_ros.parameters import GUARD
+from difftori_ros.command_node import OutputError, make_output
+from difftori_ros.guard import Guard, GuardConfig, State
+from difftori_ros.health import Percentiles
+from difftori_ros.parameters import GUARD, REAL_TIME
+from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.timing import split
-from difftori_ros.types import Reason, Trajectory
+from difftori_ros.types import Level, Reason, Trajectory
 
-TICK_S = 0.02
-"""Period of the watchdog [s, steady clock]."""
-STATUS_EVERY = 5
-"""Ticks between two `~/status` messages when nothing changes."""
+STATUS_S = 0.1
+"""Time between two `~/status` messages when nothing changes [s, steady clock]."""
+LOOK_S = 0.5
+"""Time between two looks at who else is in the graph [s, steady clock]."""
+TICK = Duration(seconds=0.01)
+"""Period of the outputs while the process waits for the arm to rest [s, steady clock]."""
+ONLOOKERS = ("blackbox_node",)
+"""Nodes that subscribe commands without being controllers."""
 
 
 class GuardNode(Node):
@@ -43,25 +52,33 @@ class GuardNode(Node):
     def __init__(self, **options: Any):
         super().__init__("guard_node", **options)
         values = declare(self, GUARD)
+        kind, rate_hz = values.pop("output"), values.pop("rate_hz")
+        wishes = [values.pop(parameter.name) for parameter in REAL_TIME]
+        for corner in ("workspace_lower", "workspace_upper"):
+            values[corner] = tuple(values[corner])
         try:
             self._profile = load_profile(values.pop("robot"))
             self._guard = Guard(self._profile, GuardConfig(**values))
             self._patience_s = values["max_plan_age_s"]
-        except (ProfileError, ValueError) as error:
+            profile = self._profile
+            channels = {profile.arm_joints: profile.topic}
+            if profile.gripper:
+                channels[(profile.gripper.joint,)] = profile.gripper.topic
+            self._outputs = {
+                joints: make_output(kind, self, topic, COMMAND_QOS, trajectory_message)
+                for joints, topic in channels.items()
+            }
+        except (ProfileError, OutputError, ValueError) as error:
             raise StartupError(str(error)) from error
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pending: Trajectory | None = None
         self._joints_ns = 0
-        self._ticks = 0
+        self._told_s = self._looked_s = self._steady_s()
+        self._period_s, self._ticked_s = 1 / rate_hz, self._steady_s()
+        self._begun_s = self._ticked_s
+        self._jitter_s = Percentiles()
+        self._listened = False
         self._verdict: dict[str, str] = {}
-        profile = self._profile
-        channels = {profile.arm_joints: profile.topic}
-        if profile.gripper:
-            channels[(profile.gripper.joint,)] = profile.gripper.topic
-        self._commands = {
-            joints: self.create_publisher(JointTrajectory, topic, COMMAND_QOS)
-            for joints, topic in channels.items()
-        }
         self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATUS_QOS)
         self.create_subscription(JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS)
@@ -69,17 +86,23 @@ class GuardNode(Node):
             DiagnosticStatus, "policy_node/status", self._on_heartbeat, STATUS_QOS
         )
         self.create_subscription(JointStateMessage, "joint_states", self._on_joints, SENSOR_QOS)
+        self._changed = self.create_publisher(JointTrajectory, "~/changed", COMMAND_QOS)
+        self.create_subscription(Bool, "emergency_stop", self._on_estop, STATUS_QOS)
         self.create_service(Trigger, "~/reset", self._on_reset)
-        self.create_timer(TICK_S, self._tick, clock=self._steady)
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_timer(self._period_s, self._tick, clock=self._steady)
+        for complaint in apply_realtime(*wishes):
+            self.get_logger().warning(complaint)
         self._guard.start()
-        self.get_logger().info(
-            f"guarding '{profile.name}': "
-            + ", ".join(f"{p.topic_name}" for p in self._commands.values())
-        )
+        topics = ", ".join(output.topic for output in self._outputs.values())
+        self.get_logger().info(f"guarding '{profile.name}': {topics}")
 
     def stop(self) -> None:
         """Brake and go silent before the process ends."""
-        self._send(self._guard.stop(self._now_ns()))
+        brake = self._guard.stop(self._now_ns())
+        self._send(brake)
+        while brake is not None and self._now_ns() < brake.end_ns and self._steady.sleep_for(TICK):
+            self._stream()
         self._publish_status()
 
     # messages ------------------------------------------------------------------------------------
@@ -116,12 +139,30 @@ class GuardNode(Node):
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._pending = None
-        self._guard.reset(self._now_ns())
-        self._guard.start()
+        refused = self._guard.reset(self._now_ns())
+        if refused is None and self._guard.status.reason is not Reason.PAUSED:
+            self._guard.start()
         self._verdict = {}
         self._publish_status()
-        response.success, response.message = True, "fault cleared; the next plan starts afresh"
+        response.success = refused is None
+        response.message = refused or "fault cleared; the next plan starts afresh"
         return response
+
+    def _on_pause(self, request: Any, response: Any) -> Any:
+        if request.data:
+            self._send(self._guard.stop(self._now_ns(), Reason.PAUSED))
+        elif self._guard.status.reason is Reason.PAUSED:
+            self._guard.start()
+        state = self._guard.status.state
+        response.success = (state is State.INACTIVE) == request.data
+        response.message = f"the guard is {state.name}: {state.value}"
+        self._publish_status()
+        return response
+
+    def _on_estop(self, message: Bool) -> None:
+        self._pending = None if message.data else self._pending
+        self._send(self._guard.estop(message.data, self._now_ns()))
+        self._publish_status()
 
     # decisions -----------------------------------------------------------------------------------
 
@@ -131,32 +172,69 @@ class GuardNode(Node):
         if plan is None or (plan.stamp_ns > self._joints_ns and not waited_too_long):
             return
         self._pending = None
+        if not (self._listened or self._look_for_controllers()):
+            topics = ", ".join(output.topic for output in self._outputs.values())
+            detail = f"nobody subscribes {topics}"
+            self._tell(plan.stamp_ns, False, Reason.NO_CONTROLLER, detail)
+            return
         verdict = self._guard.check(plan, self._now_ns())
         for channel in verdict.channels:
             self._send(channel)
+        if verdict.changed is not None:
+            self._changed.publish(trajectory_message(verdict.changed))
         self._tell(plan.stamp_ns, verdict.accepted, verdict.reason, verdict.detail)
 
     def _tick(self) -> None:
-        before = self._guard.status.state
-        plan, now_ns = self._pending, self._now_ns()
+        before = self._guard.status
+        plan, now_ns, steady_s = self._pending, self._now_ns(), self._steady_s()
+        self._jitter_s.add(abs(steady_s - self._ticked_s - self._period_s))
+        self._ticked_s = steady_s
         if plan is not None and (now_ns - plan.stamp_ns) * 1e-9 > self._patience_s:
             self._try_pending(waited_too_long=True)
-        self._send(self._guard.tick(now_ns, self._steady_s()))
-        self._ticks += 1
-        changed = self._guard.status.state is not before
-        if changed:
-            self.get_logger().error(
-                f"{self._guard.status.reason.name}: {self._guard.status.reason.value}"
-            )
-        if changed or self._ticks % STATUS_EVERY == 0:
+        if steady_s - self._looked_s > LOOK_S:
+            self._looked_s = steady_s
+            self._look_around(now_ns)
+        self._send(self._guard.tick(now_ns, steady_s))
+        self._stream()
+        status = self._guard.status
+        if status.state is not before.state:
+            detail = f": {status.detail}" if status.detail else ""
+            text = f"{status.state.name}: {status.reason.name}: {status.reason.value}{detail}"
+            # rclpy wants one severity for each place that logs
+            if status.level is Level.ERROR:
+                self.get_logger().error(text)
+            else:
+                self.get_logger().info(text)
+        if status.state is not before.state or steady_s - self._told_s >= STATUS_S:
             self._publish_status()
+
+    def _look_around(self, now_ns: int) -> None:
+        """Nobody else may command the arm."""
+        self._look_for_controllers()
+        own = (self.get_name(), self.get_namespace())
+        for output in self._outputs.values():
+            for other in self.get_publishers_info_by_topic(output.topic):
+                if (other.node_name, other.node_namespace) != own:
+                    name = f"{other.node_namespace.rstrip('/')}/{other.node_name}"
+                    detail = f"{name} publishes '{output.topic}'"
+                    self._send(self._guard.trip(Reason.SECOND_COMMANDER, detail, now_ns))
+
+    def _look_for_controllers(self) -> bool:
+        """Whether somebody takes the commands of the arm."""
+        listeners = next(iter(self._outputs.values())).listeners()
+        self._listened = any(name not in ONLOOKERS for name in listeners)
+        return self._listened
 
     def _send(self, trajectory: Trajectory | None) -> None:
         if trajectory is None:
             return
-        for joints, publisher in self._commands.items():
+        for joints, output in self._outputs.items():
             if set(joints) <= set(trajectory.joint_names):
-                publisher.publish(trajectory_message(split(trajectory, joints)))
+                output.send(split(trajectory, joints))
+
+    def _stream(self) -> None:
+        for output in self._outputs.values():
+            output.tick(self._now_ns())
 
     def _tell(self, stamp_ns: int, accepted: bool, reason: Reason, detail: str) -> None:
         self._verdict = {
@@ -173,11 +251,16 @@ class GuardNode(Node):
 
     def _publish_status(self) -> None:
         status = self._guard.status
+        self._told_s = self._steady_s()
         values = {
             "code": status.reason.name,
             "state": status.state.name,
+            "since_s": f"{self._told_s - max(status.since_steady_s, self._begun_s):.1f}",
             "accepted": str(status.accepted),
+            "changed": str(status.changed),
             "refused": str(status.refused),
+            "amount": f"{status.amount:.2f}",
+            "jitter_ms_p99": f"{self._jitter_s.at(99) * 1e3:.2f}",
             **self._verdict,
         }
         text = status.reason.value + (f": {status.detail}" if status.detail else "")

@@ -133,10 +133,10 @@ class Health:
         with self._lock:
             self._values.update(values)
 
-    def count(self, name: str) -> None:
-        """The count `name` is one higher."""
+    def count(self, name: str, by: int = 1) -> None:
+        """The count `name` is higher by `by`; with 0 it is at least there."""
         with self._lock:
-            self._counts[name] += 1
+            self._counts[name] += by
 
     def event(self, name: str, steady_s: float) -> None:
         """`name` has happened once more; its rate and age are reported."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,42 @@ class Kinematics:
         quaternion = pin.Quaternion(placement.rotation).coeffs()
         quaternion = quaternion if quaternion[3] >= 0 else -quaternion
         return np.concatenate([placement.translation, quaternion])
+
+    def depth(self, frame: str) -> int:
+        """How many joints of the model lie between its root and a frame.
+
+        Raises:
+            ProfileError: The model has no such frame.
+        """
+        if not self._model.existFrame(frame):
+            names = ", ".join(f.name for f in self._model.frames)
+            raise ProfileError(f"the URDF has no frame '{frame}'; it has {names}")
+        joint, count = self._model.frames[self._model.getFrameId(frame)].parent, 0
+        while joint > 0:
+            joint, count = self._model.parents[joint], count + 1
+        return count
+
+    def placements(
+        self, positions: FloatArray, frames: Sequence[str]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Rotations (T, F, 3, 3) and origins (T, F, 3) [m] of frames in the base frame.
+
+        Args:
+            positions: Arm joint positions in profile order, shape (T, n) [rad].
+            frames: Names of F frames.
+        """
+        identities = [self._model.getFrameId(name) for name in frames]
+        rotations = np.empty((len(positions), len(frames), 3, 3))
+        origins = np.empty((len(positions), len(frames), 3))
+        for t, position in enumerate(positions):
+            self._tip_in_base(position)
+            for f, identity in enumerate(identities):
+                placement = self._data.oMf[identity]
+                rotations[t, f], origins[t, f] = placement.rotation, placement.translation
+            base = self._data.oMf[self._base]
+            origins[t] = (origins[t] - base.translation) @ base.rotation
+            rotations[t] = base.rotation.T @ rotations[t]
+        return rotations, origins
 
     def solve(self, pose: FloatArray, start: FloatArray) -> IkResult:
         """Joint positions within the limits whose tip pose is nearest to `pose`.

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from difftori_ros.bringup import NodeSpec, how_it_ended
+from difftori_ros.bringup import NodeSpec, what_goes_on
 from difftori_ros.parameters import POLICY
 
 TOPICS = ("joint_states", "points", "goal", "object")
@@ -56,7 +56,10 @@ def actions(specs: Sequence[NodeSpec], namespace: str, log_level: str) -> list[A
             output="screen",
             parameters=[*map(str, spec.parameter_files), dict(spec.parameters)],
             remappings=list(spec.remaps.items()),
-            ros_arguments=["--log-level", log_level],
+            ros_arguments=[
+                *("--log-level", log_level),
+                *(("--enclave", spec.enclave) if spec.enclave else ()),
+            ],
             on_exit=_end_of(spec.name),
         )
         for spec in specs
@@ -64,17 +67,18 @@ def actions(specs: Sequence[NodeSpec], namespace: str, log_level: str) -> list[A
 
 
 def _end_of(name: str) -> Callable[[Any, Any], Any]:
-    """What launch does when a node has ended: everything ends, but for a policy that was killed.
+    """What launch does when a node has ended: everything ends, with two exceptions.
 
-    Then the guard stays, so that it can brake, say so, and keep its fault until it is reset.
+    When the policy was killed the guard stays, so that it can brake, say so, and keep its fault
+    until it is reset. And nobody moves otherwise because the black box has ended.
     """
 
     def on_exit(event: Any, context: Any) -> Any:
         from launch.actions import LogInfo, Shutdown
 
-        if name == "policy_node" and event.returncode < 0 and not context.is_shutdown:
-            how = how_it_ended(event.returncode)
-            return LogInfo(msg=f"policy_node {how}: the guard brakes the arm and keeps its fault")
+        killed = name == "policy_node" and event.returncode < 0
+        if (killed or name == "blackbox_node") and not context.is_shutdown:
+            return LogInfo(msg=what_goes_on(name, event.returncode))
         return Shutdown(reason=f"{name} ended")
 
     return on_exit

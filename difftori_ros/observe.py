@@ -15,10 +15,13 @@ from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_m
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.robot import RobotProfile
 from difftori_ros.stream import Stream
+from difftori_ros.stream_watch import StreamWatch
 from difftori_ros.types import Cloud, JointState, Pose, Reason
 
 MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "pose": 0.5}
 """Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, poses slower."""
+FOREVER = 2**62
+"""A time after every stamp [ns]."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,8 @@ class Refusal:
 class Observer:
     """Collects the streams that a checkpoint needs and assembles observations from them.
 
-    Callbacks call `push_*`; the planning thread calls `observe`. Poses and clouds are taken to the
-    base
-    frame by the frame tree at their own stamp.
+    Callbacks call `push`; the planning thread calls `observe`. Poses and clouds are taken to the
+    base frame by the frame tree at their own stamp.
     """
 
     def __init__(
@@ -44,15 +46,28 @@ class Observer:
         kinematics: Kinematics,
         frames: FrameTree,
         max_age_s: Mapping[str, float] | None = None,
+        *,
+        frozen_frames: int = 0,
+        frozen_is_fault: bool = False,
     ):
-        self._spec, self._profile, self._kinematics, self._frames = (
-            spec,
-            profile,
-            kinematics,
-            frames,
-        )
+        """Observe nothing yet.
+
+        Args:
+            spec: What the checkpoint needs to see.
+            profile: The robot.
+            kinematics: Of the same robot.
+            frames: Where the cameras are.
+            max_age_s: Age limits by stream [s], over `MAX_AGE_S`.
+            frozen_frames: Identical clouds in a row that make the camera a frozen one; 0 for
+                never.
+            frozen_is_fault: A frozen camera gives a refusal.
+        """
+        self._spec, self._profile = spec, profile
+        self._kinematics, self._frames = kinematics, frames
         self._max_age_s = dict(MAX_AGE_S) | dict(max_age_s or {})
+        self._frozen_frames, self._frozen_is_fault = frozen_frames, frozen_is_fault
         self._dropped: dict[str, str] = {}
+        self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
         self.streams: dict[str, Stream[Any]] = {
             name: Stream(depth=64 if name == "joint_states" else 4) for name in spec.streams
         }
@@ -61,31 +76,70 @@ class Observer:
         """Age limit of a stream on the clock of the stamps [s]."""
         return self._max_age_s.get(stream, self._max_age_s["pose"])
 
+    def set_limit(self, stream: str, limit_s: float) -> None:
+        """Samples of `stream` may be `limit_s` old from now on [s]."""
+        self._max_age_s[stream] = self._watches[stream].limit_s = limit_s
+
     def push(self, stream: str, sample: JointState | Pose | Cloud, now_ns: int) -> None:
         """Take in a decoded sample of a stream."""
-        kept = self.streams[stream].push(sample.stamp_ns, sample, now_ns)
-        ahead_s = (sample.stamp_ns - now_ns) * 1e-9
+        watch, stamp_ns = self._watches[stream], sample.stamp_ns
+        late = self.streams[stream].stats.late
+        kept = self.streams[stream].push(stamp_ns, sample, now_ns)
+        watch.arrived(stamp_ns, now_ns)
+        ahead_s = (stamp_ns - now_ns) * 1e-9
         if kept:
             self._dropped.pop(stream, None)
-        elif sample.stamp_ns <= 0:
-            self.dropped(stream, "its stamp is zero")
+            watch.kept(sample)
+        elif stamp_ns <= 0:
+            self.dropped(stream, "its stamp is zero", "unstamped")
         elif ahead_s > 0.0:
-            self.dropped(stream, f"its stamp is {ahead_s:.3f} s ahead of the clock")
+            self.dropped(stream, f"its stamp is {ahead_s:.3f} s ahead of the clock", "future")
+        else:
+            watch.dropped("late" if self.streams[stream].stats.late > late else "duplicate")
 
     def clear(self) -> None:
         """Forget everything, as after a reset or a jump of the clock."""
-        for stream in self.streams.values():
+        for name, stream in self.streams.items():
             stream.clear()
+            self._watches[name].clear()
+
+    def frozen(self) -> Refusal | None:
+        """The camera that delivers the same content again and again, if there is one."""
+        for name, watch in self._watches.items():
+            if 0 < self._frozen_frames <= watch.identical:
+                return Refusal(
+                    Reason.FROZEN, f"'{name}' has sent {watch.identical} identical frames"
+                )
+        return None
+
+    def report(self, now_ns: int) -> dict[str, str]:
+        """Ages and skew of the streams, drops by cause, and what is wrong with their stamps."""
+        values = {f"age_{name}": f"{age:.3f}" for name, age in self.ages_s(now_ns).items()}
+        newest = [found[0] for s in self.streams.values() if (found := s.latest_before(FOREVER))]
+        if newest:
+            values["skew_s"] = f"{(max(newest) - min(newest)) * 1e-9:.3f}"
+        for name, watch in self._watches.items():
+            for cause, count in watch.drops.items():
+                values[f"dropped_{name}_{cause}"] = str(count)
+            if 0 < self._frozen_frames <= watch.identical:
+                values[f"frozen_{name}"] = str(watch.identical)
+            if sentence := watch.constant_offset():
+                values[f"offset_{name}"] = sentence
+        return values
 
     def ages_s(self, now_ns: int) -> dict[str, float]:
         """Age of the newest sample of each stream that has delivered [s]."""
         ages = {name: stream.age_s(now_ns) for name, stream in self.streams.items()}
         return {name: age for name, age in ages.items() if age is not None}
 
+    def silent(self) -> list[str]:
+        """Streams that have not delivered anything usable."""
+        return [name for name, s in self.streams.items() if s.latest_before(FOREVER) is None]
+
     def newest_common_ns(self) -> int | None:
         """The newest stamp of the streams, if it is the same for all of them."""
         newest = {
-            found[0] if (found := stream.latest_before(2**62)) else None
+            found[0] if (found := stream.latest_before(FOREVER)) else None
             for stream in self.streams.values()
         }
         return newest.pop() if len(newest) == 1 else None
@@ -103,15 +157,24 @@ class Observer:
         samples = self._fresh(now_ns)
         return samples if isinstance(samples, Refusal) else None
 
-    def dropped(self, stream: str, why: str) -> None:
-        """The stream's newest message could not be used; told as long as none is usable."""
+    def dropped(self, stream: str, why: str, cause: str = "unreadable") -> None:
+        """The stream's newest message could not be used; told as long as none is usable.
+
+        Args:
+            stream: Its name.
+            why: A sentence.
+            cause: One word, under which it is counted.
+        """
         self._dropped[stream] = why
+        self._watches[stream].dropped(cause)
 
     def _fresh(self, now_ns: int) -> dict[str, Any] | Refusal:
         samples = {}
         for name, stream in self.streams.items():
             found = stream.latest_before(now_ns)
             why = f"; the last message was dropped: {w}" if (w := self._dropped.get(name)) else ""
+            if sentence := self._watches[name].constant_offset():
+                why = f"; {sentence}"
             if found is None:
                 return Refusal(Reason.MISSING, f"'{name}' has not delivered yet{why}")
             age = (now_ns - found[0]) * 1e-9
@@ -119,7 +182,8 @@ class Observer:
                 detail = f"'{name}' is {age:.3f} s old, limit {self.limit_s(name):.3f} s{why}"
                 return Refusal(Reason.STALE, detail)
             samples[name] = found[1]
-        return samples
+        frozen = self.frozen() if self._frozen_is_fault else None
+        return frozen or samples
 
     def _assemble(self, samples: Mapping[str, JointState | Pose | Cloud]) -> Observation | Refusal:
         joints = samples["joint_states"]

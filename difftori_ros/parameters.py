@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Value = str | bool | int | float | list[float] | list[str]
+Value = str | bool | int | float | list[int] | list[float] | list[str]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Parameter:
         low: Smallest value allowed, for numbers.
         high: Largest value allowed, for numbers.
         choices: Values allowed, for strings; empty for any.
+        live: It can be set while the node runs; all others are read-only then.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    live: bool = False
 
     def check(self, value: Value) -> str | None:
         """The sentence that says what is wrong with `value`, or None when it is allowed."""
@@ -43,11 +45,26 @@ class Parameter:
         return None
 
 
+REAL_TIME = (
+    Parameter(
+        "realtime_priority", 0, "SCHED_FIFO priority of the process; 0 leaves it alone.", 0, 99
+    ),
+    Parameter("cpu_affinity", [-1], "Cores that the process may run on; [-1] for all.", -1, 4095),
+    Parameter("lock_memory", False, "Keep the memory of the process in RAM (mlockall)."),
+)
+
 POLICY = (
     Parameter(
         "checkpoint",
         "pick_cube_points",
-        "Folder of the checkpoint, or the name of one that ships.",
+        "Folder of the checkpoint, or the name of one that ships; 'hold' holds the measured pose, "
+        "'replay:FILE' plays a recorded motion: neither needs a network.",
+    ),
+    Parameter(
+        "checkpoint_sha256",
+        "",
+        "SHA-256 that the weights must have (with backend onnx export.json, with a replay the "
+        "recording); empty for any.",
     ),
     Parameter("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
     Parameter("device", "cpu", "Where the networks run.", choices=("cpu", "cuda")),
@@ -59,7 +76,12 @@ POLICY = (
         choices=("auto", "eager", "compile", "onnx", "cuda_graph"),
     ),
     Parameter("threads", 1, "CPU threads of the planner.", 1, 64),
-    Parameter("refine", True, "Refine the base policy's actions; false sends them as they are."),
+    Parameter(
+        "refine",
+        True,
+        "Refine the base policy's actions; false sends them as they are. Live.",
+        live=True,
+    ),
     Parameter(
         "trigger",
         "timer",
@@ -70,9 +92,25 @@ POLICY = (
     Parameter(
         "deadline_s",
         0.05,
-        "Time one plan may take on the steady clock [s]; 0 for no limit.",
+        "Time one plan may take on the steady clock [s]; 0 for no limit. Live.",
         0.0,
         10.0,
+        live=True,
+    ),
+    Parameter(
+        "hang_s",
+        0.5,
+        "Time over its deadline after which a plan is given up with its planner, and another "
+        "planner is made [s, steady clock].",
+        0.05,
+        600.0,
+    ),
+    Parameter(
+        "max_divergences",
+        3,
+        "Plans in a row that may diverge before the policy is latched until ~/reset.",
+        1,
+        1000,
     ),
     Parameter(
         "lead_s",
@@ -81,14 +119,52 @@ POLICY = (
         0.0,
         0.05,
     ),
-    Parameter("dry_run", False, "Plan and publish everything but the plan itself."),
+    Parameter(
+        "dry_run", False, "Plan and publish everything but the plan itself. Live.", live=True
+    ),
     Parameter("autostart", True, "Configure and activate without being asked."),
     Parameter("seed", 0, "Seed of the planner's episode.", 0, 2**31 - 1),
     Parameter(
-        "joint_states_max_age_s", 0.05, "Oldest joint state a plan is made from [s].", 0.001, 10.0
+        "start_pose_tolerance_rad",
+        0.0,
+        "Largest distance from the profile's home pose at activation [rad]; 0 for any.",
+        0.0,
+        3.2,
     ),
-    Parameter("points_max_age_s", 0.2, "Oldest cloud a plan is made from [s].", 0.001, 10.0),
-    Parameter("pose_max_age_s", 0.5, "Oldest pose a plan is made from [s].", 0.001, 10.0),
+    Parameter(
+        "start_tolerance_rad",
+        0.1,
+        "Largest distance from the first point of a replay that it starts from [rad].",
+        0.001,
+        1.0,
+    ),
+    Parameter(
+        "joint_states_max_age_s",
+        0.05,
+        "Oldest joint state a plan is made from [s]. Live.",
+        0.001,
+        10.0,
+        live=True,
+    ),
+    Parameter(
+        "points_max_age_s",
+        0.2,
+        "Oldest cloud a plan is made from [s]. Live.",
+        0.001,
+        10.0,
+        live=True,
+    ),
+    Parameter(
+        "pose_max_age_s", 0.5, "Oldest pose a plan is made from [s]. Live.", 0.001, 10.0, live=True
+    ),
+    Parameter(
+        "frozen_frames",
+        30,
+        "Identical clouds in a row, with new stamps, that are reported as FROZEN; 0 for never.",
+        0,
+        100000,
+    ),
+    Parameter("frozen_is_fault", False, "Make no plans from a frozen cloud."),
     Parameter(
         "camera_frame",
         "",
@@ -101,6 +177,7 @@ POLICY = (
         -1000.0,
         1000.0,
     ),
+    *REAL_TIME,
 )
 
 GUARD = (
@@ -152,4 +229,98 @@ GUARD = (
         3.0,
     ),
     Parameter("max_refusals", 10, "Refused plans in a row after which the arm brakes.", 1, 1000),
+    Parameter(
+        "coast_after_s",
+        0.3,
+        "Age of the inputs of the plan under way from which on no new plan counts as late [s].",
+        0.01,
+        10.0,
+    ),
+    Parameter(
+        "coast_s", 0.2, "Time the arm may follow a late plan before it brakes [s].", 0.01, 10.0
+    ),
+    Parameter(
+        "recover_s",
+        1.0,
+        "Time after such a brake in which a new plan takes over by itself [s, steady clock].",
+        0.01,
+        60.0,
+    ),
+    Parameter(
+        "max_recoveries",
+        3,
+        "How often a minute it may; then it is a fault until ~/reset.",
+        0,
+        1000,
+    ),
+    Parameter(
+        "max_slowdown",
+        0.5,
+        "Share of its speed or path that may be taken from plan after plan; more is a fault.",
+        0.0,
+        1.0,
+    ),
+    Parameter(
+        "slowdown_timeout_s",
+        1.0,
+        "Time after which that fault comes [s, steady clock].",
+        0.01,
+        60.0,
+    ),
+    Parameter(
+        "soft_start_s",
+        0.0,
+        "Time after a start in which plans are slowed down, less and less; 0 for none [s].",
+        0.0,
+        60.0,
+    ),
+    Parameter(
+        "workspace_lower",
+        [-10.0, -10.0, -10.0],
+        "Lower corner of the box that the tip may not leave, x y z in the base frame; "
+        "10 m all around is no box [m].",
+        -10.0,
+        10.0,
+    ),
+    Parameter(
+        "workspace_upper", [10.0, 10.0, 10.0], "Upper corner of that box, x y z [m].", -10.0, 10.0
+    ),
+    Parameter("self_collision", True, "Keep the spheres of the robot profile apart."),
+    Parameter(
+        "output",
+        "trajectory",
+        "What the controllers take: JointTrajectory messages, FollowJointTrajectory goals, or "
+        "streamed positions or velocities on <controller>/commands.",
+        choices=("trajectory", "action", "position", "velocity"),
+    ),
+    Parameter(
+        "rate_hz", 50.0, "Rate of the watchdog and of streamed commands [Hz].", 10.0, 1000.0
+    ),
+    *REAL_TIME,
+)
+
+BLACKBOX = (
+    Parameter(
+        "checkpoint",
+        "pick_cube_points",
+        "Checkpoint of the policy, which names the streams: a folder, or a name that ships.",
+    ),
+    Parameter("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
+    Parameter(
+        "folder",
+        "",
+        "Where the files are written; empty for the folder 'difftori' below ROS's log directory.",
+    ),
+    Parameter("before_s", 10.0, "What is kept from before a fault [s, steady clock].", 0.1, 600.0),
+    Parameter(
+        "after_s", 1.0, "What is recorded of the time after it [s, steady clock].", 0.0, 60.0
+    ),
+    Parameter(
+        "max_megabytes",
+        128,
+        "Most that is kept in memory [MB]; the topic that takes most of it gives way first.",
+        1,
+        16384,
+    ),
+    Parameter("max_files", 20, "Files kept in the folder; the oldest are deleted.", 1, 100000),
 )

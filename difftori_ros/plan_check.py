@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 # pyright: strict
-"""What a plan must be by itself: well formed, within the limits, and at rest at its end."""
+"""What a plan must be by itself: well formed, at rest at its end, and within the limits.
+
+What is malformed is refused. A plan beyond a limit may still be saved by slowing it down along its
+path (`scaling`), so the limits are a check of their own that tells where the first excess lies.
+"""
 
 from __future__ import annotations
-
-import math
-from dataclasses import dataclass, fields
 
 import numpy as np
 
 from difftori_models.contract import FloatArray
+from difftori_ros.guard_config import GuardConfig
 from difftori_ros.robot import RobotProfile
 from difftori_ros.timing import segment_accelerations, split
 from difftori_ros.types import Reason, Trajectory
@@ -22,62 +24,15 @@ GRIPPER_TOLERANCE = 0.05
 
 
 class RefusedError(Exception):
-    """A plan is not to be executed: `reason`, and `detail`, one sentence with numbers."""
+    """A plan is not to be executed: `reason`, and `detail`, one sentence with numbers.
 
-    def __init__(self, reason: Reason, detail: str):
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
-
-
-@dataclass(frozen=True)
-class GuardConfig:
-    """What the guard tolerates.
-
-    Attributes:
-        max_plan_age_s: Oldest observation a plan may have been made from [s].
-        max_joint_age_s: Oldest joint state a plan's start may be compared with [s].
-        max_duration_s: Longest time from a plan's stamp to its rest [s].
-        start_tolerance_rad: Largest distance of a plan from the measured joints [rad]. An arm
-            follows its trajectory late: 75 ms at 2 rad/s make 0.15 rad.
-        start_tolerance_rad_s: Largest difference of a plan's first velocity from the measured one
-            when no motion is under way [rad/s].
-        continuity_rad: Largest step from the motion under way to the plan [rad].
-        continuity_rad_s: Largest velocity step from the motion under way to the plan [rad/s]. One
-            that comes 10 ms after its start may be off by twice the acceleration times 10 ms.
-        heartbeat_timeout_s: Silence of the policy after which the arm brakes [s].
-        joint_timeout_s: Silence of the joint states in motion after which the arm brakes [s].
-        position_tolerance_rad: How far a plan may leave the position limits [rad].
-        velocity_factor: How many times the velocity limit a plan may reach [1].
-        acceleration_factor: How many times the acceleration limit a plan's cubics may reach [1].
-        follow_tolerance_rad: Largest distance of the measured joints from the motion under way
-            [rad].
-        max_refusals: Plans refused in a row after which the arm brakes.
-
-    Raises:
-        ValueError: A value is not positive and finite, or a factor is below one.
+    Where it is a limit that is exceeded, `from_s` is the time of the last point before that, on
+    the plan's own times [s].
     """
 
-    max_plan_age_s: float = 0.5
-    max_joint_age_s: float = 0.5
-    max_duration_s: float = 10.0
-    start_tolerance_rad: float = 0.15
-    start_tolerance_rad_s: float = 0.5
-    continuity_rad: float = 0.02
-    continuity_rad_s: float = 0.3
-    heartbeat_timeout_s: float = 0.5
-    joint_timeout_s: float = 0.5
-    position_tolerance_rad: float = 0.01
-    velocity_factor: float = 1.05
-    acceleration_factor: float = 1.25
-    follow_tolerance_rad: float = 0.25
-    max_refusals: int = 10
-
-    def __post_init__(self) -> None:
-        for name in (item.name for item in fields(self)):
-            value = float(getattr(self, name))
-            least = 1.0 if name.endswith("factor") or name == "max_refusals" else 1e-6
-            if not least <= value < math.inf:
-                raise ValueError(f"{name} must be finite and at least {least:g}, got {value:g}")
+    def __init__(self, reason: Reason, detail: str, from_s: float | None = None):
+        super().__init__(detail)
+        self.reason, self.detail, self.from_s = reason, detail, from_s
 
 
 class PlanCheck:
@@ -89,6 +44,7 @@ class PlanCheck:
         self._upper = profile.upper + config.position_tolerance_rad
         self._speed = profile.velocity * config.velocity_factor
         self._effort = profile.acceleration * config.acceleration_factor
+        self._jerk = profile.jerk * config.jerk_factor
         gripper = profile.gripper
         if gripper is not None:
             low, high = sorted((gripper.open, gripper.closed))
@@ -98,10 +54,10 @@ class PlanCheck:
             self._speed = np.append(self._speed, gripper.velocity * config.velocity_factor)
 
     def check(self, plan: Trajectory, now_ns: int) -> Trajectory:
-        """The plan with its joints in profile order, once it has passed.
+        """The plan with its joints in profile order, once it is known to be well formed.
 
         Raises:
-            RefusedError: It has not.
+            RefusedError: It is not.
         """
         with np.errstate(all="ignore"):  # every test is written so that NaN fails it
             self._shape(plan)
@@ -109,7 +65,6 @@ class PlanCheck:
             plan = split(plan, self._names(plan))
             self._times(plan, now_ns)
             self._rest(plan)
-            self._limits(plan)
         return plan
 
     def _names(self, plan: Trajectory) -> tuple[str, ...]:
@@ -166,27 +121,42 @@ class PlanCheck:
             detail = f"{plan.joint_names[k]} ends at {plan.velocities[-1, k]:.4g} rad/s"
             raise RefusedError(Reason.NOT_AT_REST, detail)
 
-    def _limits(self, plan: Trajectory) -> None:
+    def limits(self, plan: Trajectory) -> None:
+        """Pass silently when a plan that `check` gave keeps every limit at every time.
+
+        Raises:
+            RefusedError: It does not; the first excess of the first kind is told.
+        """
         n, arm = len(plan.joint_names), len(self._profile.arm_joints)
-        h, p, v = np.diff(plan.times)[:, None], plan.positions, plan.velocities
-        # a cubic stays within the hull of its Bezier points
-        hull = np.concatenate([p, p[:-1] + h * v[:-1] / 3, p[1:] - h * v[1:] / 3])
+        with np.errstate(all="ignore"):
+            h, p, v = np.diff(plan.times)[:, None], plan.positions, plan.velocities
+            # a cubic stays within the hull of its Bezier points
+            hull = np.stack([p[:-1], p[:-1] + h * v[:-1] / 3, p[1:] - h * v[1:] / 3, p[1:]])
+            # its speed peaks where its acceleration, which is linear, passes zero
+            first, last = segment_accelerations(plan)
+            u = first / (first - last)
+            peak = np.where((u > 0) & (u < 1), v[:-1] + h * u * first / 2, 0.0)
+            # its jerk is constant; where two of them meet the acceleration may step
+            after = np.vstack([first[1:], np.zeros((1, n))])
+            step = (after - last) / ((h + np.vstack([h[1:], h[-1:]])) / 2)
+            jerks = np.stack([(last - first) / h, step])[..., :arm]
+        efforts = np.stack([first, last])[..., :arm]
+        speeds = np.stack([v[:-1], peak, v[1:]])
         self._within(Reason.POSITION_LIMIT, plan, hull, self._lower[:n], self._upper[:n])
-        # its speed peaks where its acceleration, which is linear, passes zero
-        first, last = segment_accelerations(plan)
-        u = first / (first - last)
-        peak = np.where((u > 0) & (u < 1), v[:-1] + h * u * first / 2, 0.0)
-        speeds = np.concatenate([v, peak])
         self._within(Reason.VELOCITY_LIMIT, plan, speeds, -self._speed[:n], self._speed[:n])
-        both = np.concatenate([first, last])[:, :arm]
-        self._within(Reason.ACCELERATION_LIMIT, plan, both, -self._effort, self._effort)
+        self._within(Reason.ACCELERATION_LIMIT, plan, efforts, -self._effort, self._effort)
+        self._within(Reason.JERK_LIMIT, plan, jerks, -self._jerk, self._jerk)
 
     @staticmethod
     def _within(
         reason: Reason, plan: Trajectory, values: FloatArray, low: FloatArray, high: FloatArray
     ) -> None:
-        bad = np.argwhere(~((values >= low) & (values <= high)))
-        if len(bad):
-            row, k = (int(i) for i in bad[0])
-            comes = f"{plan.joint_names[k]} comes to {values[row, k]:.4g}"
-            raise RefusedError(reason, f"{comes}, allowed are {low[k]:.4g} to {high[k]:.4g}")
+        """Compare values (kinds, segments, joints), the segments in the order of time."""
+        bad = ~((values >= low) & (values <= high))  # NaN is bad
+        segments = np.flatnonzero(bad.any(axis=(0, 2)))
+        if len(segments):
+            segment = int(segments[0])
+            kind, k = (int(i) for i in np.argwhere(bad[:, segment])[0])
+            comes = f"{plan.joint_names[k]} comes to {values[kind, segment, k]:.4g}"
+            detail = f"{comes}, allowed are {low[k]:.4g} to {high[k]:.4g}"
+            raise RefusedError(reason, detail, float(plan.times[segment]))

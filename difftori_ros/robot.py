@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ class RobotProfile:
         home: A pose to start from [rad].
         topic: Where the arm's controller listens for JointTrajectory messages.
         gripper: The gripper, if there is one.
+        spheres: What the arm's links fill, by frame: rows of x y z radius in the frame, (k, 4)
+            [m]. Empty when the profile does not tell.
     """
 
     name: str
@@ -74,6 +77,7 @@ class RobotProfile:
     home: FloatArray
     topic: str
     gripper: Gripper | None
+    spheres: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -122,9 +126,9 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-KEYS = {"name", "urdf", "base_frame", "tip_frame", "topic", "joints", "gripper"}
+KEYS = {"name", "urdf", "base_frame", "tip_frame", "topic", "joints", "gripper", "spheres"}
 JOINT_KEYS = {"lower", "upper", "velocity", "acceleration", "jerk", "home"}
-GRIPPER_KEYS = {field.name for field in fields(Gripper)}
+GRIPPER_KEYS = {one.name for one in fields(Gripper)}
 
 
 def _known(given: Any, allowed: set[str], what: str) -> None:
@@ -167,6 +171,7 @@ def _parse(raw: Any, folder: Path) -> RobotProfile:
         home=column("home"),
         topic=raw["topic"],
         gripper=Gripper(**raw["gripper"]) if raw.get("gripper") else None,
+        spheres=_spheres(raw.get("spheres") or {}),
     )
     if not profile.urdf.is_file():
         raise ProfileError(f"robot profile {profile.name}: no URDF at {profile.urdf}")
@@ -188,6 +193,20 @@ def _parse(raw: Any, folder: Path) -> RobotProfile:
         if not TOPIC.fullmatch(topic):
             raise ProfileError(f"robot profile {profile.name}: '{topic}' is no topic name")
     return profile
+
+
+def _spheres(raw: Any) -> dict[str, FloatArray]:
+    if not isinstance(raw, dict):
+        raise ProfileError(f"spheres: wanted a mapping from frames, got {raw!r}")
+    spheres = {frame: np.array(rows, dtype=np.float64) for frame, rows in raw.items()}
+    for frame, rows in spheres.items():
+        sound = rows.ndim == 2 and rows.shape[1] == 4 and np.isfinite(rows).all()
+        if not (sound and (rows[:, 3] > 0).all()):
+            raise ProfileError(
+                f"spheres of {frame}: wanted rows of x y z radius, got {raw[frame]}"
+            )
+        rows.setflags(write=False)
+    return spheres
 
 
 def check_card(card: Card, profile: RobotProfile) -> None:

@@ -19,11 +19,13 @@ class StreamStats:
         received: Samples pushed, whatever became of them.
         duplicates: Of these, samples whose stamp was there already; the first one stays.
         refused: Of these, samples with a stamp of zero or less, or too far in the future.
+        late: Of these, samples older than all that a full stream holds.
     """
 
     received: int = 0
     duplicates: int = 0
     refused: int = 0
+    late: int = 0
 
 
 class Stream(Generic[T]):
@@ -54,7 +56,7 @@ class Stream(Generic[T]):
         self._lock = threading.Lock()
         self._stamps: list[int] = []
         self._values: list[T] = []
-        self._received = self._duplicates = self._refused = 0
+        self._received = self._duplicates = self._refused = self._late = 0
 
     def push(self, stamp_ns: int, value: T, now_ns: int) -> bool:
         """Put a sample in its place by stamp; True when it is kept.
@@ -77,6 +79,7 @@ class Stream(Generic[T]):
             self._values.insert(place, value)
             if len(self._stamps) > self._depth:
                 del self._stamps[0], self._values[0]
+                self._late += place == 0
                 return place > 0
             return True
 
@@ -101,4 +104,4 @@ class Stream(Generic[T]):
     def stats(self) -> StreamStats:
         """Counts since the stream was made."""
         with self._lock:
-            return StreamStats(self._received, self._duplicates, self._refused)
+            return StreamStats(self._received, self._duplicates, self._refused, self._late)

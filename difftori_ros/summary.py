@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from difftori_models.contract import Card
+from difftori_ros.policy_source import Source
 from difftori_ros.robot import RobotProfile
 
 
@@ -16,14 +16,13 @@ def summary_table(
     profile: RobotProfile,
     values: Mapping[str, Any],
     topics: Mapping[str, str],
-    folder: Path,
-    backend: str,
+    source: Source,
 ) -> str:
     """Plain text, one fact per line."""
     spec = card.action
     rows = [
-        ("checkpoint", f"{card.name} ({card.method}) from {folder}"),
-        ("weights", f"sha256 {card.weights_sha256[:16]}"),
+        ("checkpoint", f"{card.name} ({card.method}) from {source.where}"),
+        (source.hashed or "weights", f"sha256 {source.sha256}" if source.sha256 else "none"),
         ("task", card.task),
         ("robot", f"{profile.name}, base {profile.base_frame}, tip {profile.tip_frame}"),
         ("actions", f"{spec.kind}: {' '.join(spec.names)}"),
@@ -36,7 +35,10 @@ def summary_table(
             "deadline",
             f"{values['deadline_s']:g} s" if values["deadline_s"] else "none (all iterations)",
         ),
-        ("planner", f"{backend} on {values['device']}, {values['threads']} thread(s)"),
+        (
+            "planner",
+            f"{source.planner.backend} on {values['device']}, {values['threads']} thread(s)",
+        ),
         ("dry run", "yes: plans are not sent" if values["dry_run"] else "no"),
     ]
     for stream, topic in topics.items():

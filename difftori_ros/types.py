@@ -166,3 +166,6 @@ class Reason(Enum):
     START_POSE = "the arm is too far from the pose that it must start from"
     FAULT_LATCHED = "a fault is latched until ~/reset is called"
     STOPPED = "deactivated: nothing is commanded"
+    RECORDING = "the last seconds are kept, to be written when a fault occurs"
+    GUARD_LOST = "the guard process has gone silent: nobody commands the arm"
+    DISK_ERROR = "the recording of the last seconds cannot be written"

@@ -17,7 +17,7 @@ from launch import LaunchDescription
 ARGUMENTS = (
     ("checkpoint", "pick_cube_points", "Folder of the checkpoint, or the name of one that ships."),
     ("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
-    ("config_file", "", "Parameters of both nodes (YAML), laid over those that ship."),
+    ("config_file", "", "Parameters of all the nodes (YAML), laid over those that ship."),
     ("device", "", "Where the networks run: cpu or cuda. Empty: as the parameter files say."),
     (
         "backend",
@@ -49,6 +49,8 @@ ARGUMENTS = (
         "files say.",
     ),
     ("use_sim_time", "", "true: take the time from /clock. Empty: as the parameter files say."),
+    ("blackbox", "true", "Record the last seconds, and write them when a fault occurs."),
+    ("enclaves", "", "Path of the nodes' SROS2 enclaves, such as /difftori. Empty: none."),
     ("namespace", "", "Namespace of the nodes."),
     ("log_level", "info", "debug, info, warn or error."),
     ("joint_states_topic", "joint_states", "Joint states of the arm and its gripper."),
@@ -77,6 +79,8 @@ def start(context):
         ),
         guard_parameters=typed(value, "use_sim_time"),
         remaps=remaps(value),
+        blackbox=typed(value, "blackbox").get("blackbox", True),
+        enclaves=value["enclaves"],
     )
     return actions(specs, value["namespace"], value["log_level"])
 

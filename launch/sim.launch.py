@@ -19,6 +19,8 @@ ARGUMENTS = (
     ("checkpoint", "pick_cube_points", "Folder of the checkpoint, or the name of one that ships."),
     ("robot", "panda", "Robot profile; must be one that the simulated task has."),
     ("clock", "lockstep", "lockstep: the world waits for every plan; wall: it runs on."),
+    ("blackbox", "false", "Record the last seconds, and write them when a fault occurs."),
+    ("enclaves", "", "Path of the nodes' SROS2 enclaves, such as /difftori. Empty: none."),
     ("namespace", "", "Namespace of the nodes."),
     ("log_level", "info", "debug, info, warn or error."),
 )
@@ -29,7 +31,9 @@ def start(context):
     config_file, settings = sim_policy_settings(value["clock"])
     policy = PythonLaunchDescriptionSource(str(share_dir() / "launch" / "policy.launch.py"))
     arguments = {"config_file": str(config_file), **words(settings)}
-    bridge = bridge_spec(value["checkpoint"], value["robot"], value["clock"])
+    bridge = bridge_spec(
+        value["checkpoint"], value["robot"], value["clock"], None, value["enclaves"]
+    )
     return [
         *actions([bridge], value["namespace"], value["log_level"]),
         IncludeLaunchDescription(policy, launch_arguments=arguments.items()),

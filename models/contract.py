@@ -76,6 +76,8 @@ class Plan:
         iterations: Optimiser iterations done.
         elapsed_s: Steady-clock time from observation to plan [s].
         status: Whether and why the plan is what it is.
+        context: The encoded observation that the optimiser was told of, float32, flat; None when
+            there is none, or nobody asked for it.
     """
 
     stamp_ns: int
@@ -85,6 +87,7 @@ class Plan:
     iterations: int
     elapsed_s: float
     status: PlanStatus
+    context: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ class Planner:
 
     Encodes once, proposes, and refines until all iterations are done or the deadline has passed.
     The values of a plan are data: an imitation head's score is an update rule and ranks nothing.
+
+    Attributes:
+        card: The checkpoint's card.
+        backend: What runs the networks.
+        tells_context: Plans carry the encoded observation, for whoever wants to look at it.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Planner:
         self._samples = self.card.solver["latent"] == "sample"
         self._latents: Floats = np.zeros(self._engine.latents, np.float32)
         self._last: tuple[int, FloatArray] | None = None
+        self.tells_context = False
 
     def warm_up(self) -> None:
         """The first `plan` is as fast as the rest: buffers are allocated, kernels chosen."""
@@ -103,6 +109,7 @@ class Planner:
             iterations=iterations,
             elapsed_s=time.monotonic() - began,
             status=status,
+            context=self._engine.context() if self.tells_context else None,
         )
 
     def _solve(

@@ -25,7 +25,7 @@ from .vulkan import VulkanError, use_shipped_driver
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="difftori",
-        description="Demonstrate, record, train, evaluate and export DiffTORI policies.",
+        description="Demonstrate, record, train, evaluate, export and replay DiffTORI policies.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
@@ -62,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="compare with PyTorch first and refuse to write graphs that differ",
     )
+
+    replay = commands.add_parser("replay", help="show a recording that a fault has left")
+    replay.add_argument("file", type=Path, help="the .mcap file that the black box has written")
+    replay.add_argument("--png", type=Path, help="draw joints, commands and statuses there")
 
     record = commands.add_parser("record", help="record demonstrations of the scripted expert")
     record.add_argument("--task", choices=available_tasks(), required=True)
@@ -129,6 +133,14 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             first_seed=arguments.first_seed,
         )
         console.print(f"wrote {written} episodes ({tried} tried) to {arguments.out}")
+        return 0
+    if arguments.command == "replay":
+        try:
+            from .replay import replay
+
+            replay(arguments.file, console, arguments.png)
+        except ImportError as error:
+            raise RuntimeError(f"replaying needs ROS 2's Python packages: {error}") from error
         return 0
     if arguments.command == "export":
         try:

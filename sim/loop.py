@@ -104,6 +104,8 @@ class DirectLoop:
                         on_command(channel)
                 if not verdict.accepted:
                     self.driver.refused(motion.trajectory.stamp_ns)
+                elif verdict.changed is not None:
+                    self.driver.replaced(verdict.changed)
             steps.append(Step(observation, motion, accepted, detail))
             if on_step:
                 on_step(steps[-1])

@@ -32,6 +32,7 @@ from difftori_ros.parameters import Parameter
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.types import Pose, Trajectory
 
+from .faults import Line, parse
 from .tasks import TEST_SEEDS, find_task
 from .vulkan import VulkanError
 from .world import CAMERA_FRAME, TICK_NS, World
@@ -44,6 +45,15 @@ VIEW_FRAME = "view_optical_frame"
 POSE_PERIOD_NS = 50_000_000
 MAX_LAG_NS = 200_000_000
 """Lag behind the wall clock beyond which the difference is dropped: time slows, never jumps."""
+
+STREAMS: dict[str, Any] = {
+    "clock": Clock,
+    "joint_states": JointState,
+    "camera/image_raw": Image,
+    "camera/camera_info": CameraInfo,
+    "points": PointCloud2,
+}
+"""What can have faults, besides the poses of the task."""
 
 PARAMETERS = (
     Parameter("task", "pick_cube", "The simulated task."),
@@ -67,6 +77,12 @@ PARAMETERS = (
     Parameter("cloud", True, "Render and publish the camera: image, camera_info and points."),
     Parameter("camera_hz", 10.0, "Rate of the camera in wall mode [Hz].", 0.1, 100.0),
     Parameter("image_size", 128, "Width and height of the camera [px].", 16, 1024),
+    Parameter(
+        "faults",
+        [""],
+        "What goes wrong with what is published: stream:kind:start_s:duration_s[:amount], where "
+        "the times count from the episode's start on the world's clock.",
+    ),
     Parameter("view_size", 384, "Width and height of the picture for people [px].", 64, 2048),
 )
 
@@ -86,18 +102,17 @@ class SimBridge(Node):
         try:
             self._profile = load_profile(values["robot"])
             self._task = find_task(values["task"])
+            streams = STREAMS | dict.fromkeys(self._task.poses, PoseStamped)
+            self._faults = [parse(text, streams) for text in values["faults"] if text]
             self.world = World(
                 self._task, self._profile, values["image_size"], values["view_size"]
             )
         except (ProfileError, ValueError, VulkanError) as error:
             raise StartupError(str(error)) from error
         out = self.create_publisher
-        self._clock_out = out(Clock, "/clock", STATUS_QOS)
-        self._joints = out(JointState, "joint_states", STATUS_QOS)
-        self._poses = {name: out(PoseStamped, name, STATUS_QOS) for name in self._task.poses}
-        self._image = out(Image, "camera/image_raw", STATUS_QOS)
-        self._info = out(CameraInfo, "camera/camera_info", STATUS_QOS)
-        self._points = out(PointCloud2, "points", STATUS_QOS)
+        topics = {name: "/clock" if name == "clock" else name for name in streams}
+        self._out = {name: out(streams[name], topic, STATUS_QOS) for name, topic in topics.items()}
+        self._line = Line(self._faults)
         self._view = out(Image, "~/view/image_raw", STATUS_QOS)
         self._view_info = out(CameraInfo, "~/view/camera_info", STATUS_QOS)
         self._view_pose = out(PoseStamped, "~/view/pose", LATCHED_QOS)
@@ -196,6 +211,7 @@ class SimBridge(Node):
     def _reset(self) -> None:
         self.world.reset(self._seed())
         self._arrived.clear()
+        self._line = Line(self._faults)
         self._sent_once = True
         self._commanded, self._running, self._followed = False, True, 0
         self._start_ns = self.world.now_ns
@@ -297,23 +313,28 @@ class SimBridge(Node):
         self._publish_joints()
         self._publish_poses()
         if self._points_message is not None:
-            self._points.publish(self._points_message)
+            self._send("points", self._points_message)
+
+    def _send(self, stream: str, message: Any) -> None:
+        now_s = (self.world.now_ns - self._start_ns) * 1e-9
+        for name, sent in self._line.apply(stream, message, now_s):
+            self._out[name].publish(sent)
 
     def _publish_clock(self) -> None:
         message = Clock()
         codecs.ns_to_stamp(self.world.now_ns, message.clock)
-        self._clock_out.publish(message)
+        self._send("clock", message)
 
     def _publish_joints(self) -> None:
         message = JointState()
         codecs.encode_joint_state(self.world.joint_state(), message)
-        self._joints.publish(message)
+        self._send("joint_states", message)
 
     def _publish_poses(self) -> None:
         for name, pose in self.world.poses().items():
             message = PoseStamped()
             codecs.encode_pose(pose, message)
-            self._poses[name].publish(message)
+            self._send(name, message)
 
     def _publish_camera(self) -> None:
         if not self._values["cloud"]:
@@ -327,9 +348,9 @@ class SimBridge(Node):
         )
         codecs_vision.encode_cloud(cloud, points, PointField)
         self._points_message = points
-        self._image.publish(image)
-        self._info.publish(info)
-        self._points.publish(points)
+        self._send("camera/image_raw", image)
+        self._send("camera/camera_info", info)
+        self._send("points", points)
 
     def _publish_view(self) -> None:
         camera = self.world.render_camera()

@@ -125,6 +125,7 @@ def assert_promises(
     *,
     max_age_s: float = 0.5,
     rest_within_s: float = REST_WITHIN_S,
+    measured=None,
 ) -> None:
     """Pass when everything that was heard keeps P1 to P4.
 
@@ -135,13 +136,16 @@ def assert_promises(
         profile: The robot.
         max_age_s: Oldest inputs that a command may stem from when it is heard [s].
         rest_within_s: Longest command [s].
+        measured: Arm positions (n,) measured when each command was heard, if known [rad].
     """
     before: dict[tuple[str, ...], Trajectory] = {}
-    for command, heard_ns in zip(commands, times_ns, strict=True):
+    measured = [None] * len(commands) if measured is None else measured
+    for command, heard_ns, arm in zip(commands, times_ns, measured, strict=True):
         start_ns = command.stamp_ns + round(float(command.times[0]) * 1e9)
         running = before.get(command.joint_names)
         under_way = running is not None and start_ns < running.end_ns
-        assert_valid(command, profile, after=running if under_way else None, at_ns=start_ns)  # P1
+        after = running if under_way else None
+        assert_valid(command, profile, after=after, at_ns=start_ns, measured=arm)  # P1
         assert (heard_ns - command.stamp_ns) * 1e-9 <= max_age_s, "P2: made from old inputs"
         assert command.times[-1] - command.times[0] <= rest_within_s, "P3: rests too late"
         before[command.joint_names] = command

@@ -68,6 +68,10 @@ class Engine(Protocol):
         """Network actions (H, A), value of the start, value of the actions, all finite."""
         ...
 
+    def context(self) -> Floats | None:
+        """The encoded observation of the last `propose`, flat; None when no step can follow."""
+        ...
+
 
 def open_engine(
     checkpoint: str | Path | Checkpoint, backend: str, device: str, threads: int

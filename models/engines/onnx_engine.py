@@ -99,6 +99,11 @@ class OnnxEngine:
         )
         return actions[0], float(before[0]), float(after[0]), bool(finite[0])
 
+    def context(self) -> Floats | None:
+        """See `Engine.context`."""
+        found = self._proposal.get("context_0")
+        return None if found is None else found[0].flatten()
+
 
 class _BoundStep:
     """One step with its tensors bound to fixed buffers on the device.

@@ -51,6 +51,7 @@ class TorchEngine:
         self._use_threads()
         seen, cloud = self._tensor(state), None if points is None else self._tensor(points)
         self._done, self._before, self._answer = 0, None, None
+        self._proposal = None
         if self._deployed is None or not refine:
             agent = self._agent
             base = agent.normaliser.from_unit(agent.propose(agent.inputs(seen, cloud)))
@@ -89,6 +90,12 @@ class TorchEngine:
             answer = self._deployed.finish(context, first, before, self._state)
         actions = answer.actions[0].cpu().numpy()
         return actions, float(answer.before[0]), float(answer.after[0]), bool(answer.finite[0])
+
+    def context(self) -> Floats | None:
+        """See `Engine.context`."""
+        if self._proposal is None:
+            return None
+        return self._proposal.context[0][0].flatten().cpu().numpy()
 
     def _prepare(self, deployed: Deployed) -> None:
         network, action = self._agent.network, self.card.action

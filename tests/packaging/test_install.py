@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXECUTABLES = ("policy_node", "guard_node", "sim_bridge")
+EXECUTABLES = ("policy_node", "guard_node", "blackbox_node", "sim_bridge")
 
 # What an installed package must be able to do, from a folder that knows nothing of the checkout.
 USE_IT = """

@@ -363,3 +363,43 @@ def test_wall_clock_world_goes_on_by_itself_and_follows_commands(tmp_path):
     finally:
         code = stand.close()
     assert code == 0, stand.log
+
+
+def test_stream_with_a_fault_is_silent_for_its_time_and_its_neighbours_are_not(tmp_path):
+    faults = ["points:silence:0.5:1.0", "object:stamp:0.5:1.0:-10"]
+    stand = Stand("wall", tmp_path, max_time_s=60.0, faults=faults)
+    try:
+        start_ns = stand.reset(SEED, whole=False)
+        end_ns = start_ns + 2_000_000_000
+        assert stand.until(lambda: stand.now_ns > end_ns), stand.log
+        assert stand.until(lambda: stamp_of(stand.heard["points"][-1]) > end_ns), stand.log
+
+        def inside(name):
+            span = range(start_ns + 500_000_000, start_ns + 1_500_000_000)
+            return [m for m in stand.heard[name] if stamp_of(m) in span]
+
+        assert inside("points") == []
+        assert len(inside("camera/image_raw")) > 2
+        assert inside("object") == []  # stamped ten seconds back: before the world began
+        assert len(inside("goal")) > 2
+    finally:
+        code = stand.close()
+    assert code == 0, stand.log
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("points:silense:0:1", "unknown fault 'silense'; there are silence"),
+        ("pionts:silence:0:1", "no stream 'pionts'; there are camera/camera_info"),
+    ],
+)
+def test_unknown_fault_is_refused_with_those_that_exist(tmp_path, fault, complaint):
+    spec = bringup.bridge_spec("pick_cube_state", "panda", "wall", {"faults": [fault]})
+    log = tmp_path / "log"
+    environment = {"ROS_DOMAIN_ID": next_domain(), "ROS_LOG_DIR": str(tmp_path)}
+    with log.open("wb") as out:
+        process = bringup.start(spec, environment, stdout=out, stderr=subprocess.STDOUT)
+    assert process.wait(60) == 1
+    assert complaint in log.read_text()
+    assert "Traceback" not in log.read_text()

@@ -2,59 +2,11 @@
 """The guard's process passes on what is valid and names what it refuses."""
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticStatus
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from difftori_ros import codecs
-from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS, status_message
-from difftori_ros.bringup import policy_specs
-from difftori_ros.types import Trajectory
 from tests.promises import assert_valid
-from tests.ros.fake_robot import HOME, PROFILE, FakeRobot
-
-
-class FakePolicy:
-    """Sends plans and heartbeats as the policy node does."""
-
-    def __init__(self, graph):
-        self._graph = graph
-        self._plan = graph.node.create_publisher(JointTrajectory, "policy_node/plan", COMMAND_QOS)
-        self._status = graph.node.create_publisher(
-            DiagnosticStatus, "policy_node/status", STATUS_QOS
-        )
-
-    def beat(self):
-        self._status.publish(status_message("policy_node", 0, "", {"code": "OK"}))
-
-    def send(self, stamp_ns, *, reach=0.02, last_velocity=0.0, duration_s=0.4):
-        """A move of the first joint by `reach` and back to rest."""
-        times = np.linspace(0.0, duration_s, 21)
-        phase = times / duration_s
-        positions = np.tile(HOME, (21, 1))
-        velocities = np.zeros_like(positions)
-        positions[:, 0] += reach * (3 * phase**2 - 2 * phase**3)
-        velocities[:, 0] = reach * (6 * phase - 6 * phase**2) / duration_s
-        velocities[-1, 0] = last_velocity
-        message = JointTrajectory()
-        codecs.encode_trajectory(
-            Trajectory(stamp_ns, PROFILE.joint_names, times, positions, velocities),
-            message,
-            JointTrajectoryPoint,
-        )
-        self._plan.publish(message)
-
-
-def ready(graph):
-    guard, _ = policy_specs("pick_cube_state", "panda")
-    graph.start(guard)
-    robot, policy = FakeRobot(graph.node), FakePolicy(graph)
-
-    def alive():
-        robot.publish(cloud=False)
-        policy.beat()
-
-    graph.until(lambda: bool(graph.status["guard_node"]), each=alive)
-    return robot, policy, alive
+from tests.ros.fake_policy import ready
+from tests.ros.fake_robot import HOME, PROFILE
 
 
 def test_valid_plan_reaches_both_controllers_unchanged(graph):

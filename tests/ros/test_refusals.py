@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What cannot work is refused with one clear sentence, and nothing moves."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -71,6 +72,25 @@ def test_parameter_out_of_range_is_refused_with_its_range(graph):
     start_policy(graph, parameters={"deadline_s": 99.0})
     assert graph.exit_status("policy_node") == 1
     assert "deadline_s" in last_error(graph)
+
+
+def test_other_weights_than_the_wanted_ones_are_refused_with_both_hashes(graph):
+    wanted = "0" * 64
+    start_policy(graph, parameters={"checkpoint_sha256": wanted})
+    assert graph.exit_status("policy_node") == 1
+    weights = (checkpoint_dir() / "pick_cube_state" / "weights.safetensors").read_bytes()
+    said = last_error(graph)
+    assert wanted in said
+    assert hashlib.sha256(weights).hexdigest() in said
+
+
+def test_the_wanted_weights_are_taken_and_their_hash_is_shown(graph):
+    weights = (checkpoint_dir() / "pick_cube_state" / "weights.safetensors").read_bytes()
+    digest = hashlib.sha256(weights).hexdigest()
+    start_policy(graph, parameters={"checkpoint_sha256": digest.upper()})
+    robot = FakeRobot(graph.node)
+    graph.until(lambda: len(graph.plans) >= 1, each=robot.publish)
+    assert graph.newest("policy_node")["sha256"] == digest[:12]
 
 
 def test_unknown_topic_is_named_with_the_topics_that_exist_and_nothing_is_planned(graph):

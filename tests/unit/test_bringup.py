@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The process starter runs the nodes that launch would run, and always ends them."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import yaml
 from difftori_models.checkpoint import CheckpointError
 from difftori_ros import bringup
 from difftori_ros.bringup import NodeSpec, command_line, find_checkpoint
-from difftori_ros.parameters import GUARD, POLICY
+from difftori_ros.parameters import BLACKBOX, GUARD, POLICY
 from difftori_ros.paths import checkpoint_dir, config_dir
 
 CHECKPOINT = "pick_cube_state"
@@ -64,6 +65,11 @@ def test_every_kind_of_parameter_reaches_the_node_as_what_it_is():
         assert type(found[name]) is type(value), name
 
 
+def test_enclave_reaches_the_node_as_an_argument_of_ros():
+    guard, *_ = bringup.policy_specs(CHECKPOINT, "panda", enclaves="/difftori/")
+    assert command_line(guard)[-2:] == ["--enclave", "/difftori/guard_node"]
+
+
 def test_parameter_files_are_read_in_order_and_parameters_stand_above_them(tmp_path):
     paths = []
     for number, values in enumerate(({"a": 1, "b": 1, "c": 1}, {"b": 2, "c": 2})):
@@ -82,8 +88,8 @@ def test_command_runs_the_module_with_this_python_under_the_nodes_name():
 
 
 def test_shipped_parameter_files_hold_the_documented_defaults():
-    guard, policy = bringup.policy_specs(CHECKPOINT, "panda")
-    for spec, parameters in ((guard, GUARD), (policy, POLICY)):
+    guard, policy, blackbox = bringup.policy_specs(CHECKPOINT, "panda", blackbox=True)
+    for spec, parameters in ((guard, GUARD), (policy, POLICY), (blackbox, BLACKBOX)):
         defaults = {parameter.name: parameter.default for parameter in parameters}
         found = as_ros_reads(NodeSpec(spec.name, "", "", spec.parameter_files))
         of_ros = {"use_sim_time", "start_type_description_service"}
@@ -208,3 +214,29 @@ def test_starter_ends_its_nodes_when_it_is_told_to_end(ros_env, tmp_path):
         assert starter.wait(30) == 0
     assert "Traceback" not in "".join(heard)
     assert Path(f"/proc/{starter.pid}").exists() is False
+
+
+def test_black_box_that_dies_is_named_and_ends_nothing(ros_env):
+    command = [sys.executable, "-m", "difftori_ros.bringup", "--checkpoint", CHECKPOINT]
+    with subprocess.Popen(
+        [*command, "--dry-run"], env=ros_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as starter:
+        assert starter.stderr is not None
+        children = Path(f"/proc/{starter.pid}/task/{starter.pid}/children")
+        ready, killed = {"dry run", "keeping the last"}, False
+        for raw in starter.stderr:
+            line = raw.decode()
+            ready = {word for word in ready if word not in line}
+            if not ready and not killed:
+                killed = True
+                pids = [int(pid) for pid in children.read_text().split()]
+                lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in pids}
+                [blackbox] = [pid for pid in pids if "blackbox_node" in lines[pid]]
+                os.kill(blackbox, signal.SIGKILL)
+            if "blackbox_node was killed by SIGKILL" in line:
+                break
+        assert "nothing is recorded any more" in line
+        assert len(children.read_text().split()) == 2
+        starter.send_signal(signal.SIGTERM)
+        starter.stderr.read()
+        assert starter.wait(30) == signal.SIGKILL  # the worst of the ends it has seen

@@ -210,6 +210,32 @@ def test_refusal_of_a_trajectory_that_was_replaced_changes_nothing(planner, driv
     np.testing.assert_allclose(third.positions[0], second.sample(third_ns)[0], atol=1e-6)
 
 
+def test_next_trajectory_joins_what_the_guard_has_sent_in_place_of_the_last(planner, driver):
+    first = drive(driver, planner, seen())
+    slower = replace(first, times=first.times * 2.0, velocities=first.velocities / 2.0)
+    driver.replaced(replace(slower, stamp_ns=12345))  # of another plan: it changes nothing
+    driver.replaced(slower)
+    next_ns = STAMP + PERIOD_NS
+    second = drive(driver, planner, on_the_way(slower, next_ns))
+    there, speed = slower.sample(next_ns)
+    assert np.abs(there - first.sample(next_ns)[0]).max() > 1e-3
+    np.testing.assert_allclose(second.positions[0], there, atol=1e-6)
+    np.testing.assert_allclose(second.velocities[0, :7], speed[:7], atol=1e-6)
+
+
+def test_driver_with_another_planner_joins_what_the_first_has_sent(planner, driver):
+    first = drive(driver, planner, seen())
+    other = ScriptedPlanner(planner.card.action.kind)
+    following = driver.with_planner(other)
+    next_ns = STAMP + PERIOD_NS
+    second = drive(following, other, on_the_way(first, next_ns))
+    np.testing.assert_allclose(second.positions[0], first.sample(next_ns)[0], atol=1e-6)
+    # what the new one sends is unknown to the old one
+    third_ns = next_ns + PERIOD_NS // 2
+    third = drive(driver, planner, on_the_way(first, third_ns))
+    np.testing.assert_allclose(third.positions[0], first.sample(third_ns)[0], atol=1e-6)
+
+
 def test_network_without_a_plan_sends_nothing_and_says_so(planner, driver):
     first = drive(driver, planner, seen())
     planner.status = PlanStatus.FAILED

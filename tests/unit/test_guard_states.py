@@ -251,6 +251,13 @@ def test_an_arm_that_follows_late_is_left_alone():
     assert guard.status.state is State.TRACKING
 
 
+def test_joint_states_from_before_the_plan_do_not_judge_it():
+    guard, _ = moving_guard()
+    guard.heartbeat(100.1)
+    guard.joints(joint_state(NOW - MS, PANDA.home + 0.3), 100.1)
+    assert guard.tick(NOW + 50 * MS, 100.1) is None
+
+
 def test_a_policy_that_says_farewell_may_fall_silent_while_the_arm_rests():
     guard = ready()
     guard.farewell()

@@ -57,9 +57,11 @@ def test_counts_rates_ages_and_percentiles_of_plans_are_reported():
         health.plan(0.010 if k < 20 else 0.110, 50.0 + 0.1 * k)
     health.count("dropped_points")
     health.count("dropped_points")
+    health.count("deadline_misses", 0)
     values = health.status(52.3).values
     assert values["plans"] == "21"
     assert values["dropped_points"] == "2"
+    assert values["deadline_misses"] == "0"
     assert values["plan_hz"] == "10.0"
     assert values["plan_age_s"] == "0.300"
     assert values["plan_ms_p50"] == "10.00"

@@ -112,7 +112,7 @@ def test_every_parameter_that_an_argument_sets_exists():
     known = {parameter.name for parameter in POLICY} | {"use_sim_time"}
     given = {"device": "cpu", "trigger": "timer", "deadline_s": "0.1", "dry_run": "true"}
     given |= {"autostart": "false", "use_sim_time": "true"}
-    guard, policy = run_start(POLICY_FILE, given)
+    guard, policy, _ = run_start(POLICY_FILE, given)
     assert set(policy.parameters) <= known
     assert set(guard.parameters) <= {parameter.name for parameter in GUARD} | {"use_sim_time"}
     assert policy.parameters["deadline_s"] == 0.1
@@ -123,8 +123,20 @@ def test_every_parameter_that_an_argument_sets_exists():
 
 def test_policy_launch_starts_what_the_process_starter_starts():
     assert run_start(POLICY_FILE, {"checkpoint": CHECKPOINT}) == bringup.policy_specs(
-        CHECKPOINT, "panda"
+        CHECKPOINT, "panda", blackbox=True
     )
+
+
+@pytest.mark.parametrize(("given", "recorded"), [("true", True), ("false", False), ("", True)])
+def test_black_box_runs_unless_it_is_switched_off(given, recorded):
+    names = [node.name for node in run_start(POLICY_FILE, {"blackbox": given})]
+    assert ("blackbox_node" in names) is recorded
+
+
+def test_every_node_gets_its_own_enclave():
+    for path in FILES:
+        for node in run_start(path, {"enclaves": "/difftori", "checkpoint": CHECKPOINT}):
+            assert node.enclave == f"/difftori/{node.name}"
 
 
 @pytest.mark.parametrize("clock", ["lockstep", "wall"])
@@ -157,7 +169,8 @@ def test_whole_number_for_a_float_is_a_float_as_ros_would_refuse_it():
 
 
 def specs() -> list[bringup.NodeSpec]:
-    return bringup.sim_specs(CHECKPOINT, "panda", "lockstep")
+    *_, blackbox = bringup.policy_specs(CHECKPOINT, "panda", blackbox=True)
+    return [*bringup.sim_specs(CHECKPOINT, "panda", "lockstep"), blackbox]
 
 
 @pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.name)
@@ -202,4 +215,5 @@ def test_launch_itself_makes_the_nodes_of_the_process_starter():
         elif made := entity.visit(context):
             pending = [*made, *pending]
     assert [node.node_package for node in found] == ["difftori_ros"] * 3
-    assert [node.node_executable for node in found] == [spec.executable for spec in specs()]
+    simulated = bringup.sim_specs(CHECKPOINT, "panda", "lockstep")
+    assert [node.node_executable for node in found] == [spec.executable for spec in simulated]

@@ -256,3 +256,99 @@ def test_what_is_lacking_is_known_without_assembling():
     lacking = seen.lacking(NOW + 2000 * MS)
     assert lacking is not None
     assert lacking.reason is Reason.STALE
+
+
+def arrive(seen: Observer, name: str, offset_s: float, count=10, period_s=0.1) -> int:
+    """Samples with stamps `offset_s` behind the clock; returns the clock after the last."""
+    now_ns = NOW
+    make = {"joint_states": joints, "points": cloud}.get(name, pose)
+    for _ in range(count):
+        now_ns += round(period_s * 1e9)
+        seen.push(name, make(now_ns - round(offset_s * 1e9)), now_ns)
+    return now_ns
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "words"),
+    [(4.0, "its stamps are 4.0 s behind this clock"), (-3.0, "3.0 s ahead of this clock")],
+)
+def test_stream_whose_stamps_are_all_far_off_is_named_with_rate_and_offset(offset_s, words):
+    seen = observer(spec(BOX))
+    now_ns = NOW + 1000 * MS
+    for name in ("joint_states", "goal", "object"):
+        make = joints if name == "joint_states" else pose
+        seen.push(name, make(now_ns), now_ns)
+    now_ns = arrive(seen, "points", offset_s)
+    detail = refused(seen, now_ns).detail
+    assert "'points' arrives at 10 Hz but its stamps are" in detail
+    assert words in detail
+    assert words in seen.report(now_ns)["offset_points"]
+
+
+def test_stream_that_is_late_once_in_a_while_has_no_constant_offset():
+    seen = fill(observer())
+    for k in range(10):
+        now_ns = NOW + (k + 1) * 100 * MS
+        seen.push("goal", pose(now_ns - (900 * MS if k % 2 else 0)), now_ns)
+    assert "offset_goal" not in seen.report(now_ns)
+
+
+def test_same_cloud_with_new_stamps_makes_a_frozen_camera_after_as_many_as_allowed():
+    seen = fill(observer(spec(BOX), frozen_frames=3))
+    for k in (1, 2):
+        assert seen.frozen() is None
+        seen.push("points", cloud(NOW + k * MS), NOW + k * MS)
+    frozen = seen.frozen()
+    assert frozen is not None
+    assert frozen.reason is Reason.FROZEN
+    assert frozen.detail == "'points' has sent 3 identical frames"
+    assert seen.report(NOW)["frozen_points"] == "3"
+    assert isinstance(seen.observe(NOW + 2 * MS), Observation)
+    seen.push("points", cloud(NOW + 3 * MS, seed=1), NOW + 3 * MS)
+    assert seen.frozen() is None
+
+
+def test_frozen_camera_gives_no_observation_when_that_is_a_fault():
+    seen = fill(observer(spec(BOX), frozen_frames=2, frozen_is_fault=True))
+    assert isinstance(seen.observe(NOW), Observation)
+    seen.push("points", cloud(NOW + MS), NOW + MS)
+    assert refused(seen, NOW + MS).reason is Reason.FROZEN
+
+
+def test_cloud_sent_again_with_its_stamp_is_a_duplicate_and_no_frozen_camera():
+    seen = fill(observer(spec(BOX), frozen_frames=2))
+    for _ in range(5):
+        seen.push("points", cloud(), NOW)
+    assert seen.frozen() is None
+    assert seen.report(NOW)["dropped_points_duplicate"] == "5"
+
+
+def test_joints_at_rest_are_no_frozen_stream():
+    seen = fill(observer(frozen_frames=2))
+    for k in range(1, 50):
+        seen.push("joint_states", joints(NOW + k * MS), NOW + k * MS)
+    assert seen.frozen() is None
+
+
+def test_drops_are_counted_by_cause_and_skew_is_the_spread_of_the_newest_stamps():
+    seen = fill(observer(), goal=pose(NOW - 20 * MS))
+    seen.push("goal", pose(0), NOW)
+    seen.push("goal", pose(NOW + 1000 * MS), NOW)
+    seen.push("goal", pose(NOW - 20 * MS), NOW)
+    seen.dropped("goal", "quaternion norm is 0.0")
+    for k in range(1, 5):
+        seen.push("object", pose(NOW + k * MS), NOW + k * MS)
+    seen.push("object", pose(NOW - 5 * MS), NOW + 5 * MS)
+    report = seen.report(NOW + 5 * MS)
+    for cause in ("unstamped", "future", "duplicate", "unreadable"):
+        assert report[f"dropped_goal_{cause}"] == "1"
+    assert report["dropped_object_late"] == "1"
+    assert report["skew_s"] == "0.024"
+    assert report["age_goal"] == "0.025"
+
+
+def test_age_limit_can_be_changed_between_two_observations():
+    seen = fill(observer(), goal=pose(NOW - 100 * MS))
+    assert isinstance(seen.observe(NOW), Observation)
+    seen.set_limit("goal", 0.05)
+    assert refused(seen).reason is Reason.STALE

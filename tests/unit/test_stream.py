@@ -63,6 +63,7 @@ def test_a_sample_older_than_all_of_a_full_stream_is_not_kept():
     stream = filled([20, 30], depth=2)
     assert not stream.push(10, "late", LATER)
     assert stream.latest_before(15) is None
+    assert stream.stats == StreamStats(received=3, late=1)
 
 
 @pytest.mark.parametrize("stamp", [0, -1])

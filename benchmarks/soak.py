@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""The robot side for a chosen time with a random fault every ten seconds: does anything give?
+
+    python benchmarks/soak.py --minutes 15 --json out/soak.json
+
+Real policy and guard processes in front of an arm that is only computed. The faults are drawn from
+those of `difftori_sim.faults`: streams fall silent, freeze, lag, jump, or carry nonsense; the
+planner raises, diverges or hangs; a process is stopped for a while; the emergency stop is pressed.
+After each the arm is brought back into motion. Every command that was heard is held against the
+promises P1 to P4. JSON keys: `violations`, `rss_slope_mb_per_h` (the steepest of the processes,
+with `rss` for each: slope and its 95 % interval), `faults_injected` (and `faults` by kind),
+`plans`, `plan_ms_first` and `plan_ms_last` (medians of the first and the last fifth), `machine`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from rich.console import Console
+from scipy import stats
+from std_msgs.msg import Bool
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.faults.stand import Stand  # noqa: E402
+
+mpl.use("agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+EVERY_S = 10.0
+WARM_S = 60.0
+"""Memory counts from here on: caches and buffers fill up before [s]."""
+LINE_FAULTS = (
+    "joint_states:silence",
+    "joint_states:nan",
+    "joint_states:permute",
+    "joint_states:reorder",
+    "joint_states:duplicate",
+    "object:silence",
+    "object:freeze",
+    "object:delay",
+    "goal:drop",
+    "goal:stamp",
+    "joint_states:burst",
+    "joint_states:missing",
+)
+SICKNESSES = ("diverge", "raise", "hang")
+NODES = ("policy_node", "guard_node")
+
+
+class Soak:
+    """A stand, what is done to it, and what is seen."""
+
+    def __init__(self, stand: Stand, seed: int) -> None:
+        self.stand, self._dice = stand, random.Random(seed)
+        self.faults: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.memory: dict[str, list[tuple[float, float]]] = {name: [] for name in NODES}
+        self.plan_ms: list[float] = []
+        self._button = stand.node.create_publisher(Bool, "emergency_stop", 1)
+
+    def round(self) -> None:
+        """Bring the arm into motion, strike, wait, and check the promises."""
+        stand, end = self.stand, time.monotonic() + EVERY_S
+        stand.rest_within_s = 1.0
+        try:
+            stand.begin()
+            stand.run(self._dice.uniform(0.5, 2.0))
+            self._strike(self._dice.uniform(0.2, 3.0))
+            stand.run(max(0.0, end - time.monotonic()))
+            told = [values for _, values in stand.heard["policy_node"] if "plan_ms" in values]
+            self.plan_ms += [float(values["plan_ms"]) for values in told]
+            stand.check()
+        except AssertionError as error:
+            self.violations.append(str(error)[:2000])
+            stand.arm.heal()
+            for heard in (stand.commands, stand._heard_ns, stand._measured):
+                heard.clear()
+        for name in NODES:
+            self.memory[name].append((time.monotonic(), resident_mb(stand.processes[name].pid)))
+
+    def _strike(self, seconds: float) -> None:
+        kind = self._dice.choice(("line", "line", "line", "planner", "process", "button"))
+        if kind == "line":
+            kind = self._dice.choice(LINE_FAULTS)
+            self.stand.arm.strike(f"{kind}:0.0:{seconds:.3f}")
+            self.stand.run(seconds)
+        elif kind == "planner":
+            kind = self._dice.choice(SICKNESSES)
+            self.stand.sick(kind)
+            self.stand.run(seconds)
+            self.stand.sick("")
+        elif kind == "process":
+            kind = "policy_node:stop"
+            self.stand.strike("policy_node", "stop")
+            self.stand.run(seconds)
+            self.stand.strike("policy_node", "continue")
+        else:
+            self._button.publish(Bool(data=True))
+            self.stand.run(seconds)
+            self._button.publish(Bool(data=False))
+            self.stand.run(0.2)
+        self.faults[kind] += 1
+
+    def slopes(self) -> dict[str, dict[str, float]]:
+        """Memory over time of each process: slope and 95 % interval [MB/h]."""
+        found = {}
+        for name, series in self.memory.items():
+            begin = series[0][0] + WARM_S
+            times, sizes = np.array([s for s in series if s[0] >= begin] or series).T
+            if len(times) < 3:
+                found[name] = {"mb_per_h": 0.0, "low": -np.inf, "high": np.inf}
+                continue
+            fit: Any = stats.linregress(times / 3600, sizes)
+            reach = float(stats.t.ppf(0.975, len(times) - 2) * fit.stderr)
+            slope = float(fit.slope)
+            found[name] = {"mb_per_h": slope, "low": slope - reach, "high": slope + reach}
+        return found
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process [MB]."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def plot(soak: Soak, path: Path) -> None:
+    """Memory and plan times over the soak."""
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 5), layout="constrained")
+    for name, series in soak.memory.items():
+        times, sizes = np.array(series).T
+        top.plot((times - times[0]) / 60, sizes, label=name)
+    top.set(xlabel="time [min]", ylabel="resident memory [MB]", ylim=(0, None))
+    top.legend()
+    bottom.plot(soak.plan_ms, ".", markersize=2)
+    bottom.set(xlabel="plan", ylabel="plan time [ms]", yscale="log")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Run the soak and write what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--checkpoint", default="pick_cube_state")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=Path("out/soak.json"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="difftori_soak_") as folder:
+        stand = Stand(Path(folder), arguments.checkpoint)
+        try:
+            stand.up()
+            soak = Soak(stand, arguments.seed)
+            rounds = max(1, round(arguments.minutes * 60 / EVERY_S))
+            for _ in tqdm(range(rounds), desc="soak", unit="fault"):
+                soak.round()
+        finally:
+            stand.close()
+    fifth = max(1, len(soak.plan_ms) // 5)
+    slopes = soak.slopes()
+    found = {
+        "violations": len(soak.violations),
+        "rss_slope_mb_per_h": round(max(one["mb_per_h"] for one in slopes.values()), 2),
+        "faults_injected": sum(soak.faults.values()),
+        "faults": dict(soak.faults),
+        "rss": slopes,
+        "plans": len(soak.plan_ms),
+        "plan_ms_first": round(float(np.median(soak.plan_ms[:fifth])), 3),
+        "plan_ms_last": round(float(np.median(soak.plan_ms[-fifth:])), 3),
+        "what_was_violated": soak.violations,
+        "minutes": arguments.minutes,
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    plot(soak, arguments.json.with_suffix(".png"))
+    console = Console()
+    for key in ("violations", "faults_injected", "rss_slope_mb_per_h", "plans"):
+        console.print(f"| {key} | {found[key]} |", markup=False)
+    for name, one in slopes.items():
+        console.print(
+            f"| {name} | {one['mb_per_h']:.1f} MB/h ({one['low']:.1f} to {one['high']:.1f}) |",
+            markup=False,
+        )
+
+
+if __name__ == "__main__":
+    main()

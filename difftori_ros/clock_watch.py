@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""Notices when somebody sets the system's clock, by comparing it with one that nobody can set."""
+
+from __future__ import annotations
+
+FORWARD_S = 1.0
+"""A step forward by more than this is a jump [s]; network time may step by less."""
+BACKWARD_S = 0.1
+"""A step back by more than this is a jump [s]: stamps from before lie in the future then."""
+PROMPT_S = 0.02
+"""The clocks count as read at one time when reading them took no longer than this [s]."""
+
+
+class ClockWatch:
+    """Compares the clock of the stamps with the steady clock, look by look."""
+
+    def __init__(self) -> None:
+        self._offset_s: float | None = None
+
+    def look(self, before_s: float, now_ns: int, after_s: float) -> float | None:
+        """By how much the clock has jumped since the last look [s]; None when it has not.
+
+        Args:
+            before_s: The steady clock just before the other was read [s].
+            now_ns: The clock of the stamps [ns]; zero or less while it is not known.
+            after_s: The steady clock just after [s]; a look that took long shows nothing.
+        """
+        if now_ns <= 0 or after_s - before_s > PROMPT_S:
+            return None
+        offset_s = now_ns * 1e-9 - 0.5 * (before_s + after_s)
+        previous, self._offset_s = self._offset_s, offset_s
+        if previous is None:
+            return None
+        jump_s = offset_s - previous
+        return jump_s if jump_s > FORWARD_S or jump_s < -BACKWARD_S else None

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""What the policy node hears: every message is decoded and stored, and nothing else is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState as JointStateMessage
+from sensor_msgs.msg import PointCloud2
+from trajectory_msgs.msg import JointTrajectory
+
+from difftori_ros import codecs, codecs_vision
+from difftori_ros.base_node import (
+    COMMAND_QOS,
+    LATCHED_QOS,
+    SENSOR_QOS,
+    STATUS_QOS,
+    nobody_publishes,
+)
+from difftori_ros.frames import FrameError, FrameTree, decode_transforms
+from difftori_ros.health import Health
+from difftori_ros.observe import Observer
+from difftori_ros.policy_loop import PolicyLoop
+from difftori_ros.types import Reason
+
+MESSAGES: dict[str, tuple[Any, Any]] = {
+    "joint_states": (JointStateMessage, codecs.decode_joint_state),
+    "points": (PointCloud2, codecs_vision.decode_cloud),
+}
+"""Message type and decoder of every stream that is not a pose."""
+
+
+class Inputs:
+    """Subscriptions of the policy node, from `open` to `close`."""
+
+    def __init__(
+        self,
+        node: Node,
+        observer: Observer,
+        frames: FrameTree,
+        loop: PolicyLoop,
+        health: Health,
+        steady_s: Callable[[], float],
+    ):
+        self._node, self._observer, self._frames = node, observer, frames
+        self._loop, self._health, self._steady_s = loop, health, steady_s
+        self._simulated = bool(node.get_parameter("use_sim_time").value)
+        subscribe = node.create_subscription
+        self._open = [self._subscribe(name) for name in observer.streams]
+        self._open += [
+            subscribe(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS),
+            subscribe(JointTrajectory, "guard_node/changed", self._on_changed, COMMAND_QOS),
+            *self._subscribe_transforms(),
+        ]
+
+    def close(self) -> None:
+        """Nothing is heard any more."""
+        while self._open:
+            self._node.destroy_subscription(self._open.pop())
+
+    def topics(self) -> dict[str, str]:
+        """Resolved topic of every stream."""
+        return {name: self._node.resolve_topic_name(name) for name in self._observer.streams}
+
+    def unpublished(self, silent_only: bool = False) -> list[str]:
+        """A sentence for every stream that nobody publishes.
+
+        Args:
+            silent_only: Leave out streams that have delivered.
+        """
+        streams = self._observer.silent() if silent_only else self._observer.streams
+        sentences = [
+            nobody_publishes(self._node, name, MESSAGES.get(name, (PoseStamped, None))[0])
+            for name in streams
+        ]
+        return [sentence for sentence in sentences if sentence]
+
+    def _subscribe(self, stream: str) -> Any:
+        kind, decode = MESSAGES.get(stream, (PoseStamped, codecs.decode_pose))
+
+        def callback(message: Any) -> None:
+            try:
+                sample = decode(message)
+            except codecs.CodecError as error:
+                self._observer.dropped(stream, str(error))
+                self._node.get_logger().warning(
+                    f"{Reason.BAD_MESSAGE.value}: '{stream}': {error}", throttle_duration_sec=2.0
+                )
+                return
+            self._health.event(stream, self._steady_s())
+            self._observer.push(stream, sample, self._arrival_ns(sample.stamp_ns))
+            self._loop.wake()
+
+        return self._node.create_subscription(kind, stream, callback, SENSOR_QOS)
+
+    def _subscribe_transforms(self) -> list[Any]:
+        try:
+            from tf2_msgs.msg import TFMessage
+        except ImportError:
+            return []
+
+        def on_transforms(message: Any, static: bool) -> None:
+            try:
+                for parent, child, stamp_ns, matrix in decode_transforms(message):
+                    if static:
+                        self._frames.set_static(parent, child, matrix)
+                    else:
+                        self._frames.push(parent, child, stamp_ns, matrix)
+            except (codecs.CodecError, FrameError) as error:
+                self._node.get_logger().warning(f"/tf: {error}", throttle_duration_sec=2.0)
+
+        subscribe = self._node.create_subscription
+        return [
+            subscribe(TFMessage, "/tf", lambda m: on_transforms(m, False), 100),
+            subscribe(TFMessage, "/tf_static", lambda m: on_transforms(m, True), LATCHED_QOS),
+        ]
+
+    def _on_guard(self, message: DiagnosticStatus) -> None:
+        values = {pair.key: pair.value for pair in message.values}
+        refused = values.get("verdict") == "refused"
+        refused_ns = int(values["verdict_stamp_ns"]) if refused else None
+        self._loop.guard_said(values.get("state", "INACTIVE"), refused_ns)
+
+    def _on_changed(self, message: JointTrajectory) -> None:
+        try:
+            self._loop.replaced(codecs.decode_trajectory(message))
+        except codecs.CodecError as error:
+            self._node.get_logger().warning(
+                f"'guard_node/changed': {error}", throttle_duration_sec=2.0
+            )
+
+    def _arrival_ns(self, stamp_ns: int) -> int:
+        now_ns = self._node.get_clock().now().nanoseconds
+        # With simulated time /clock and the stamps have one source, and /clock may arrive later.
+        return max(now_ns, stamp_ns) if self._simulated else now_ns

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""What the policy node says about its plans: the plan, its actions, its path, what it saw."""
+
+from __future__ import annotations
+
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path as PathMessage
+from rclpy.node import Node
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension, String
+from trajectory_msgs.msg import JointTrajectory
+
+from difftori_models.contract import ActionSpec, Plan
+from difftori_ros import codecs
+from difftori_ros.base_node import COMMAND_QOS, LATCHED_QOS, STATUS_QOS, trajectory_message
+from difftori_ros.driver import Motion
+
+
+class Outputs:
+    """Publishers of the policy node, from the first to `close`."""
+
+    def __init__(self, node: Node, action: ActionSpec, base_frame: str):
+        self._node, self._action, self._base_frame = node, action, base_frame
+        publisher = node.create_publisher
+        self._plan = publisher(JointTrajectory, "~/plan", COMMAND_QOS)
+        self._actions = publisher(JointTrajectory, "~/actions", STATUS_QOS)
+        self._path = publisher(PathMessage, "~/path", STATUS_QOS)
+        self._latent = publisher(Float32MultiArray, "~/latent", STATUS_QOS)
+        self._summary = publisher(String, "~/summary", LATCHED_QOS)
+
+    def close(self) -> None:
+        """Nothing is said any more."""
+        for publisher in (self._plan, self._actions, self._path, self._latent, self._summary):
+            self._node.destroy_publisher(publisher)
+
+    def summary(self, text: str) -> None:
+        """The table of this configuration."""
+        self._summary.publish(String(data=text))
+
+    def unheard(self) -> str | None:
+        """The sentence that says that nobody listens to the plans; None when somebody does."""
+        if self._plan.get_subscription_count():
+            return None
+        return (
+            f"nobody listens to '{self._plan.topic_name}': start guard_node, or set dry_run to "
+            "plan without sending"
+        )
+
+    def latent_is_wanted(self) -> bool:
+        """True when somebody listens to `~/latent`."""
+        return self._latent.get_subscription_count() > 0
+
+    def deliver(self, motion: Motion, send: bool) -> None:
+        """One plan; its trajectory only with `send`."""
+        if motion.trajectory is not None and send:
+            self._plan.publish(trajectory_message(motion.trajectory))
+        self._actions.publish(trajectory_message(motion.actions(self._action)))
+        if motion.waypoints is not None:
+            path, tip = PathMessage(), motion.waypoints.tip
+            codecs.encode_path(tip, motion.plan.stamp_ns, self._base_frame, path, PoseStamped)
+            self._path.publish(path)
+        if motion.plan.context is not None:
+            self._latent.publish(_latent_message(motion.plan))
+
+
+def _latent_message(plan: Plan) -> Float32MultiArray:
+    """The encoded observation; the label of its one dimension is the stamp [ns]."""
+    message = Float32MultiArray()
+    assert plan.context is not None
+    size = len(plan.context)
+    label = str(plan.stamp_ns)
+    message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
+    message.data = plan.context.tolist()
+    return message

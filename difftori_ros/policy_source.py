@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""What the `checkpoint` parameter stands for: a trained checkpoint, `hold`, or `replay:...`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from difftori_models.checkpoint import WEIGHTS, CheckpointError
+from difftori_models.engines.engine import MANIFEST
+from difftori_models.planner import BasePlanner, Planner
+from difftori_ros.bringup import find_checkpoint
+from difftori_ros.robot import RobotProfile
+from difftori_ros.scripted import ScriptedPlanner, is_scripted, open_script
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the plans come from.
+
+    Attributes:
+        planner: Ready to plan.
+        where: Folder or file it was made from.
+        sha256: Hash of the file that decides what is planned; empty when there is none.
+        hashed: Name of that file.
+        make: Makes another planner of the same kind, ready to plan.
+    """
+
+    planner: Planner | ScriptedPlanner
+    where: Path
+    sha256: str
+    hashed: str
+    make: Callable[[], Planner | ScriptedPlanner]
+
+
+def open_policy(values: Mapping[str, Any], profile: RobotProfile) -> Source:
+    """Load what the parameters name, check its hash, and warm it up.
+
+    Raises:
+        CheckpointError: A checkpoint that cannot be used, or another hash than the wanted one.
+        ScriptError: A recording that cannot be used.
+        FileNotFoundError: There is no such checkpoint.
+    """
+    name = values["checkpoint"]
+    if is_scripted(name):
+        scripted, where = open_script(name, profile)
+        hashed = where if where.is_file() else None
+
+        def make() -> Planner | ScriptedPlanner:
+            return open_script(name, profile)[0]
+
+        first: Planner | ScriptedPlanner = scripted
+    else:
+        where = find_checkpoint(name)
+
+        def make() -> Planner | ScriptedPlanner:
+            planner = Planner(where, values["device"], values["threads"], values["backend"])
+            planner.warm_up()
+            return planner
+
+        first = Planner(where, values["device"], values["threads"], values["backend"])
+        # graphs are what runs then, and their manifest holds the hash of each
+        hashed = where / (MANIFEST if first.backend == "onnx" else WEIGHTS)
+    sha256 = hashlib.sha256(hashed.read_bytes()).hexdigest() if hashed else ""
+    _check_hash(values["checkpoint_sha256"], sha256, hashed)
+    first.warm_up()
+    return Source(first, where, sha256, hashed.name if hashed else "", make)
+
+
+def refined(
+    planner: Planner | ScriptedPlanner, refine: bool
+) -> Planner | ScriptedPlanner | BasePlanner:
+    """The planner, or what its base policy alone would do."""
+    return BasePlanner(planner) if isinstance(planner, Planner) and not refine else planner
+
+
+def _check_hash(wanted: str, got: str, file: Path | None) -> None:
+    if not wanted or wanted.strip().lower() == got:
+        return
+    if file is None:
+        raise CheckpointError(
+            f"checkpoint_sha256 is {wanted}, but this policy has no file to compare it with"
+        )
+    raise CheckpointError(
+        f"{file}: not the one that is wanted: checkpoint_sha256 is {wanted}, its sha256 is {got}"
+    )

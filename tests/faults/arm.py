@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""A robot that follows: an arm, its controllers, a camera, and faults on its wires.
+
+It follows as a joint_trajectory_controller does, and exactly: the joints are where the running
+trajectory is, sampled at 100 Hz; a new one replaces the running one from its first point on.
+The cube and the goal go round in circles, so that a policy always has something to reach for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState as JointStateMessage
+from sensor_msgs.msg import PointCloud2, PointField
+from trajectory_msgs.msg import JointTrajectory
+
+from difftori_ros import codecs, codecs_vision
+from difftori_ros.base_node import COMMAND_QOS
+from difftori_ros.types import Cloud, JointState, Pose, Trajectory
+from difftori_sim.faults import Fault, Line, parse
+from tests.ros.fake_robot import HOME, PROFILE
+
+PERIOD_S = 0.01
+POSE_EVERY, CLOUD_EVERY = 5, 10
+"""Joint states between two poses and two clouds."""
+CENTRE = np.array([0.6, 0.0, 0.02])
+RADIUS_M, TURN_S = 0.1, 5.0
+"""The circle on which the cube goes round, and the time of a turn."""
+LIFT = np.array([0.0, 0.0, 0.2])
+"""The goal is that far from the cube [m]."""
+STREAMS = {
+    "clock": Clock,
+    "joint_states": JointStateMessage,
+    "goal": PoseStamped,
+    "object": PoseStamped,
+    "points": PointCloud2,
+}
+
+
+@dataclass
+class SimulatedTime:
+    """A clock that can be paused and moved; it runs with the steady one."""
+
+    offset_ns: int = 100_000_000_000
+    paused_ns: int | None = None
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() + self.offset_ns if self.paused_ns is None else self.paused_ns
+
+    def jump(self, seconds: float) -> None:
+        self.offset_ns += round(seconds * 1e9)
+
+    def pause(self) -> None:
+        self.paused_ns = self.now_ns()
+
+    def resume(self) -> None:
+        assert self.paused_ns is not None
+        self.offset_ns += self.paused_ns - time.monotonic_ns() - self.offset_ns
+        self.paused_ns = None
+
+
+class FakeArm:
+    """Call `step` often; it does what is due."""
+
+    def __init__(self, node, *, cloud=False, simulated: SimulatedTime | None = None):
+        self._node, self.cloud, self.simulated = node, cloud, simulated
+        self.line = Line()
+        self.position, self.velocity = HOME.copy(), np.zeros(len(HOME))
+        self.history: deque[JointState] = deque(maxlen=3000)
+        self.blocked, self.pushed = False, np.zeros(len(HOME))
+        self._running: dict[tuple[str, ...], tuple[Trajectory, Trajectory | None]] = {}
+        self._count, self._stepped_s = 0, 0.0
+        self._out = {
+            name: node.create_publisher(kind, "/clock" if name == "clock" else name, 100)
+            for name, kind in STREAMS.items()
+            if name != "clock" or simulated
+        }
+        self._rng = np.random.default_rng(0)
+        self._controllers = []
+        self.plug_in()
+
+    # controllers ---------------------------------------------------------------------------------
+
+    def plug_in(self) -> None:
+        """The controllers listen."""
+        for topic in (PROFILE.topic, PROFILE.gripper.topic):
+            self._controllers.append(
+                self._node.create_subscription(
+                    JointTrajectory, topic, self._on_command, COMMAND_QOS
+                )
+            )
+
+    def unplug(self) -> None:
+        """There are no controllers any more; the joints stay where they are."""
+        while self._controllers:
+            self._node.destroy_subscription(self._controllers.pop())
+        self._running.clear()
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        command = codecs.decode_trajectory(message)
+        before, _ = self._running.get(command.joint_names, (None, None))
+        self._running[command.joint_names] = (command, before)
+
+    # faults --------------------------------------------------------------------------------------
+
+    def strike(self, text: str) -> Fault:
+        """Add a fault whose start counts from now."""
+        fault = parse(text, STREAMS)
+        fault = replace(fault, start_s=fault.start_s + time.monotonic())
+        self.line.faults = [*self.line.faults, fault]
+        return fault
+
+    def heal(self) -> None:
+        """Nothing is wrong any more."""
+        self.line.faults = []
+        self.blocked, self.pushed = False, np.zeros(len(HOME))
+
+    def go_home(self) -> None:
+        """Be at home and at rest, at once."""
+        self._running.clear()
+        self.position, self.velocity = HOME.copy(), np.zeros(len(HOME))
+
+    def put_down(self) -> None:
+        """Whoever has moved the arm lets go of it: it stays there, and its controllers agree."""
+        self._running.clear()
+        self.position, self.velocity = self.position + self.pushed, np.zeros(len(HOME))
+        self.pushed = np.zeros(len(HOME))
+
+    # time ----------------------------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """The clock of the stamps [ns]."""
+        return self.simulated.now_ns() if self.simulated else time.time_ns()
+
+    @property
+    def speed(self) -> float:
+        """Greatest speed of the arm's joints [rad/s]."""
+        return float(np.abs(self.velocity[:7]).max())
+
+    def step(self) -> None:
+        """Move and publish, if that is due."""
+        now_s = time.monotonic()
+        if now_s - self._stepped_s < PERIOD_S:
+            self._send_pairs(self.line.due(now_s))
+            return
+        self._stepped_s = max(self._stepped_s + PERIOD_S, now_s - PERIOD_S)
+        now_ns = self.now_ns()
+        if self.blocked:
+            self.velocity[:] = 0.0
+        else:
+            self._move(now_ns)
+        if self.simulated:
+            clock = Clock()
+            codecs.ns_to_stamp(now_ns, clock.clock)
+            self._send("clock", clock)
+        measured = JointState(
+            now_ns, PROFILE.joint_names, self.position + self.pushed, self.velocity.copy()
+        )
+        self.history.append(measured)
+        message = JointStateMessage()
+        codecs.encode_joint_state(measured, message)
+        self._send("joint_states", message)
+        if self._count % POSE_EVERY == 0:
+            self._send_poses(now_ns)
+        if self.cloud and self._count % CLOUD_EVERY == 0:
+            self._send_cloud(now_ns)
+        self._count += 1
+
+    def _move(self, now_ns: int) -> None:
+        for names, (running, before) in self._running.items():
+            start_ns = running.stamp_ns + round(float(running.times[0]) * 1e9)
+            followed = before if before is not None and now_ns < start_ns else running
+            columns = [PROFILE.joint_names.index(name) for name in names]
+            self.position[columns], self.velocity[columns] = followed.sample(now_ns)
+
+    # out -----------------------------------------------------------------------------------------
+
+    def cube(self) -> np.ndarray:
+        """Where the cube is now (3,) [m]."""
+        angle = 2 * np.pi * time.monotonic() / TURN_S
+        return CENTRE + RADIUS_M * np.array([np.cos(angle), np.sin(angle), 0.0])
+
+    def _send_poses(self, now_ns: int) -> None:
+        for name, xyz in (("object", self.cube()), ("goal", self.cube() + LIFT)):
+            message = PoseStamped()
+            pose = np.array([*xyz, 0.0, 0.0, 0.0, 1.0])
+            codecs.encode_pose(Pose(now_ns, PROFILE.base_frame, pose), message)
+            self._send(name, message)
+
+    def _send_cloud(self, now_ns: int) -> None:
+        xyz = self.cube() + self._rng.uniform(-0.02, 0.02, (600, 3))
+        rgb = np.tile(np.array([0.9, 0.1, 0.1], np.float32), (600, 1))
+        message = PointCloud2()
+        cloud = Cloud(now_ns, PROFILE.base_frame, xyz.astype(np.float32), rgb)
+        codecs_vision.encode_cloud(cloud, message, PointField)
+        self._send("points", message)
+
+    def _send(self, stream: str, message) -> None:
+        self._send_pairs(self.line.apply(stream, message, time.monotonic()))
+
+    def _send_pairs(self, pairs) -> None:
+        for stream, message in pairs:
+            self._out[stream].publish(message)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""The policy node with a planner that falls ill when the file DIFFTORI_SICKNESS says so."""
+
+import os
+import sys
+from pathlib import Path
+
+import tests.conftest  # noqa: F401  (the import names of the checkout)
+from difftori_ros import policy_node, policy_source
+from difftori_sim.faults import SickPlanner
+
+
+def sickness() -> str:
+    return Path(os.environ["DIFFTORI_SICKNESS"]).read_text().strip()
+
+
+class Planner(policy_source.Planner):
+    def plan(self, *given, **named):
+        return SickPlanner(super(), sickness).plan(*given, **named)
+
+
+if __name__ == "__main__":
+    policy_source.Planner = Planner
+    sys.exit(policy_node.main())

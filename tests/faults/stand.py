@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: MIT
+"""The robot side as processes, in front of an arm that is only computed; and all that is heard."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from difftori_ros import bringup, codecs
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.types import Trajectory
+from difftori_sim.faults import strike
+from tests.conftest import ROOT, next_domain
+from tests.faults.arm import FakeArm, SimulatedTime
+from tests.promises import REST_WITHIN_S, assert_promises
+from tests.ros.conftest import Graph, values_of
+from tests.ros.fake_robot import PROFILE
+
+MOVING = 0.05
+"""Joint speed above which the arm is in mid-motion [rad/s]."""
+PATIENT = {"max_recoveries": 1000, "heartbeat_timeout_s": 3.0}
+"""A guard that forgives that a shared machine stalls now and then, where that is not the test."""
+ASK_AGAIN_S = 1.0
+SLACK_S = 0.15
+"""What a shared machine of two cores may add to a bound [s]."""
+
+
+class Stand(Graph):
+    """Guard and policy in front of a `FakeArm`; P1 to P4 are checked on all that it hears."""
+
+    def __init__(
+        self,
+        folder: Path,
+        checkpoint: str = "pick_cube_state",
+        *,
+        simulated: bool = False,
+        policy: dict | None = None,
+        guard: dict | None = None,
+    ):
+        self._sickness = folder / "sickness"
+        self.sick("")
+        environment = dict(os.environ) | {
+            "ROS_DOMAIN_ID": next_domain(),
+            "ROS_LOG_DIR": str(folder / "ros_log"),
+            "DIFFTORI_SICKNESS": str(self._sickness),
+        }
+        super().__init__(environment, folder)
+        self.heard: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        for name in ("policy_node", "guard_node"):
+            self.heard[name] = []
+            self.node.create_subscription(
+                DiagnosticStatus, f"{name}/status", self._listener(name), 100
+            )
+        self._measured: list[np.ndarray] = []
+        self._doomed: set[str] = set()
+        self._kinematics = Kinematics(PROFILE)
+        self.measured_is_known = True
+        self.command_listeners = [
+            listener
+            for listener in self.node.subscriptions
+            if listener.topic_name.endswith("joint_trajectory")
+        ]
+        self.arm = FakeArm(
+            self.node,
+            cloud="points" in checkpoint,
+            simulated=SimulatedTime() if simulated else None,
+        )
+        common = {"use_sim_time": True} if simulated else {}
+        self.specs = {
+            spec.name: spec
+            for spec in bringup.policy_specs(
+                checkpoint,
+                "panda",
+                parameters=common | dict(policy or {}),
+                guard_parameters=common | dict(guard or {}),
+            )
+        }
+        sick = replace(self.specs["policy_node"], module="tests.faults.sick_policy")
+        self.specs["policy_node"] = sick
+
+    def _listener(self, name: str):
+        def listen(message: DiagnosticStatus) -> None:
+            self.heard[name].append((self.arm.now_ns(), values_of(message)))
+
+        return listen
+
+    def _on_command(self, message) -> None:
+        self.commands.append(message)
+        self._heard_ns.append(self.arm.now_ns())
+        self._measured.append((self.arm.position + self.arm.pushed)[:7])
+
+    def unplug(self) -> None:
+        """Nobody takes the commands any more."""
+        self.arm.unplug()
+        while self.command_listeners:
+            self.node.destroy_subscription(self.command_listeners.pop())
+
+    def plug_in(self) -> None:
+        """The arm's controllers are back, and so is the one who writes down what they hear."""
+        self.arm.plug_in()
+        for topic in (PROFILE.topic, PROFILE.gripper.topic):
+            self.command_listeners.append(
+                self.node.create_subscription(JointTrajectory, topic, self._on_command, 100)
+            )
+
+    # processes -----------------------------------------------------------------------------------
+
+    def up(self, *names: str) -> None:
+        """Start what does not run."""
+        for name in names or ("guard_node", "policy_node"):
+            process = self.processes.get(name)
+            if process is None or process.poll() is not None:
+                self._doomed.discard(name)
+                with (self._folder / f"{name}.log").open("ab") as log:
+                    self.processes[name] = bringup.start(
+                        self.specs[name],
+                        self.environment,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                        cwd=ROOT,
+                    )
+
+    def strike(self, name: str, kind: str) -> int:
+        """Send a process a signal; returns the time [ns]."""
+        strike(self.processes, name, kind)
+        self._doomed.add(name)
+        return self.arm.now_ns()
+
+    def sick(self, kind: str) -> None:
+        """The planner falls ill, or gets well."""
+        fresh = self._sickness.with_suffix(".new")
+        fresh.write_text(kind)
+        fresh.replace(self._sickness)  # never half written
+
+    # time ----------------------------------------------------------------------------------------
+
+    def spin(self) -> None:
+        """One turn of the arm, and what has come."""
+        self.arm.step()
+        self._executor.spin_once(timeout_sec=0.002)
+        for _ in range(8):
+            self._executor.spin_once(timeout_sec=0.0)
+
+    def until(self, done, limit_s: float = 10.0, each=None) -> None:
+        """Run until `done()`; fail with the logs when it does not come true in time."""
+        end = time.monotonic() + limit_s
+        while not done():
+            self.spin()
+            if each is not None:
+                each()
+            alive = all(
+                process.poll() is None or name in self._doomed
+                for name, process in self.processes.items()
+            )
+            if time.monotonic() > end or not alive:
+                told = [f"{name}: {self.newest(name)}" for name in self.heard]
+                logs = [f"--- {name}\n{self.log(name)[-2500:]}" for name in self.processes]
+                why = f"not within {limit_s} s" if alive else "a process has ended"
+                raise AssertionError("\n".join([why, *told, *logs]))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass on the arm's side, as 100 joint states a second."""
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() > end, seconds + 30.0)
+
+    def exit_status(self, name: str, limit_s: float = 60.0) -> int:
+        """Exit status of a process that ends within that time, while the arm goes on."""
+        process = self.processes[name]
+        self.until(lambda: process.poll() is not None, limit_s)
+        return process.returncode
+
+    # asking --------------------------------------------------------------------------------------
+
+    def call(self, kind, name: str, request, limit_s: float = 10.0):
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, limit_s)
+        futures = []
+
+        def ask() -> None:
+            # a service may seem ready that died with its process a moment ago
+            if len(futures) < 1 + (time.monotonic() - began_s) // ASK_AGAIN_S:
+                futures.append(client.call_async(request))
+
+        began_s = time.monotonic()
+        self.until(lambda: any(future.done() for future in futures), limit_s, each=ask)
+        self.node.destroy_client(client)
+        return next(future.result() for future in futures if future.done())
+
+    def set(self, node: str, name: str, **value):
+        """Set a parameter at run time; returns the result."""
+        parameter = Parameter(name=name, value=ParameterValue(**value))
+        request = SetParameters.Request(parameters=[parameter])
+        return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+
+    def guard(self, key: str = "state") -> str:
+        return self.newest("guard_node").get(key, "")
+
+    def policy(self, key: str = "code") -> str:
+        return self.newest("policy_node").get(key, "")
+
+    def codes(self, name: str, since_ns: int = 0) -> list[str]:
+        """The codes that a node has told since then, each once, in order."""
+        told = [values["code"] for heard_ns, values in self.heard[name] if heard_ns >= since_ns]
+        return list(dict.fromkeys(told))
+
+    def first(self, name: str, key: str, value: str, since_ns: int = 0) -> int:
+        """When a node first told that [ns]; 0 when it has not."""
+        return next(
+            (
+                heard_ns
+                for heard_ns, values in self.heard[name]
+                if heard_ns >= since_ns and values.get(key) == value
+            ),
+            0,
+        )
+
+    # beginning and end ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Everything well, nothing latched, the arm in motion, nothing heard yet."""
+        self.sick("")
+        self.arm.heal()
+        self.up()
+        self.until(lambda: self.policy() not in ("", "STOPPED"), 60.0)
+        for node in ("policy_node", "guard_node"):
+            assert self.call(Trigger, f"{node}/reset", Trigger.Request()).success
+        self.forget()
+        self.moving()
+
+    def wake_guard(self, each) -> None:
+        """The guard alone: reset, the arm home and at rest, nothing heard yet."""
+        self.arm.heal()
+        self.arm.go_home()
+        assert self.call(Trigger, "guard_node/reset", Trigger.Request()).success
+        self.run(0.2)
+        self.forget()
+        self.until(lambda: self.guard() == "TRACKING", each=each)
+        self.forget()
+
+    def tip(self, position: np.ndarray) -> np.ndarray:
+        """Where the tip is when the arm is there (3,) [m]."""
+        return self._kinematics.tip_pose(position)[:3]
+
+    def moving(self, since_ns: int = 0) -> None:
+        """Until plans are accepted and the arm is in mid-motion."""
+        since_ns = since_ns or self.arm.now_ns()
+        self.until(
+            lambda: (
+                self.guard() == "TRACKING"
+                and self.guard("verdict") == "accepted"
+                and int(self.guard("verdict_stamp_ns")) > since_ns
+                and self.arm.speed > MOVING
+            ),
+            10.0,
+        )
+
+    def forget(self) -> None:
+        """What was heard is forgotten."""
+        self.measured_is_known = True
+        for heard in (self.commands, self._heard_ns, self._measured, self.plans):
+            heard.clear()
+        for name in self.heard:
+            self.heard[name].clear()
+            del self.status[name][:-1]
+
+    def assert_rests(self, since_ns: int, within_s: float = REST_WITHIN_S) -> None:
+        """P3: from `within_s` after `since_ns` on the arm stands still, for half a second."""
+        end_ns = since_ns + round((within_s + SLACK_S) * 1e9)
+        self.until(lambda: self.arm.now_ns() > end_ns + 500_000_000)
+        later = [state for state in self.arm.history if state.stamp_ns > end_ns]
+        assert later
+        assert max(float(np.abs(state.velocity[:7]).max()) for state in later) < 1e-6
+
+    def check(self) -> None:
+        """P1 to P4 hold for everything that was heard since `begin`."""
+        assert_promises(
+            self.trajectories(),
+            self._heard_ns,
+            [values for heard in self.heard.values() for _, values in heard],
+            PROFILE,
+            rest_within_s=self.rest_within_s,
+            measured=self._measured if self.measured_is_known else None,
+        )
+
+    def trajectories(self) -> list[Trajectory]:
+        return [codecs.decode_trajectory(message) for message in self.commands]
+
+
+def running(folder: Path, *given, **named) -> Iterator[Stand]:
+    """A stand for a module: started, and stopped with every process ending by itself."""
+    made = Stand(folder, *given, **named)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.close()

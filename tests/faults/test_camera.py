@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""Rows 1, 2, 5 and 6: the camera is silent, frozen, or sends what cannot be used."""
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image
+
+from difftori_ros import codecs, codecs_vision
+from difftori_ros.codecs import CodecError
+from difftori_ros.frames import FrameError, FrameTree
+from difftori_sim.faults import Line, parse
+from tests.faults.stand import PATIENT, SLACK_S, running
+from tests.promises import REST_WITHIN_S
+
+pytestmark = pytest.mark.timeout(120)
+
+MAX_AGE_S = 0.2
+"""Oldest cloud a plan is made from [s]."""
+COAST_AFTER_S, COAST_S = 0.2, 0.05
+"""Less than a plan lasts, so that the guard must brake before the arm rests by itself [s]."""
+FROZEN_FRAMES = 5
+CLOUD_PERIOD_S = 0.1
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory):
+    guard = PATIENT | {"coast_after_s": COAST_AFTER_S, "coast_s": COAST_S}
+    policy = {
+        "frozen_frames": FROZEN_FRAMES,
+        "points_max_age_s": MAX_AGE_S,
+        "frozen_is_fault": True,
+    }
+    folder = tmp_path_factory.mktemp("camera")
+    yield from running(folder, "pick_cube_points", guard=guard, policy=policy)
+
+
+def assert_stops_and_goes_on(stand, begin_ns, code, words):
+    """No plan from what is too old; coast, brake, rest; named; and back by itself."""
+    stand.until(
+        lambda: stand.policy() == code and all(word in stand.policy("message") for word in words)
+    )
+    stand.assert_rests(begin_ns, MAX_AGE_S + REST_WITHIN_S)
+    planned_ns = [codecs.stamp_to_ns(plan.header.stamp) for plan in stand.plans]
+    assert (max(planned_ns) - begin_ns) * 1e-9 < MAX_AGE_S + CLOUD_PERIOD_S + SLACK_S
+    lost_ns = stand.first("guard_node", "code", "PLANS_LOST", begin_ns)
+    if lost_ns:  # the plan lasted longer than the guard's patience
+        late_s = MAX_AGE_S + CLOUD_PERIOD_S + COAST_AFTER_S + COAST_S
+        assert (lost_ns - begin_ns) * 1e-9 < late_s + SLACK_S
+    stand.arm.heal()
+    healed_ns = stand.arm.now_ns()
+    if stand.guard() == "FAULT":  # it was away for longer than the guard waits
+        assert stand.guard("code") == "PLANS_LOST"
+        return
+    stand.moving(healed_ns)
+
+
+# 1 -----------------------------------------------------------------------------------------------
+
+
+def test_row_01_camera_that_stops_lets_the_arm_coast_brake_and_rest_and_names_it(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("points:silence:0:60")
+    assert_stops_and_goes_on(moving, begin_ns, "STALE", ["'points' is", "limit 0.200 s"])
+    assert "PLANS_LATE" in moving.codes("guard_node", begin_ns)
+
+
+def test_row_01_camera_that_is_back_within_a_second_is_followed_again_from_the_measured_pose(
+    moving,
+):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("points:silence:0:0.6")
+    moving.until(lambda: moving.first("policy_node", "code", "STALE", begin_ns))
+    moving.moving(moving.arm.now_ns())  # `check` compares every command with the measured pose
+    assert "FAULT" not in {values["state"] for _, values in moving.heard["guard_node"]}
+
+
+# 2 -----------------------------------------------------------------------------------------------
+
+
+def test_row_02_camera_that_repeats_its_old_stamp_counts_as_stopped(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("points:freeze:0:60")
+    assert_stops_and_goes_on(moving, begin_ns, "STALE", ["'points' is", "limit 0.200 s"])
+
+
+def test_row_02_camera_that_repeats_its_content_with_new_stamps_is_named_frozen(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("points:stuck:0:60")
+    moving.until(lambda: moving.policy() == "FROZEN")
+    frozen_ns = moving.first("policy_node", "code", "FROZEN", begin_ns)
+    assert (frozen_ns - begin_ns) * 1e-9 < (FROZEN_FRAMES + 1) * CLOUD_PERIOD_S + SLACK_S
+    assert "'points' has sent" in moving.policy("message")
+    moving.assert_rests(frozen_ns)  # this stand has `frozen_is_fault`
+
+
+# 5 -----------------------------------------------------------------------------------------------
+
+
+def image(encoding="rgb8", step=0):
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    message = Image()
+    codecs_vision.encode_image(pixels, message, 10**9, "camera")
+    if encoding == "bgr8":
+        message.encoding = encoding
+        message.data = pixels[:, :, ::-1].tobytes()
+    if step:
+        rows = [pixels[k].tobytes() + bytes(step - 18) for k in range(4)]
+        message.step, message.data = step, b"".join(rows)
+    return message, pixels
+
+
+@pytest.mark.parametrize(("encoding", "step"), [("rgb8", 0), ("bgr8", 0), ("rgb8", 32)])
+def test_row_05_image_of_another_order_or_step_is_the_same_picture(encoding, step):
+    message, pixels = image(encoding, step)
+    message.is_bigendian = 1  # means nothing for bytes
+    np.testing.assert_array_equal(codecs_vision.decode_image(message), pixels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("encoding", "wanted encoding rgb8, .*, got 'bayer_rggb8'"),
+        ("truncate", "wanted 72 bytes of data .*, got 36"),
+        ("huge", "wanted a step of at least 12884901885 bytes, got 18"),
+    ],
+)
+def test_row_05_image_that_cannot_be_read_is_dropped_with_what_was_wanted_and_came(kind, words):
+    line = Line([parse(f"camera/image_raw:{kind}:0:1", {"camera/image_raw": Image})])
+    ((_, message),) = line.apply("camera/image_raw", image()[0], 0.0)
+    with pytest.raises(CodecError, match=words):
+        codecs_vision.decode_image(message)
+
+
+def test_row_05_cloud_that_cannot_be_read_is_dropped_and_counts_as_a_camera_that_stopped(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("points:truncate:0:60")
+    words = ["'points' is", "wanted 9600 bytes of data", "got 4800"]
+    assert_stops_and_goes_on(moving, begin_ns, "STALE", words)
+
+
+# 6 -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("empty:0:60", "TOO_FEW_POINTS", "got 0 of 0"),
+        ("nan:0:60", "TOO_FEW_POINTS", "got 0 of 0"),
+        ("inf:0:60:0.99", "TOO_FEW_POINTS", "wanted at least 32 points"),
+        ("fields:0:60", "STALE", "got INT16"),
+        ("frame:0:60", "UNKNOWN_FRAME", "nowhere"),
+    ],
+)
+def test_row_06_cloud_that_cannot_be_used_counts_as_a_camera_that_stopped(
+    moving, fault, code, words
+):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike(f"points:{fault}")
+    assert_stops_and_goes_on(moving, begin_ns, code, [words])
+
+
+def test_row_06_invalid_points_are_removed_even_when_the_cloud_says_there_are_none(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("points:nan:0:60:0.5")  # and is_dense
+    accepted = int(moving.guard("accepted"))
+    moving.until(lambda: int(moving.guard("accepted")) > accepted + 8)
+    assert "TOO_FEW_POINTS" not in moving.codes("policy_node", begin_ns)
+
+
+def test_row_06_transform_that_is_missing_or_old_is_refused_without_waiting():
+    frames = FrameTree()
+    frames.push("base", "camera", 10**9, np.eye(4))
+    with pytest.raises(FrameError, match="camera"):
+        frames.lookup("base", "camera", 20 * 10**9)
+    with pytest.raises(FrameError, match=r"nowhere.*camera"):
+        frames.lookup("base", "nowhere", 10**9)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Rows 8, 9 and 10: the planner diverges, raises, takes too long, hangs, or loses its device."""
+
+import pytest
+from lifecycle_msgs.srv import GetState
+from std_srvs.srv import Trigger
+
+from difftori_ros import codecs
+from tests.faults.stand import PATIENT, SLACK_S, running
+from tests.promises import REST_WITHIN_S
+
+pytestmark = pytest.mark.timeout(120)
+
+HANG_S = 0.3
+"""Time over its deadline after which a plan is given up [s]."""
+PERIOD_S = 0.1
+GIVEN_UP_S = PERIOD_S + 0.05 + HANG_S + PERIOD_S
+"""Until the next plan, its deadline, the patience with it, and the next look at it [s]."""
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory):
+    policy, guard = {"hang_s": HANG_S}, PATIENT
+    yield from running(tmp_path_factory.mktemp("solver"), policy=policy, guard=guard)
+
+
+def assert_latched_until_reset(stand, begin_ns, code, within_s, words=()):
+    """Rest within the bound, that code, the node answers, and only a reset brings it back."""
+    stand.until(
+        lambda: stand.policy() == code and all(word in stand.policy("message") for word in words)
+    )
+    told_ns = stand.first("policy_node", "code", code, begin_ns)
+    assert (told_ns - begin_ns) * 1e-9 < within_s + SLACK_S
+    stand.assert_rests(begin_ns, within_s + REST_WITHIN_S)
+    stand.sick("")
+    plans = len(stand.plans)
+    stand.run(0.6)
+    assert stand.policy() == code, "what is latched must not go away by itself"
+    assert len(stand.plans) == plans
+    state = stand.call(GetState, "policy_node/get_state", GetState.Request())
+    assert state.current_state.label == "active"
+    assert stand.call(Trigger, "policy_node/reset", Trigger.Request()).success
+    if stand.guard() == "FAULT":
+        assert stand.guard("code") in ("PLANS_LOST", "POLICY_LOST")
+        assert stand.call(Trigger, "guard_node/reset", Trigger.Request()).success
+    stand.moving(stand.arm.now_ns())
+
+
+# 8 -----------------------------------------------------------------------------------------------
+
+
+def test_row_08_solver_that_diverges_three_times_in_a_row_is_latched(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("diverge")
+    assert_latched_until_reset(moving, begin_ns, "DIVERGED", 4 * PERIOD_S, ["3 plans in a row"])
+
+
+def test_row_08_network_that_gives_nan_three_times_in_a_row_is_latched_and_sends_none(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("nan")
+    assert_latched_until_reset(moving, begin_ns, "DIVERGED", 4 * PERIOD_S)
+
+
+def test_row_08_solver_that_diverges_once_keeps_the_arm_moving(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("nan")
+    moving.until(lambda: moving.first("policy_node", "code", "NO_PLAN", begin_ns))
+    moving.sick("")
+    moving.moving(moving.arm.now_ns())
+    assert "FAULT" not in {values["state"] for _, values in moving.heard["guard_node"]}
+    assert "DIVERGED" not in moving.codes("policy_node", begin_ns)
+
+
+# 9 -----------------------------------------------------------------------------------------------
+
+
+def test_row_09_solver_that_takes_too_long_gives_trimmed_plans_or_none(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("slow")
+    misses = int(moving.policy("deadline_misses"))
+    moving.until(lambda: int(moving.policy("deadline_misses")) > misses + 2)
+    # a plan begins after the time at which it is sent, whatever its inputs' age
+    for plan in moving.plans:
+        trajectory = codecs.decode_trajectory(plan)
+        if trajectory.stamp_ns > begin_ns:
+            assert trajectory.times[0] >= PERIOD_S
+    moving.sick("")
+    moving.moving(moving.arm.now_ns())
+
+
+def test_row_09_solver_that_hangs_is_given_up_named_and_replaced(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("hang")
+    moving.until(lambda: moving.first("policy_node", "code", "DEADLINE", begin_ns))
+    told_ns = moving.first("policy_node", "code", "DEADLINE", begin_ns)
+    assert (told_ns - begin_ns) * 1e-9 < GIVEN_UP_S + SLACK_S
+    moving.sick("")
+    moving.until(lambda: moving.policy() == "OK")  # by itself: another planner is at work
+    still = [s for s in moving.arm.history if s.stamp_ns > begin_ns and not s.velocity[:7].any()]
+    assert still, "the arm must have come to rest before there was another plan"
+    if moving.guard() == "FAULT":  # making it took longer than the guard waits
+        assert moving.guard("code") == "PLANS_LOST"
+        assert moving.call(Trigger, "guard_node/reset", Trigger.Request()).success
+    moving.moving(moving.arm.now_ns())
+
+
+def test_row_09_solver_that_hangs_again_and_again_is_latched(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("hang")
+    moving.assert_rests(begin_ns, PERIOD_S + REST_WITHIN_S)
+    words = ["no other planner is started"]
+    assert_latched_until_reset(moving, begin_ns, "DEADLINE", GIVEN_UP_S, words)
+
+
+# 10 ----------------------------------------------------------------------------------------------
+
+
+def test_row_10_device_that_fails_in_motion_is_latched_and_the_process_lives_on(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("oom")
+    words = ["CUDA out of memory"]
+    assert_latched_until_reset(moving, begin_ns, "DEVICE_LOST", 2 * PERIOD_S, words)
+
+
+def test_row_10_exception_in_the_planner_is_latched_with_its_traceback_in_the_log(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.sick("raise")
+    words = ["3 times in a row", "RuntimeError: a solver that raises"]
+    assert_latched_until_reset(moving, begin_ns, "EXCEPTION", 4 * PERIOD_S, words)
+    assert "Traceback" in moving.log("policy_node")

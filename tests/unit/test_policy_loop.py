@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: MIT
+"""The loop plans from what is fresh, names what it cannot do, latches faults, and obeys."""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from difftori_models.contract import PlanStatus
+from difftori_ros.driver import Driver
+from difftori_ros.frames import FrameTree
+from difftori_ros.health import Health
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.observe import Observer
+from difftori_ros.parameters import POLICY
+from difftori_ros.policy_loop import PolicyLoop, Ports
+from difftori_ros.policy_source import Source
+from difftori_ros.robot import load_profile
+from difftori_ros.scripted import ScriptedPlanner
+from difftori_ros.start_pose import StartPose
+from difftori_ros.types import JointState, Reason, Trajectory
+from difftori_ros.worker import Worker
+
+PANDA = load_profile("panda")
+ARM = Kinematics(PANDA)
+HOME = np.append(PANDA.home, 0.04)
+MS = 1_000_000
+PERIOD_NS = 100 * MS
+LIMIT_S = 20.0
+
+
+class Moody(ScriptedPlanner):
+    """Holds the pose, in the mood that the test gives it."""
+
+    def __init__(self):
+        super().__init__(PANDA)
+        self.status, self.error, self.resets = PlanStatus.BASE, None, 0
+        self.hang: threading.Event | None = None
+        self.hanging = threading.Event()
+
+    def reset(self, seed):
+        super().reset(seed)
+        self.resets += 1
+
+    def plan(self, observation, deadline_s=None):
+        if self.hang is not None:
+            self.hanging.set()
+            assert self.hang.wait(LIMIT_S)
+        if self.error is not None:
+            raise self.error
+        return replace(super().plan(observation, deadline_s), status=self.status)
+
+
+class Rig:
+    """A loop with a clock that the test moves."""
+
+    def __init__(self, tolerance_rad=0.0, **values):
+        self.now_ns, self.steady_s = 5_000_000_000, time.monotonic
+        self.values = {one.name: one.default for one in POLICY} | values
+        self.planner, self.made = Moody(), []
+        self.fail_to_make: Exception | None = None
+        source = Source(self.planner, Path("moody"), "", "", self._make)
+        card = self.planner.card
+        self.observer = Observer(card.observation, PANDA, ARM, FrameTree())
+        self.driver = Driver(self.planner, PANDA, ARM)
+        self.health = Health()
+        self.sent, self.motions, self.log, self.heard = [], [], [], []
+        self.told = threading.Semaphore(0)
+        ports = Ports(
+            lambda: self.now_ns,
+            lambda: self.steady_s(),
+            self._deliver,
+            lambda: None,
+            self._tell,
+            self.log.append,
+        )
+        start = StartPose(PANDA.arm_joints, PANDA.home, tolerance_rad, "home pose")
+        self.loop = PolicyLoop(
+            self.values, source, self.driver, self.observer, start, self.health, ports
+        )
+        self._worker = Worker(lambda worker: None, self.loop.turn)
+
+    def _tell(self):
+        self.heard.append(self.code)
+        self.told.release()
+
+    def _make(self):
+        if self.fail_to_make is not None:
+            raise self.fail_to_make
+        self.made.append(Moody())
+        return self.made[-1]
+
+    def _deliver(self, observation, motion, send):
+        self.motions.append(motion)
+        if send and motion.trajectory is not None:
+            self.sent.append(motion.trajectory)
+
+    def see(self, position=HOME):
+        """One period later the joints are measured."""
+        self.now_ns += PERIOD_NS
+        state = JointState(self.now_ns, PANDA.joint_names, np.array(position), np.zeros(8))
+        self.observer.push("joint_states", state, self.now_ns)
+
+    def turn(self, position=HOME):
+        """See, and take one turn in this thread."""
+        self.see(position)
+        self.loop.turn(self._worker)
+        return self.code
+
+    @property
+    def status(self):
+        return self.health.status(time.monotonic())
+
+    @property
+    def code(self):
+        return self.status.code
+
+    def until(self, done):
+        """Let the loop's own thread work, with new joints, until `done()`."""
+        end = time.monotonic() + LIMIT_S
+        while not done():
+            self.see()
+            self.loop.watch()
+            self.loop.wake()
+            self.told.acquire(timeout=0.02)
+            assert time.monotonic() < end, (self.code, self.log[-1:])
+
+
+@pytest.fixture
+def rig():
+    made = Rig(hang_s=0.1, deadline_s=0.1)
+    yield made
+    made.loop.stop()
+
+
+def test_healthy_planner_gives_a_plan_for_every_period(rig):
+    assert [rig.turn() for _ in range(3)] == ["OK"] * 3
+    assert len(rig.sent) == 3
+    assert rig.status.values["plans"] == "3"
+    assert rig.status.values["deadline_misses"] == "0"
+
+
+def test_diverged_plans_are_used_until_three_in_a_row_latch(rig):
+    rig.planner.status = PlanStatus.DIVERGED
+    assert [rig.turn() for _ in range(2)] == ["OK", "OK"]
+    assert rig.status.level == 1
+    assert len(rig.sent) == 2
+    assert rig.turn() == "DIVERGED"
+    rig.planner.status = PlanStatus.BASE
+    assert [rig.turn() for _ in range(3)] == ["DIVERGED"] * 3
+    assert len(rig.sent) == 2
+    assert rig.status.values["divergences"] == "3"
+    rig.loop.reset()
+    assert rig.turn() == "OK"
+    assert len(rig.sent) == 3
+
+
+def test_plans_that_are_not_finite_latch_too_and_none_of_them_is_sent(rig):
+    rig.planner.status = PlanStatus.FAILED
+    assert [rig.turn() for _ in range(3)] == ["NO_PLAN", "NO_PLAN", "DIVERGED"]
+    assert rig.sent == []
+
+
+def test_exception_is_named_with_its_traceback_and_latched_after_three(rig):
+    rig.planner.error = KeyError("tip")
+    assert [rig.turn() for _ in range(3)] == ["EXCEPTION"] * 3
+    assert "Traceback" in rig.log[0]
+    assert "KeyError: 'tip'" in rig.status.detail
+    rig.planner.error = None
+    assert rig.turn() == "EXCEPTION"
+    assert len(rig.log) == 3
+    assert rig.sent == []
+
+
+def test_one_exception_is_got_over(rig):
+    rig.planner.error = KeyError("tip")
+    rig.turn()
+    rig.planner.error = None
+    assert rig.turn() == "OK"
+
+
+def test_lost_device_is_latched_at_once_and_a_reset_makes_a_new_planner(rig):
+    rig.loop.start()
+    rig.planner.error = RuntimeError("CUDA error: unspecified launch failure")
+    rig.until(lambda: rig.code == "DEVICE_LOST")
+    assert "unspecified launch failure" in rig.status.detail
+    assert "planner is being made anew" in rig.loop.reset()
+    rig.until(lambda: rig.sent)
+    assert len(rig.made) == 1
+    assert rig.code == "OK"
+
+
+def test_device_that_stays_lost_stays_latched_after_a_reset(rig):
+    rig.loop.start()
+    rig.planner.error = RuntimeError("CUDA error: unspecified launch failure")
+    rig.until(lambda: rig.code == "DEVICE_LOST")
+    rig.fail_to_make = RuntimeError("CUDA error: no device")
+    rig.loop.reset()
+    rig.until(lambda: "no new planner" in rig.status.detail)
+    assert rig.code == "DEVICE_LOST"
+    rig.fail_to_make = None
+    rig.loop.reset()
+    rig.until(lambda: rig.code == "OK")
+
+
+def test_planner_that_hangs_is_given_up_and_another_one_plans(rig):
+    rig.loop.start()
+    rig.until(lambda: len(rig.sent) >= 2)
+    rig.planner.hang = threading.Event()
+    rig.until(lambda: rig.log)
+    assert "DEADLINE: a plan has taken" in rig.log[0]
+    assert "given up after 0.20 s" in rig.log[0]
+    assert "DEADLINE" in rig.heard
+    heard = len(rig.sent)
+    rig.until(lambda: len(rig.sent) > heard)
+    assert len(rig.made) == 1
+    assert rig.status.values["planners_given_up"] == "1"
+    rig.planner.hang.set()
+
+
+def test_result_of_a_hung_planner_is_never_sent_after_the_stop(rig):
+    rig.loop.start()
+    rig.planner.hang = threading.Event()
+    rig.see()
+    assert rig.planner.hanging.wait(LIMIT_S)
+    began = time.monotonic()
+    rig.loop.stop()
+    assert time.monotonic() - began < 2.0
+    rig.planner.hang.set()
+    hung = next(t for t in threading.enumerate() if t.name == "planner")
+    hung.join(LIMIT_S)
+    assert rig.motions == []
+
+
+def test_after_a_stop_with_a_hung_planner_the_next_start_makes_another(rig):
+    rig.loop.start()
+    rig.planner.hang = threading.Event()
+    rig.see()
+    assert rig.planner.hanging.wait(LIMIT_S)
+    rig.loop.stop()
+    rig.loop.start()
+    rig.until(lambda: rig.sent)
+    assert len(rig.made) == 1
+    rig.planner.hang.set()
+
+
+def test_plan_over_its_deadline_is_counted(rig):
+    rig.planner.status = PlanStatus.DEADLINE
+    rig.turn()
+    rig.planner.status = PlanStatus.BASE
+    rig.turn()
+    assert rig.status.values["deadline_misses"] == "1"
+
+
+def test_stale_joints_are_named_and_recovered_from(rig):
+    rig.turn()
+    rig.now_ns += 300 * MS
+    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    assert rig.code == "STALE"
+    assert rig.turn() == "OK"
+
+
+def test_jump_of_the_clock_is_told_and_planning_resumes_with_fresh_data(rig):
+    rig.turn()
+    resets = rig.planner.resets
+    rig.now_ns -= 3_000_000_000
+    rig.loop.jumped("by -3.000 s")
+    assert rig.code == "CLOCK_JUMPED"
+    assert "by -3.000 s" in rig.status.text
+    assert rig.told.acquire(blocking=False)
+    assert rig.status.values["clock_jumps"] == "1"
+    assert rig.observer.silent() == ["joint_states"]
+    assert rig.turn() == "OK"
+    assert rig.planner.resets == resets + 1
+
+
+@pytest.mark.parametrize("state", ["BRAKE", "FAULT", "INACTIVE"])
+def test_once_the_guard_has_stopped_the_arm_nothing_sent_before_is_joined(rig, state):
+    rig.planner._start_ns, rig.planner._held = 1, HOME + 0.05
+    rig.turn()
+    rig.loop.guard_said(state, None)
+    away = HOME - np.append(np.full(7, 0.1), 0.0)
+    rig.turn(away)
+    np.testing.assert_array_equal(rig.sent[-1].positions[0, :7], away[:7])
+    # and what is held is the pose measured then, not the one before the stop
+    np.testing.assert_allclose(rig.sent[-1].positions[-1, :7], away[:7], atol=1e-9)
+
+
+@pytest.mark.parametrize("state", ["TRACKING", "COAST"])
+def test_while_the_guard_follows_the_plan_the_next_one_joins_it(rig, state):
+    rig.turn()
+    rig.planner._held = HOME + 0.05
+    rig.turn()
+    running = rig.sent[-1]
+    rig.loop.guard_said(state, None)
+    rig.turn(HOME - 0.01)
+    here, _ = running.sample(rig.now_ns)
+    np.testing.assert_allclose(rig.sent[-1].positions[0], here, atol=1e-6)
+
+
+def test_plan_that_the_guard_changed_is_the_one_that_is_joined(rig):
+    rig.turn()
+    rig.planner._held = HOME + 0.05
+    rig.turn()
+    sent = rig.sent[-1]
+    slower = Trajectory(
+        sent.stamp_ns, sent.joint_names, sent.times * 2.0, sent.positions, sent.velocities / 2.0
+    )
+    rig.loop.replaced(slower)
+    rig.turn()
+    there, _ = slower.sample(rig.now_ns)
+    np.testing.assert_allclose(rig.sent[-1].positions[0, :7], there[:7], atol=1e-6)
+    assert np.abs(there - sent.sample(rig.now_ns)[0]).max() > 1e-3
+
+
+def test_live_parameters_count_from_the_next_plan_on(rig):
+    rig.turn()
+    rig.loop.change("dry_run", True)
+    assert rig.turn() == "OK"
+    assert (len(rig.sent), len(rig.motions)) == (1, 2)
+    rig.loop.change("dry_run", False)
+    rig.turn()
+    assert len(rig.sent) == 2
+    rig.loop.change("joint_states_max_age_s", 0.01)
+    rig.see()
+    rig.now_ns += 20 * MS
+    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    assert rig.code == "STALE"
+    assert "limit 0.010 s" in rig.status.detail
+
+
+def test_arm_must_have_been_near_home_once_before_there_are_plans():
+    rig = Rig(tolerance_rad=0.1)
+    away = HOME + np.append(np.eye(7)[2] * 0.3, 0.0)
+    assert rig.turn(away) == "START_POSE"
+    assert "panda_joint3 is 0.300 rad away from the home pose" in rig.status.detail
+    assert rig.sent == []
+    assert rig.turn() == "OK"
+    assert rig.turn(away) == "OK"
+    rig.loop.reset()
+    assert rig.turn(away) == "START_POSE"
+
+
+def test_reason_of_a_latched_fault_is_not_hidden_by_a_stale_stream(rig):
+    rig.planner.status = PlanStatus.FAILED
+    for _ in range(3):
+        rig.turn()
+    rig.now_ns += 500 * MS
+    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    assert rig.code == Reason.DIVERGED.name
+
+
+def test_exception_in_a_callback_is_latched_until_the_reset(rig):
+    rig.loop.start()
+    rig.until(lambda: rig.sent)
+    rig.loop.crashed(AttributeError("no such field"))
+    assert rig.code == "EXCEPTION"
+    assert "in a callback: AttributeError: no such field" in rig.status.detail
+    rig.loop.reset()
+    rig.until(lambda: rig.code == "OK")
+
+
+def test_simulated_clock_that_never_came_is_named(rig):
+    rig.now_ns = 0
+    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    assert rig.code == "MISSING"
+    assert "'/clock' has not delivered yet" in rig.status.detail
+
+
+def test_clock_that_stands_still_is_named_with_how_long(rig):
+    rig.turn()
+    worker = Worker(lambda worker: None, rig.loop.turn)
+    rig.loop.turn(worker)
+    rig.steady_s = lambda: time.monotonic() + 2.5
+    rig.loop.turn(worker)
+    assert rig.code == "WAITING"
+    assert "the clock has stood still for 2.5 s" in rig.status.detail

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""A worker that hangs is given up and replaced; what it brings later is thrown away."""
+
+import threading
+import time
+
+import pytest
+
+from difftori_ros.worker import Supervisor, Worker
+
+LIMIT_S = 10.0
+
+
+class Bench:
+    """A supervisor whose turns hang on demand, and what came out."""
+
+    def __init__(self, hang_s=0.05, max_restarts=3):
+        self.hang, self.release = threading.Event(), threading.Event()
+        self.hanging, self.came_back = threading.Semaphore(0), threading.Semaphore(0)
+        self.out, self.renewed = threading.Semaphore(0), 0
+        self.late = 0
+        self.supervisor = Supervisor(self._renew, self._turn, lambda: hang_s, max_restarts)
+
+    def _renew(self, worker):
+        self.renewed += 1
+
+    def _turn(self, worker):
+        if self.hang.is_set():
+            self.hanging.release()
+            assert self.release.wait(LIMIT_S)
+            with worker.permission() as allowed:
+                self.late += allowed
+            self.came_back.release()
+            return
+        with worker.permission() as allowed:
+            if allowed:
+                self.supervisor.finished_a_plan()
+                self.out.release()
+
+    def works(self):
+        """Something comes out that was not there before."""
+        while self.out.acquire(blocking=False):
+            pass
+        return self.out.acquire(timeout=LIMIT_S)
+
+    def give_up(self):
+        """Wait for a worker to hang, and watch until it is given up."""
+        assert self.hanging.acquire(timeout=LIMIT_S)
+        end = time.monotonic() + LIMIT_S
+        while (said := self.supervisor.watch()) is None:
+            assert time.monotonic() < end
+        self.supervisor.replace()
+        return said
+
+
+@pytest.fixture
+def bench():
+    made = Bench()
+    yield made
+    made.release.set()
+    made.supervisor.stop(LIMIT_S)
+
+
+def test_turn_after_turn_is_taken_until_the_stop(bench):
+    bench.supervisor.start()
+    assert bench.works()
+    assert bench.works()
+    bench.supervisor.stop()
+    while bench.out.acquire(blocking=False):
+        pass
+    assert bench.supervisor.hanging == 0
+    assert not bench.out.acquire(timeout=0.05)
+
+
+def test_worker_that_hangs_is_replaced_by_one_with_a_new_planner(bench):
+    bench.supervisor.start()
+    assert bench.works()
+    assert bench.renewed == 0
+    bench.hang.set()
+    assert "given up after 0.05 s; planner 2 is being started" in bench.give_up()
+    bench.hang.clear()
+    assert bench.works()
+    assert bench.renewed == 1
+    assert bench.supervisor.hanging == 1
+
+
+def test_what_a_given_up_worker_brings_later_is_not_let_out(bench):
+    bench.hang.set()
+    bench.supervisor.start()
+    bench.give_up()
+    bench.hang.clear()
+    assert bench.works()
+    bench.release.set()
+    assert bench.came_back.acquire(timeout=LIMIT_S)
+    assert bench.late == 0
+
+
+def test_stop_returns_though_the_worker_hangs_and_lets_nothing_out_afterwards(bench):
+    bench.hang.set()
+    bench.supervisor.start()
+    assert bench.hanging.acquire(timeout=LIMIT_S)
+    began = time.monotonic()
+    bench.supervisor.stop(0.1)
+    assert time.monotonic() - began < 2.0
+    assert bench.supervisor.hanging == 1
+    bench.release.set()
+    assert bench.came_back.acquire(timeout=LIMIT_S)
+    assert bench.late == 0
+
+
+def test_after_too_many_in_a_row_there_is_no_other_until_the_next_start(bench):
+    bench.hang.set()
+    bench.supervisor.start()
+    said = [bench.give_up() for _ in range(4)]
+    assert "no other planner is started" in said[-1]
+    assert not any("no other planner" in one for one in said[:-1])
+    assert bench.supervisor.exhausted
+    assert bench.supervisor.watch() is None
+    bench.hang.clear()
+    bench.supervisor.start(renew=True)
+    assert not bench.supervisor.exhausted
+    assert bench.works()
+
+
+def test_plan_in_between_starts_the_count_anew(bench):
+    bench.supervisor.start()
+    for _ in range(5):
+        bench.release.clear()
+        bench.hang.set()
+        bench.give_up()
+        bench.hang.clear()
+        bench.release.set()
+        assert bench.came_back.acquire(timeout=LIMIT_S)
+        assert bench.works()
+    assert not bench.supervisor.exhausted
+
+
+def test_threads_that_never_come_back_are_bounded_even_with_plans_in_between(bench):
+    bench.supervisor.start()
+    for _ in range(4):
+        bench.hang.set()
+        said = bench.give_up()
+        bench.hang.clear()
+        if not bench.supervisor.exhausted:
+            assert bench.works()
+    assert "no other planner is started" in said
+    assert bench.supervisor.hanging == 4
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_thread_that_has_died_is_replaced_too():
+    died, out = threading.Event(), threading.Event()
+
+    def turn(worker: Worker) -> None:
+        if not died.is_set():
+            died.set()
+            raise SystemError("must not happen")
+        out.set()
+
+    supervisor = Supervisor(lambda worker: None, turn, lambda: 100.0)
+    supervisor.start()
+    assert died.wait(LIMIT_S)
+    end = time.monotonic() + LIMIT_S
+    while (said := supervisor.watch()) is None:
+        assert time.monotonic() < end
+    assert "thread has ended" in said
+    supervisor.replace()
+    assert out.wait(LIMIT_S)
+    supervisor.stop()
