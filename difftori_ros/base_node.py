@@ -19,6 +19,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -43,6 +44,11 @@ LATCHED_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+
+ONLOOKERS = ("blackbox_node",)
+"""Nodes that subscribe plans and commands without acting on them."""
+LAST_WORDS = Duration(seconds=0.2)
+"""Time that subscribers have to take what a node says at its end."""
 
 
 class StartupError(RuntimeError):
@@ -280,6 +286,8 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
                 survive(error)
     finally:
         node.stop()
+        for publisher in node.publishers:  # the last words are not to be lost
+            publisher.wait_for_all_acked(LAST_WORDS)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()

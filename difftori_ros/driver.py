@@ -86,8 +86,11 @@ class Driver:
         self._sent.clear()
 
     def refused(self, stamp_ns: int) -> None:
-        """The trajectory of `stamp_ns` was not passed on: the one before it is still under way."""
-        kept = [trajectory for trajectory in self._sent if trajectory.stamp_ns != stamp_ns]
+        """The trajectory of `stamp_ns` was not passed on, nor what was built upon it.
+
+        The one before it is still under way.
+        """
+        kept = [trajectory for trajectory in self._sent if trajectory.stamp_ns < stamp_ns]
         self._sent = deque(kept, maxlen=HISTORY)
 
     def replaced(self, trajectory: Trajectory) -> None:

@@ -11,8 +11,6 @@ plan. What a plan must be by itself is in `plan_check`, how one that asks too mu
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from difftori_ros.robot import RobotProfile
 from difftori_ros.scaling import fit
 from difftori_ros.timing import brake, hold, reference_at, split
 from difftori_ros.types import JointState, Level, Reason, Trajectory
+from difftori_ros.verdict import State, Status, Verdict
 from difftori_ros.workspace import Workspace
 
 __all__ = ["Guard", "GuardConfig", "State", "Status", "Verdict"]
@@ -33,56 +32,11 @@ QUIET_S = 1.0
 MINUTE_S = 60.0
 """Time in which brakes are counted that a new plan has ended [s]."""
 
+JUMP_NS = 200_000_000
+"""By how much a clock must go back to count as another one [ns]."""
+
 SOFTEST = 0.2
 """Rate at which plans run right after a soft start [1]."""
-
-
-class State(Enum):
-    """What the guard is doing."""
-
-    INACTIVE = "nothing is commanded"
-    TRACKING = "valid plans are passed on"
-    COAST = "no new plan has come, and the arm follows the rest of the last one"
-    BRAKE = "the arm brakes to rest"
-    FAULT = "the arm rests until ~/reset is called"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a plan.
-
-    Attributes:
-        accepted: True when it may be executed.
-        reason: OK; GUARD_ACTIVE when it was changed; or why it was refused.
-        detail: One sentence with numbers.
-        channels: What goes to the controllers: the arm's part, then the gripper's if there is one.
-        changed: The plan as it was changed; None when it is as it came.
-    """
-
-    accepted: bool
-    reason: Reason
-    detail: str
-    channels: tuple[Trajectory, ...] = ()
-    changed: Trajectory | None = None
-
-
-@dataclass(frozen=True)
-class Status:
-    """The guard's state, why and since when [s, steady clock] it holds, and what it has done.
-
-    `accepted`, `changed` and `refused` count plans; `amount` is the share of speed or path that
-    was taken from the last one [1].
-    """
-
-    state: State
-    reason: Reason
-    level: Level
-    detail: str
-    since_steady_s: float
-    accepted: int
-    changed: int
-    refused: int
-    amount: float
 
 
 class Guard:
@@ -154,9 +108,18 @@ class Guard:
         """The policy process is known to have lived at `steady_s`."""
         self._steady_s = self._heartbeat_s = steady_s
 
-    def farewell(self) -> None:
-        """The policy process says that it has stopped: silence of a resting arm is no fault."""
-        self._heartbeat_s = None
+    def farewell(self, now_ns: int) -> Trajectory | None:
+        """The policy process says that it has stopped: its silence is no fault from now on.
+
+        Returns the braking trajectory if the arm is moving.
+        """
+        if self._heartbeat_s is None:
+            return None  # it has said so before
+        self._heartbeat_s, self._slow_since_s = None, None
+        if self._state is State.BRAKE and self._recoverable:
+            self._recoverable = False
+            self._enter(State.TRACKING, Reason.WAITING, Level.OK)
+        return self._braking(now_ns) if self._state in (State.TRACKING, State.COAST) else None
 
     def joints(self, state: JointState, steady_s: float) -> None:
         """The measured joints are known; what does not fit the profile counts as silence."""
@@ -177,9 +140,14 @@ class Guard:
         self._measured = JointState(state.stamp_ns, arm, position, velocity)
         self._measured_s, self._joint_problem = steady_s, ""
 
+    def unreadable_joints(self, why: str) -> None:
+        """A message with joint states could not be read; that counts as silence."""
+        self._joint_problem = why
+
     def check(self, plan: Trajectory, now_ns: int) -> Verdict:
         """The plan has become the motion under way, or is refused; never raises."""
         self._judged_s = self._steady_s
+        self._watch_clock(now_ns)
         try:
             self._require_control()
             plan = self._plan_check.check(plan, now_ns)
@@ -217,6 +185,7 @@ class Guard:
         That is the braking trajectory, and at its end one that holds the measured pose.
         """
         self._steady_s = steady_s
+        self._watch_clock(now_ns)
         moving = self._moving(now_ns)
         if self._state is State.BRAKE:
             return self._watch_brake(now_ns, moving)
@@ -262,6 +231,15 @@ class Guard:
     def _limits(self, plan: Trajectory) -> None:
         self._plan_check.limits(plan)
         self._workspace.check(plan)
+
+    def _watch_clock(self, now_ns: int) -> None:
+        """A motion from a time that has not come yet is from before the clock jumped back."""
+        if self._running is None or now_ns >= self._running.stamp_ns - JUMP_NS:
+            return
+        self._running = None
+        if self._state in (State.TRACKING, State.COAST):
+            detail = "what was under way is forgotten"
+            self._enter(State.TRACKING, Reason.CLOCK_JUMPED, Level.WARN, detail)
 
     def _moving(self, now_ns: int) -> bool:
         return self._running is not None and now_ns < self._running.end_ns

@@ -18,6 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_ros import codecs
 from difftori_ros.base_node import (
     COMMAND_QOS,
+    ONLOOKERS,
     SENSOR_QOS,
     STATUS_QOS,
     StartupError,
@@ -42,8 +43,6 @@ LOOK_S = 0.5
 """Time between two looks at who else is in the graph [s, steady clock]."""
 TICK = Duration(seconds=0.01)
 """Period of the outputs while the process waits for the arm to rest [s, steady clock]."""
-ONLOOKERS = ("blackbox_node",)
-"""Nodes that subscribe commands without being controllers."""
 
 
 class GuardNode(Node):
@@ -101,7 +100,10 @@ class GuardNode(Node):
         """Brake and go silent before the process ends."""
         brake = self._guard.stop(self._now_ns())
         self._send(brake)
-        while brake is not None and self._now_ns() < brake.end_ns and self._steady.sleep_for(TICK):
+        # on the steady clock: simulated time may stand still
+        length_s = 0.0 if brake is None else float(brake.times[-1])
+        end_s = self._steady_s() + length_s
+        while self._steady_s() < end_s and self._steady.sleep_for(TICK):
             self._stream()
         self._publish_status()
 
@@ -122,6 +124,7 @@ class GuardNode(Node):
         try:
             state = codecs.decode_joint_state(message)
         except codecs.CodecError as error:
+            self._guard.unreadable_joints(str(error))
             self.get_logger().warning(
                 f"{Reason.BAD_MESSAGE.value}: 'joint_states': {error}", throttle_duration_sec=2.0
             )
@@ -133,7 +136,7 @@ class GuardNode(Node):
     def _on_heartbeat(self, message: DiagnosticStatus) -> None:
         stopped = any(v.key == "code" and v.value == Reason.STOPPED.name for v in message.values)
         if stopped:
-            self._guard.farewell()
+            self._send(self._guard.farewell(self._now_ns()))
         else:
             self._guard.heartbeat(self._steady_s())
 

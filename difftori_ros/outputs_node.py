@@ -11,7 +11,13 @@ from trajectory_msgs.msg import JointTrajectory
 
 from difftori_models.contract import ActionSpec, Plan
 from difftori_ros import codecs
-from difftori_ros.base_node import COMMAND_QOS, LATCHED_QOS, STATUS_QOS, trajectory_message
+from difftori_ros.base_node import (
+    COMMAND_QOS,
+    LATCHED_QOS,
+    ONLOOKERS,
+    STATUS_QOS,
+    trajectory_message,
+)
 from difftori_ros.driver import Motion
 
 
@@ -38,7 +44,9 @@ class Outputs:
 
     def unheard(self) -> str | None:
         """The sentence that says that nobody listens to the plans; None when somebody does."""
-        if self._plan.get_subscription_count():
+        topic = self._plan.topic_name
+        listeners = self._node.get_subscriptions_info_by_topic(topic)
+        if any(other.node_name not in ONLOOKERS for other in listeners):
             return None
         return (
             f"nobody listens to '{self._plan.topic_name}': start guard_node, or set dry_run to "

@@ -78,6 +78,7 @@ class PolicyLoop:
         self._changes: deque[tuple[str, Any]] = deque()
         self._last_ns = 0
         self._clock = (0, 0.0)
+        self._guard_at_work = False
         self._asked_s = 0.0
         self.tells_context = False
 
@@ -130,7 +131,8 @@ class PolicyLoop:
 
     def guard_said(self, state: str, refused_ns: int | None) -> None:
         """The guard's state, and the stamp of the plan that it has just refused, if it has."""
-        if state not in AT_WORK:
+        self._guard_at_work = state in AT_WORK
+        if not self._guard_at_work:
             self._stopped_by_guard.set()
         elif refused_ns is not None:
             self._refused.append(refused_ns)
@@ -190,7 +192,8 @@ class PolicyLoop:
         if observation.stamp_ns <= self._last_ns:
             return
         self._last_ns = observation.stamp_ns
-        if (elsewhere := self._start_pose.check(observation)) is not None:
+        heard = self._guard_at_work or self._values["dry_run"]
+        if (elsewhere := self._start_pose.check(observation, heard)) is not None:
             self._refuse(elsewhere)
             return
         deadline_s = self._values["deadline_s"] or None

@@ -45,10 +45,18 @@ class StartPose:
         if self._after_stops:
             self.reset()
 
-    def check(self, observation: Observation) -> Refusal | None:
-        """Why there may be no plan yet; None when there may."""
+    def check(self, observation: Observation, heard: bool = True) -> Refusal | None:
+        """Why there may be no plan yet; None when there may.
+
+        Args:
+            observation: What is seen.
+            heard: False while nobody would carry out a plan. A motion that must begin at its
+                beginning (`after_stops`) then waits: else its time would run without the arm.
+        """
         if self._open:
             return None
+        if self._after_stops and not heard:
+            return Refusal(Reason.WAITING, "guard_node does not say that it is at work")
         assert self._wanted is not None
         order = [observation.joint_names.index(name) for name in self._joints]
         gap = np.abs(observation.position[order] - self._wanted)

@@ -135,7 +135,7 @@ def test_row_17_arm_that_is_moved_by_hand_is_let_go_and_named(moving):
     begin_ns = moving.arm.now_ns()
 
     def push():
-        moving.arm.pushed[1] -= 0.01
+        moving.arm.pushed[6] += 0.01
 
     moving.until(lambda: moving.guard() == "FAULT", each=push)
     named = {"NOT_FOLLOWING", "START_MISMATCH", "DISCONTINUOUS"}

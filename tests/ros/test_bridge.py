@@ -387,19 +387,13 @@ def test_stream_with_a_fault_is_silent_for_its_time_and_its_neighbours_are_not(t
     assert code == 0, stand.log
 
 
-@pytest.mark.parametrize(
-    ("fault", "complaint"),
-    [
-        ("points:silense:0:1", "unknown fault 'silense'; there are silence"),
-        ("pionts:silence:0:1", "no stream 'pionts'; there are camera/camera_info"),
-    ],
-)
-def test_unknown_fault_is_refused_with_those_that_exist(tmp_path, fault, complaint):
-    spec = bringup.bridge_spec("pick_cube_state", "panda", "wall", {"faults": [fault]})
+def test_unknown_fault_is_refused_with_those_that_exist(tmp_path):
+    faults = ["points:silense:0:1"]
+    spec = bringup.bridge_spec("pick_cube_state", "panda", "wall", {"faults": faults})
     log = tmp_path / "log"
     environment = {"ROS_DOMAIN_ID": next_domain(), "ROS_LOG_DIR": str(tmp_path)}
     with log.open("wb") as out:
         process = bringup.start(spec, environment, stdout=out, stderr=subprocess.STDOUT)
     assert process.wait(60) == 1
-    assert complaint in log.read_text()
+    assert "unknown fault 'silense'; there are silence" in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GUARD = ("guard", "guard_config", "join_check", "plan_check", "scaling", "workspace")
+GUARD = ("guard", "guard_config", "join_check", "plan_check", "scaling", "verdict", "workspace")
 
 
 def test_the_tests_of_the_guard_take_every_branch_of_it(tmp_path):

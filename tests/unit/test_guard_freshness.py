@@ -194,6 +194,23 @@ def test_a_policy_that_dies_meanwhile_is_named_and_cannot_recover():
     assert "no sign of life for 0.59 s" in guard.status.detail
 
 
+def test_a_policy_that_says_farewell_meanwhile_is_no_fault():
+    guard = ready(**LATE)
+    command = lose(guard, NOW, 100.0)
+    assert guard.farewell(command.stamp_ns + 10 * MS) is not None
+    assert guard.tick(command.end_ns + 3000 * MS, 104.0) is None
+    assert guard.status.state is State.TRACKING
+
+
+def test_a_clock_that_jumps_back_while_braking_leaves_the_fault():
+    guard = ready()
+    long_motion(guard)
+    guard.estop(True, NOW + 100 * MS)
+    guard.joints(joint_state(NOW - 9000 * MS), 100.2)
+    guard.tick(NOW - 9000 * MS, 100.2)
+    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.ESTOP)
+
+
 # stops from outside
 
 

@@ -260,9 +260,41 @@ def test_joint_states_from_before_the_plan_do_not_judge_it():
 
 def test_a_policy_that_says_farewell_may_fall_silent_while_the_arm_rests():
     guard = ready()
-    guard.farewell()
+    assert guard.farewell(NOW) is None
     assert guard.tick(NOW, 160.0) is None
     assert guard.status.state is State.TRACKING
+
+
+def test_a_policy_that_says_farewell_in_motion_is_braked_and_that_is_no_fault():
+    guard, made = moving_guard()
+    at = NOW + 80 * MS
+    guard.heartbeat(100.08)
+    command = assert_brakes(guard.farewell(at), made, at)
+    assert guard.farewell(at + MS) is None
+    guard.joints(joint_state(command.end_ns, command.positions[-1]), 100.5)
+    for later, steady in ((command.end_ns, 100.5), (command.end_ns + 2000 * MS, 102.5)):
+        assert guard.tick(later, steady) is None
+        assert guard.status.state is State.TRACKING
+    assert guard.status.reason is Reason.WAITING
+
+
+def test_joint_states_that_cannot_be_read_count_as_silence_and_are_named():
+    guard, made = moving_guard()
+    guard.heartbeat(100.5)
+    guard.unreadable_joints("position of panda_joint3 is nan")
+    assert_brakes(guard.tick(NOW + 100 * MS, 100.51), made, NOW + 100 * MS)
+    assert guard.status.reason is Reason.BAD_JOINT_STATE
+    assert "position of panda_joint3 is nan" in guard.status.detail
+
+
+def test_a_clock_that_jumps_back_ends_the_motion_under_way():
+    guard, _ = moving_guard()
+    before = NOW - 20_000 * MS
+    guard.heartbeat(100.1)
+    guard.joints(joint_state(before), 100.1)
+    assert guard.tick(before, 100.1) is None
+    assert guard.status.reason is Reason.CLOCK_JUMPED
+    accepted(guard, plan(before), before)
 
 
 def test_a_second_after_the_last_verdict_a_resting_guard_says_that_it_waits():

@@ -57,7 +57,7 @@ class Moody(ScriptedPlanner):
 class Rig:
     """A loop with a clock that the test moves."""
 
-    def __init__(self, tolerance_rad=0.0, **values):
+    def __init__(self, tolerance_rad=0.0, after_stops=False, **values):
         self.now_ns, self.steady_s = 5_000_000_000, time.monotonic
         self.values = {one.name: one.default for one in POLICY} | values
         self.planner, self.made = Moody(), []
@@ -77,7 +77,9 @@ class Rig:
             self._tell,
             self.log.append,
         )
-        start = StartPose(PANDA.arm_joints, PANDA.home, tolerance_rad, "home pose")
+        start = StartPose(
+            PANDA.arm_joints, PANDA.home, tolerance_rad, "home pose", after_stops=after_stops
+        )
         self.loop = PolicyLoop(
             self.values, source, self.driver, self.observer, start, self.health, ports
         )
@@ -342,6 +344,21 @@ def test_arm_must_have_been_near_home_once_before_there_are_plans():
     assert rig.turn(away) == "OK"
     rig.loop.reset()
     assert rig.turn(away) == "START_POSE"
+
+
+def test_motion_with_a_beginning_waits_for_the_guard_and_begins_again_after_a_stop():
+    rig = Rig(tolerance_rad=0.1, after_stops=True)
+    assert rig.turn() == "WAITING"
+    assert "guard_node does not say" in rig.status.detail
+    rig.loop.guard_said("TRACKING", None)
+    assert rig.turn() == "OK"
+    away = HOME + np.append(np.full(7, 0.2), 0.0)
+    assert rig.turn(away) == "OK"
+    rig.loop.guard_said("BRAKE", None)
+    rig.turn(away)
+    rig.loop.guard_said("TRACKING", None)
+    assert rig.turn(away) == "START_POSE"
+    assert rig.turn() == "OK"
 
 
 def test_reason_of_a_latched_fault_is_not_hidden_by_a_stale_stream(rig):

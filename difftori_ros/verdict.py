@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+# pyright: strict
+"""What the guard says: its state, what became of a plan, and what it has done so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from difftori_ros.types import Level, Reason, Trajectory
+
+
+class State(Enum):
+    """What the guard is doing."""
+
+    INACTIVE = "nothing is commanded"
+    TRACKING = "valid plans are passed on"
+    COAST = "no new plan has come, and the arm follows the rest of the last one"
+    BRAKE = "the arm brakes to rest"
+    FAULT = "the arm rests until ~/reset is called"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a plan.
+
+    Attributes:
+        accepted: True when it may be executed.
+        reason: OK; GUARD_ACTIVE when it was changed; or why it was refused.
+        detail: One sentence with numbers.
+        channels: What goes to the controllers: the arm's part, then the gripper's if there is one.
+        changed: The plan as it was changed; None when it is as it came.
+    """
+
+    accepted: bool
+    reason: Reason
+    detail: str
+    channels: tuple[Trajectory, ...] = ()
+    changed: Trajectory | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """The guard's state, why and since when [s, steady clock] it holds, and what it has done.
+
+    `accepted`, `changed` and `refused` count plans; `amount` is the share of speed or path that
+    was taken from the last one [1].
+    """
+
+    state: State
+    reason: Reason
+    level: Level
+    detail: str
+    since_steady_s: float
+    accepted: int
+    changed: int
+    refused: int
+    amount: float

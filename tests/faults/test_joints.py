@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Rows 3 and 4: joint states that are not finite, of other joints, or from two sides."""
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import JointState
+
+from difftori_models.checkpoint import load_card
+from difftori_ros import codecs
+from difftori_ros.bringup import find_checkpoint
+from difftori_ros.frames import FrameTree
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.observe import Observation, Observer
+from difftori_ros.types import JointState as Joints
+from difftori_ros.types import Pose
+from difftori_sim.faults import Line, parse
+from tests.faults.arm import STREAMS
+from tests.faults.stand import PATIENT, SLACK_S, running
+from tests.promises import REST_WITHIN_S
+from tests.ros.fake_robot import HOME, PROFILE
+
+pytestmark = pytest.mark.timeout(120)
+
+JOINT_TIMEOUT_S = 0.15
+"""The guard's patience with joint states: less than a plan lasts, so that it must brake [s]."""
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory):
+    guard = PATIENT | {"joint_timeout_s": JOINT_TIMEOUT_S}
+    yield from running(tmp_path_factory.mktemp("joints"), guard=guard)
+
+
+def assert_brakes_to_a_fault(stand, code, begin_ns, words=()):
+    """Brake and fault within the guard's patience, named; latched until the operator's reset."""
+    stand.until(lambda: stand.guard() == "FAULT")
+    assert stand.guard("code") == code
+    for word in words:
+        assert word in stand.guard("message")
+    braked_ns = stand.first("guard_node", "code", code, begin_ns)
+    assert (braked_ns - begin_ns) * 1e-9 < JOINT_TIMEOUT_S + SLACK_S
+    stand.assert_rests(begin_ns, JOINT_TIMEOUT_S + REST_WITHIN_S)
+    stand.arm.heal()
+    commands = len(stand.commands)
+    stand.run(0.5)
+    assert stand.guard() == "FAULT", "a fault must not go away by itself"
+    assert len(stand.commands) == commands
+
+
+# 3 -----------------------------------------------------------------------------------------------
+
+
+def test_row_03_single_joint_state_with_nan_is_dropped_and_the_motion_goes_on(moving):
+    before, begin_ns = moving.dropped("joint_states"), moving.arm.now_ns()
+    moving.arm.strike("joint_states:nan:0:0.012:0.2")
+    moving.until(lambda: moving.dropped("joint_states") > before)
+    moving.moving(moving.arm.now_ns())
+    assert "BRAKE" not in {values["state"] for _, values in moving.heard["guard_node"]}
+    assert not {"FAULT_LATCHED", "BAD_JOINT_STATE"} & set(moving.codes("guard_node", begin_ns))
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("nan", "finite"), ("inf", "finite"), ("truncate", "velocity")]
+)
+def test_row_03_joint_states_that_stay_bad_brake_the_arm_to_a_fault(moving, kind, word):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike(f"joint_states:{kind}:0:60:0.5")
+    moving.until(lambda: word in moving.policy("message"))
+    assert moving.policy() == "STALE"
+    assert_brakes_to_a_fault(moving, "BAD_JOINT_STATE", begin_ns)
+
+
+# 4 -----------------------------------------------------------------------------------------------
+
+
+def test_row_04_permuted_and_extra_joints_give_the_same_observation_bit_by_bit():
+    spec = load_card(find_checkpoint("pick_cube_state")).observation
+
+    def seen(*faults: str) -> Observation:
+        observer = Observer(spec, PROFILE, Kinematics(PROFILE), FrameTree())
+        state = JointState()
+        joints = Joints(10**9, PROFILE.joint_names, HOME + 0.01, 0.1 * HOME)
+        codecs.encode_joint_state(joints, state)
+        line = Line([parse(text, STREAMS) for text in faults], seed=1)
+        ((_, message),) = line.apply("joint_states", state, 0.0)
+        observer.push("joint_states", codecs.decode_joint_state(message), 10**9)
+        for name in spec.poses:
+            pose = np.array([0.5, 0.0, 0.1, 0.0, 0.0, 0.0, 1.0])
+            observer.push(name, Pose(10**9, PROFILE.base_frame, pose), 10**9)
+        observation = observer.observe(10**9)
+        assert isinstance(observation, Observation), observation
+        return observation
+
+    plain = seen()
+    odd = seen("joint_states:permute:0:1", "joint_states:extra:0:1:7.0")
+    assert odd.position.tobytes() == plain.position.tobytes()
+    assert odd.velocity.tobytes() == plain.velocity.tobytes()
+    assert odd.poses["tip"].tobytes() == plain.poses["tip"].tobytes()
+
+
+def test_row_04_permuted_and_extra_joints_do_not_disturb_the_motion(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("joint_states:permute:0:60")
+    moving.arm.strike("joint_states:extra:0:60:7.0")
+    accepted = int(moving.guard("accepted"))
+    moving.until(lambda: int(moving.guard("accepted")) > accepted + 8)
+    assert moving.arm.speed > 0
+    assert "BAD_JOINT_STATE" not in moving.codes("guard_node", begin_ns)
+    assert "BAD_JOINT_STATE" not in moving.codes("policy_node", begin_ns)
+
+
+def test_row_04_missing_joint_brakes_the_arm_to_a_fault_that_names_it(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("joint_states:missing:0:60:2")
+    moving.until(lambda: moving.policy() == "BAD_JOINT_STATE")
+    assert "panda_joint3" in moving.policy("message")
+    assert_brakes_to_a_fault(moving, "BAD_JOINT_STATE", begin_ns, ["panda_joint3"])
+
+
+def test_row_04_joint_given_twice_brakes_the_arm_to_a_fault_that_names_it(moving):
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("joint_states:twice:0:60")
+    moving.until(lambda: "twice: panda_joint2" in moving.policy("message"))
+    assert_brakes_to_a_fault(moving, "BAD_JOINT_STATE", begin_ns, ["panda_joint2"])
+
+
+def test_row_04_second_publisher_of_joint_states_stops_the_arm_by_name(moving):
+    liar = moving.node.create_publisher(JointState, "joint_states", 10)
+
+    def lie():
+        message = JointState()
+        joints = Joints(moving.arm.now_ns(), PROFILE.joint_names, HOME + 0.4, np.zeros(len(HOME)))
+        codecs.encode_joint_state(joints, message)
+        liar.publish(message)
+
+    try:
+        begin_ns = moving.arm.now_ns()
+        moving.until(lambda: moving.guard() == "FAULT", each=lie)
+        named = {"NOT_FOLLOWING", "START_MISMATCH", "DISCONTINUOUS"}
+        assert moving.guard("code") in named
+        moving.assert_rests(moving.arm.now_ns())
+        assert begin_ns
+    finally:
+        moving.node.destroy_publisher(liar)
+    moving.measured_is_known = False  # two say different things
