@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from difftori_models.contract import ActionSpec, Card, Observation, Plan
+from difftori_models.contract import ActionSpec, Card, FloatArray, Observation, Plan
 from difftori_ros.decode import Decoder, Waypoints
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.robot import RobotProfile, check_card
@@ -19,6 +19,8 @@ from difftori_ros.types import Reason, Trajectory
 
 MERGE_NS = 100_000
 """Points closer than this become one [ns]."""
+ELSEWHERE_RAD = 0.25
+"""Distance of the measured joints from the motion under way at which nobody follows it [rad]."""
 HISTORY = 8
 """Trajectories remembered, in case the guard's verdict on the newest ones is still to come."""
 
@@ -90,8 +92,9 @@ class Driver:
 
         The one before it is still under way.
         """
-        kept = [trajectory for trajectory in self._sent if trajectory.stamp_ns < stamp_ns]
-        self._sent = deque(kept, maxlen=HISTORY)
+        stamps = [trajectory.stamp_ns for trajectory in self._sent]
+        if stamp_ns in stamps:
+            self._sent = deque(list(self._sent)[: stamps.index(stamp_ns)], maxlen=HISTORY)
 
     def replaced(self, trajectory: Trajectory) -> None:
         """The guard has sent this in place of the trajectory with the same stamp."""
@@ -127,14 +130,26 @@ class Driver:
         self._sent.append(trajectory)
         return Motion(plan, waypoints, trajectory, waypoints.reason)
 
+    def _elsewhere(self, running: Trajectory, stamp_ns: int, position: FloatArray) -> bool:
+        """Whether the arm is so far from the motion under way that it cannot be following it.
+
+        What was sent may not have been passed on, and the verdict that says so may be lost.
+        """
+        wanted, _ = split(running, self._profile.arm_joints).sample(stamp_ns)
+        return bool(np.abs(wanted - position).max() > ELSEWHERE_RAD)
+
     def _schedule(
         self, observation: Observation, waypoints: Waypoints, now_ns: int, lead_ns: int
     ) -> Trajectory | None:
         profile, names, stamp_ns = self._profile, observation.joint_names, observation.stamp_ns
         arm_index = [names.index(name) for name in profile.arm_joints]
         running = self._sent[-1] if self._sent else None
-        if running is not None and now_ns >= running.end_ns:
-            running = None  # at rest: the next plan starts from where the arm is measured to be
+        if running is not None and (
+            now_ns >= running.end_ns  # at rest
+            or self._elsewhere(running, stamp_ns, observation.position[arm_index])
+        ):
+            self.forget()
+            running = None  # the next plan starts from where the arm is measured to be
         start_ns = now_ns
         start = Reference(
             observation.position[arm_index],

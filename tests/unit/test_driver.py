@@ -200,13 +200,14 @@ def test_trajectory_after_a_refused_one_joins_the_one_before_it(planner, driver)
     assert np.abs(refused.sample(third_ns)[0] - first.sample(third_ns)[0]).max() > 1e-3
 
 
-def test_refusal_of_a_trajectory_that_was_replaced_changes_nothing(planner, driver):
+def test_refusal_of_a_trajectory_that_is_not_remembered_changes_nothing(planner, driver):
     first = drive(driver, planner, seen())
     next_ns, third_ns = STAMP + PERIOD_NS // 2, STAMP + PERIOD_NS
     second = drive(driver, planner, on_the_way(first, next_ns))
-    driver.refused(first.stamp_ns)
     driver.refused(12345)
-    third = drive(driver, planner, on_the_way(second, third_ns))
+    driver.refused(second.stamp_ns + 1)
+    beside = second.sample(third_ns)[0] + 0.01
+    third = drive(driver, planner, seen(third_ns, beside))
     np.testing.assert_allclose(third.positions[0], second.sample(third_ns)[0], atol=1e-6)
 
 
@@ -382,3 +383,26 @@ def test_actions_are_points_at_the_times_they_end(planner, driver):
 def test_checkpoint_for_another_robot_is_refused():
     with pytest.raises(ProfileError, match="trained for another robot than 'xarm7'"):
         Driver(ScriptedPlanner(), load_profile("xarm7"), ARM)
+
+
+def test_what_was_built_upon_a_refused_plan_is_forgotten_with_it(planner, driver):
+    first = drive(driver, planner, seen())
+    second = drive(driver, planner, on_the_way(first, STAMP + PERIOD_NS))
+    drive(driver, planner, on_the_way(second, STAMP + 2 * PERIOD_NS))
+    driver.refused(second.stamp_ns)
+    next_ns = STAMP + 3 * PERIOD_NS
+    here = on_the_way(first, next_ns)
+    trajectory = drive(driver, planner, here)
+    if next_ns < first.end_ns:
+        np.testing.assert_allclose(trajectory.positions[0], first.sample(next_ns)[0], atol=1e-9)
+    else:
+        np.testing.assert_allclose(trajectory.positions[0], here.position, atol=1e-9)
+
+
+def test_an_arm_that_is_elsewhere_is_not_taken_to_follow(planner, driver):
+    first = drive(driver, planner, seen())
+    next_ns = STAMP + PERIOD_NS
+    moved = first.sample(next_ns)[0].copy()
+    moved[2] += 0.3
+    trajectory = drive(driver, planner, seen(next_ns, moved))
+    np.testing.assert_allclose(trajectory.positions[0, :7], moved[:7], atol=1e-9)
