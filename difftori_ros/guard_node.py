@@ -107,6 +107,11 @@ class GuardNode(Node):
             self._stream()
         self._publish_status()
 
+    def on_exception(self, error: Exception) -> None:
+        """A callback has raised: brake, and live on to say so."""
+        self._send(self._guard.trip(Reason.EXCEPTION, repr(error), self._now_ns()))
+        self._publish_status()
+
     # messages ------------------------------------------------------------------------------------
 
     def _on_plan(self, message: JointTrajectory) -> None:

@@ -78,7 +78,7 @@ class PolicyLoop:
         self._changes: deque[tuple[str, Any]] = deque()
         self._last_ns = 0
         self._clock = (0, 0.0)
-        self._guard_at_work = False
+        self._guard_heard = self._guard_at_work = False
         self._asked_s = 0.0
         self.tells_context = False
 
@@ -131,7 +131,7 @@ class PolicyLoop:
 
     def guard_said(self, state: str, refused_ns: int | None) -> None:
         """The guard's state, and the stamp of the plan that it has just refused, if it has."""
-        self._guard_at_work = state in AT_WORK
+        self._guard_heard, self._guard_at_work = True, state in AT_WORK
         if not self._guard_at_work:
             self._stopped_by_guard.set()
         elif refused_ns is not None:
@@ -245,6 +245,8 @@ class PolicyLoop:
             driver.replaced(self._replaced.popleft())
         while self._refused:
             driver.refused(self._refused.popleft())
+        if not self._guard_heard:
+            driver.forget()  # whether anything was passed on is not known
         if self._stopped_by_guard.is_set():
             self._stopped_by_guard.clear()
             driver.reset(self._values["seed"])

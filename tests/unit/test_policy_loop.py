@@ -303,7 +303,16 @@ def test_while_the_guard_follows_the_plan_the_next_one_joins_it(rig, state):
     np.testing.assert_allclose(rig.sent[-1].positions[0], here, atol=1e-6)
 
 
+def test_before_the_guard_is_heard_no_plan_is_built_upon_another(rig):
+    rig.turn()
+    rig.planner._held = HOME + 0.05
+    rig.turn()
+    rig.turn()
+    np.testing.assert_allclose(rig.sent[-1].positions[0, :7], HOME[:7], atol=1e-9)
+
+
 def test_plan_that_the_guard_changed_is_the_one_that_is_joined(rig):
+    rig.loop.guard_said("TRACKING", None)
     rig.turn()
     rig.planner._held = HOME + 0.05
     rig.turn()
