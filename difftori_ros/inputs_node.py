@@ -121,9 +121,12 @@ class Inputs:
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
-        refused = values.get("verdict") == "refused"
-        refused_ns = int(values["verdict_stamp_ns"]) if refused else None
-        self._loop.guard_said(values.get("state", "INACTIVE"), refused_ns)
+        verdict, stamp_ns = values.get("verdict"), int(values.get("verdict_stamp_ns", "0"))
+        self._loop.guard_said(
+            values.get("state", "INACTIVE"),
+            stamp_ns if verdict == "refused" else None,
+            stamp_ns if verdict == "accepted" else 0,
+        )
 
     def _on_changed(self, message: JointTrajectory) -> None:
         try:

@@ -44,9 +44,10 @@ class Outputs:
 
     def unheard(self) -> str | None:
         """The sentence that says that nobody listens to the plans; None when somebody does."""
-        topic = self._plan.topic_name
-        listeners = self._node.get_subscriptions_info_by_topic(topic)
-        if any(other.node_name not in ONLOOKERS for other in listeners):
+        # the graph knows a subscriber some time before it is matched and can hear
+        listeners = self._node.get_subscriptions_info_by_topic(self._plan.topic_name)
+        onlookers = sum(other.node_name in ONLOOKERS for other in listeners)
+        if self._plan.get_subscription_count() > onlookers:
             return None
         return (
             f"nobody listens to '{self._plan.topic_name}': start guard_node, or set dry_run to "

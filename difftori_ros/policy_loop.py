@@ -79,6 +79,7 @@ class PolicyLoop:
         self._last_ns = 0
         self._clock = (0, 0.0)
         self._guard_heard = self._guard_at_work = False
+        self._accepted_ns = self._begun_ns = 0
         self._asked_s = 0.0
         self.tells_context = False
 
@@ -116,7 +117,7 @@ class PolicyLoop:
     def jumped(self, detail: str) -> None:
         """The clock of the stamps is another one now."""
         self._observer.clear()
-        self._last_ns = 0
+        self._last_ns = self._accepted_ns = 0
         self._reset_wanted.set()
         self._health.count("clock_jumps")
         self._report(Reason.CLOCK_JUMPED, detail)
@@ -129,8 +130,9 @@ class PolicyLoop:
         self._report(fault.reason, fault.detail)
         self._ports.tell()
 
-    def guard_said(self, state: str, refused_ns: int | None) -> None:
-        """The guard's state, and the stamp of the plan that it has just refused, if it has."""
+    def guard_said(self, state: str, refused_ns: int | None, accepted_ns: int = 0) -> None:
+        """The guard's state, and the stamp of the plan that it has just refused or accepted."""
+        self._accepted_ns = max(self._accepted_ns, accepted_ns)
         self._guard_heard, self._guard_at_work = True, state in AT_WORK
         if not self._guard_at_work:
             self._stopped_by_guard.set()
@@ -247,14 +249,18 @@ class PolicyLoop:
             driver.refused(self._refused.popleft())
         if not self._guard_heard:
             driver.forget()  # whether anything was passed on is not known
+        if self._start_pose.after_stops and self._accepted_ns <= self._begun_ns:
+            driver.reset(self._values["seed"])  # its time runs from the first plan passed on
         if self._stopped_by_guard.is_set():
             self._stopped_by_guard.clear()
             driver.reset(self._values["seed"])
             self._start_pose.stopped()
+            self._begun_ns = self._last_ns
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             driver.reset(self._values["seed"])
             self._start_pose.reset()
+            self._begun_ns = self._last_ns
             if self._latch.fault is None or not self._latch.fault.needs_new_planner:
                 self._latch.reset()
 

@@ -11,7 +11,11 @@ from difftori_ros.types import Reason
 
 
 class StartPose:
-    """Closed until the arm has been near enough to a pose once; closed again by `reset`."""
+    """Closed until the arm has been near enough to a pose once; closed again by `reset`.
+
+    Attributes:
+        after_stops: The motion must begin at its beginning, also after the guard has stopped it.
+    """
 
     def __init__(
         self,
@@ -33,7 +37,7 @@ class StartPose:
         """
         self._joints, self._wanted = joints, wanted
         self._tolerance_rad, self._what = tolerance_rad, what
-        self._after_stops = after_stops
+        self.after_stops = after_stops
         self.reset()
 
     def reset(self) -> None:
@@ -42,7 +46,7 @@ class StartPose:
 
     def stopped(self) -> None:
         """The guard has stopped the arm."""
-        if self._after_stops:
+        if self.after_stops:
             self.reset()
 
     def check(self, observation: Observation, heard: bool = True) -> Refusal | None:
@@ -55,7 +59,7 @@ class StartPose:
         """
         if self._open:
             return None
-        if self._after_stops and not heard:
+        if self.after_stops and not heard:
             return Refusal(Reason.WAITING, "guard_node does not say that it is at work")
         assert self._wanted is not None
         order = [observation.joint_names.index(name) for name in self._joints]

@@ -311,6 +311,18 @@ def test_before_the_guard_is_heard_no_plan_is_built_upon_another(rig):
     np.testing.assert_allclose(rig.sent[-1].positions[0, :7], HOME[:7], atol=1e-9)
 
 
+def test_a_motion_that_must_begin_at_its_beginning_waits_for_the_first_plan_passed_on(rig):
+    rig.loop.guard_said("TRACKING", None)
+    rig.loop._start_pose.after_stops = True
+    resets = rig.planner.resets
+    rig.turn()
+    rig.turn()
+    assert rig.planner.resets == resets + 2
+    rig.loop.guard_said("TRACKING", None, rig.sent[-1].stamp_ns)
+    rig.turn()
+    assert rig.planner.resets == resets + 2
+
+
 def test_plan_that_the_guard_changed_is_the_one_that_is_joined(rig):
     rig.loop.guard_said("TRACKING", None)
     rig.turn()
