@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,8 +48,8 @@ LATCHED_QOS = QoSProfile(
 
 ONLOOKERS = ("blackbox_node",)
 """Nodes that subscribe plans and commands without acting on them."""
-LAST_WORDS = Duration(seconds=0.2)
-"""Time that subscribers have to take what a node says at its end."""
+LAST_WORDS_S = 0.5
+"""Time that subscribers have to take what a node says at its end [s, steady clock]."""
 
 
 class StartupError(RuntimeError):
@@ -246,6 +247,17 @@ class GuardedLifecycleNode(LifecycleNode):
         return super()._LifecycleNodeMixin__on_change_state(request, response)  # type: ignore[misc]
 
 
+def _wait_for_last_words(node: Node) -> None:
+    """What was said last is not lost with the process; a subscriber that hangs is not waited for.
+
+    The guard would take the silence after a lost STOPPED for a dead policy.
+    """
+    end_s = time.monotonic() + LAST_WORDS_S
+    for publisher in node.publishers:
+        left_s = max(0.0, end_s - time.monotonic())
+        publisher.wait_for_all_acked(Duration(seconds=left_s))
+
+
 def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     """Make a node and spin it until it is told to end; return the exit status of the process.
 
@@ -286,8 +298,7 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
                 survive(error)
     finally:
         node.stop()
-        for publisher in node.publishers:  # the last words are not to be lost
-            publisher.wait_for_all_acked(LAST_WORDS)
+        _wait_for_last_words(node)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()

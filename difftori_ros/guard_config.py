@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 OFF_M = 10.0
 """A workspace box whose sides are all this far away, or farther, does not exist [m]."""
 
-MAY_BE_ZERO = ("soft_start_s", "max_slowdown")
+MAY_BE_ZERO = ("soft_start_s", "max_slowdown", "max_recoveries")
 """Settings for which zero has a meaning."""
 
 
@@ -86,7 +86,7 @@ class GuardConfig:
             if isinstance(value, bool | tuple | list):
                 continue
             least = 1.0 if name.endswith("factor") or name == "max_refusals" else 1e-6
-            least = 0.0 if name in MAY_BE_ZERO or name == "max_recoveries" else least
+            least = 0.0 if name in MAY_BE_ZERO else least
             if not least <= value < math.inf:
                 raise ValueError(f"{name} must be finite and at least {least:g}, got {value:g}")
         corners = (self.workspace_lower, self.workspace_upper)

@@ -46,8 +46,6 @@ HEARTBEAT_S = 0.1
 """Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
 TRY_AGAIN_S = 0.2
 """Time between two attempts to activate with `autostart` [s, steady clock]."""
-GOODBYE_NS = 500_000_000
-"""Longest time to wait until the last status has arrived everywhere [ns]."""
 
 
 class PolicyNode(GuardedLifecycleNode):
@@ -99,9 +97,8 @@ class PolicyNode(GuardedLifecycleNode):
             self.finished = 1
 
     def stop(self) -> None:
-        """Deactivate before the process ends, and see that the guard has heard of it."""
+        """Deactivate before the process ends."""
         self.deactivate()
-        self._status.wait_for_all_acked(Duration(seconds=0, nanoseconds=GOODBYE_NS))
 
     def on_exception(self, error: Exception) -> None:
         """A callback has raised: no plans until `~/reset`, and the node lives to say so."""
