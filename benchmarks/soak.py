@@ -179,6 +179,7 @@ def main() -> None:
         "plans": len(soak.plan_ms),
         "plan_ms_first": round(float(np.median(soak.plan_ms[:fifth])), 3),
         "plan_ms_last": round(float(np.median(soak.plan_ms[-fifth:])), 3),
+        "memory_mb": {name: [round(mb, 3) for _, mb in s] for name, s in soak.memory.items()},
         "what_was_violated": soak.violations,
         "minutes": arguments.minutes,
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",

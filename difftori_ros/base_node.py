@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -48,6 +49,9 @@ LATCHED_QOS = QoSProfile(
 
 ONLOOKERS = ("blackbox_node",)
 """Nodes that subscribe plans and commands without acting on them."""
+SWITCH_S = 0.0005
+"""Longest time for which one Python thread keeps another waiting [s]. Python's own 5 ms would be
+added whenever the planner computes while a message comes in, and the other way round."""
 LAST_WORDS_S = 0.5
 """Time that subscribers have to take what a node says at its end [s, steady clock]."""
 
@@ -269,6 +273,7 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
         args=list(args) if args is not None else None,
         signal_handler_options=SignalHandlerOptions.NO,
     )
+    sys.setswitchinterval(SWITCH_S)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -9,6 +9,19 @@ BACKWARD_S = 0.1
 """A step back by more than this is a jump [s]: stamps from before lie in the future then."""
 PROMPT_S = 0.02
 """The clocks count as read at one time when reading them took no longer than this [s]."""
+AHEAD_NS = 2_000_000_000
+"""Simulated stamps further ahead of the clock than this are from before it went back [ns]."""
+
+
+def shown_ns(now_ns: int, stamp_ns: int, simulated: bool) -> int:
+    """The time [ns] when a message with that stamp is here and the clock shows `now_ns`.
+
+    Simulated stamps and `/clock` have one source, and a message may be faster than `/clock`: then
+    it is as late as the stamp says.
+    """
+    ahead_ns = stamp_ns - now_ns
+    faster = simulated and (now_ns <= 0 or 0 < ahead_ns <= AHEAD_NS)
+    return stamp_ns if faster else now_ns
 
 
 class ClockWatch:

@@ -177,14 +177,14 @@ def _after(running: Trajectory, made: Trajectory, now_ns: int, start_ns: int) ->
     """`made`, led up to by what is left of `running` until `start_ns`."""
     points_ns = running.stamp_ns + np.round(running.times * 1e9).astype(np.int64)
     between = (points_ns > now_ns + MERGE_NS) & (points_ns < start_ns - MERGE_NS)
-    lead_ns = [now_ns, *points_ns[between].tolist()] if start_ns > now_ns + MERGE_NS else []
-    if not lead_ns:
+    if start_ns <= now_ns + MERGE_NS:
         return made
-    sampled = [running.sample(t_ns) for t_ns in lead_ns]
+    lead_ns = np.array([now_ns, *points_ns[between]])
+    positions, velocities = running.samples(lead_ns)
     return Trajectory(
         made.stamp_ns,
         made.joint_names,
-        np.concatenate([(np.array(lead_ns) - made.stamp_ns) * 1e-9, made.times]),
-        np.vstack([*(position for position, _ in sampled), made.positions]),
-        np.vstack([*(velocity for _, velocity in sampled), made.velocities]),
+        np.concatenate([(lead_ns - made.stamp_ns) * 1e-9, made.times]),
+        np.vstack([positions, made.positions]),
+        np.vstack([velocities, made.velocities]),
     )

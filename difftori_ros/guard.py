@@ -86,16 +86,12 @@ class Guard:
         self._pressed = pressed
         return self.trip(Reason.ESTOP, "", now_ns) if pressed else None
 
-    def reset(self, now_ns: int) -> str | None:
+    def reset(self) -> str | None:
         """Faults and the motion under way are forgotten; the next plan starts where the arm is.
-
-        Args:
-            now_ns: The time of the reset; nothing that is kept depends on it.
 
         Returns:
             Why it was refused; None when it was not.
         """
-        del now_ns
         if self._pressed:
             return "the emergency stop is still pressed: release it first"
         self._forget()

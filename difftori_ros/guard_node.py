@@ -28,6 +28,7 @@ from difftori_ros.base_node import (
     status_message,
     trajectory_message,
 )
+from difftori_ros.clock_watch import shown_ns
 from difftori_ros.command_node import OutputError, make_output
 from difftori_ros.guard import Guard, GuardConfig, State
 from difftori_ros.health import Percentiles
@@ -71,6 +72,7 @@ class GuardNode(Node):
             raise StartupError(str(error)) from error
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pending: Trajectory | None = None
+        self._simulated = bool(self.get_parameter("use_sim_time").value)
         self._joints_ns = 0
         self._told_s = self._looked_s = self._steady_s()
         self._period_s, self._ticked_s = 1 / rate_hz, self._steady_s()
@@ -147,7 +149,7 @@ class GuardNode(Node):
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._pending = None
-        refused = self._guard.reset(self._now_ns())
+        refused = self._guard.reset()
         if refused is None and self._guard.status.reason is not Reason.PAUSED:
             self._guard.start()
         self._verdict = {}
@@ -277,8 +279,8 @@ class GuardNode(Node):
         self._diagnostics.publish(diagnostics(self, [message]))
 
     def _now_ns(self) -> int:
-        """The data clock, never behind the newest joint state: simulated time may arrive later."""
-        return max(self.get_clock().now().nanoseconds, self._joints_ns)
+        """The data clock, not behind the newest joint state while that can be believed."""
+        return shown_ns(self.get_clock().now().nanoseconds, self._joints_ns, self._simulated)
 
     def _steady_s(self) -> float:
         return self._steady.now().nanoseconds * 1e-9

@@ -21,6 +21,7 @@ from difftori_ros.base_node import (
     STATUS_QOS,
     nobody_publishes,
 )
+from difftori_ros.clock_watch import shown_ns
 from difftori_ros.frames import FrameError, FrameTree, decode_transforms
 from difftori_ros.health import Health
 from difftori_ros.observe import Observer
@@ -138,5 +139,4 @@ class Inputs:
 
     def _arrival_ns(self, stamp_ns: int) -> int:
         now_ns = self._node.get_clock().now().nanoseconds
-        # With simulated time /clock and the stamps have one source, and /clock may arrive later.
-        return max(now_ns, stamp_ns) if self._simulated else now_ns
+        return shown_ns(now_ns, stamp_ns, self._simulated)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from difftori_models.contract import FloatArray, Observation, ObservationSpec
+from difftori_models.contract import FloatArray, Observation, ObservationSpec, PointSpec
 from difftori_ros.cloud import CloudError, process_cloud
 from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_matrix
 from difftori_ros.kinematics import Kinematics
@@ -67,6 +68,8 @@ class Observer:
         self._max_age_s = dict(MAX_AGE_S) | dict(max_age_s or {})
         self._frozen_frames, self._frozen_is_fault = frozen_frames, frozen_is_fault
         self._dropped: dict[str, str] = {}
+        self._seen: Cloud | None = None
+        self._processed: tuple[Cloud | None, np.ndarray | None] = (None, None)
         self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
         self.streams: dict[str, Stream[Any]] = {
             name: Stream(depth=64 if name == "joint_states" else 4) for name in spec.streams
@@ -136,6 +139,11 @@ class Observer:
         """Streams that have not delivered anything usable."""
         return [name for name, s in self.streams.items() if s.latest_before(FOREVER) is None]
 
+    def newest_ns(self, stream: str, now_ns: int) -> int | None:
+        """Stamp of the newest sample of `stream` that is not after `now_ns`; None without one."""
+        found = self.streams[stream].latest_before(now_ns)
+        return None if found is None else found[0]
+
     def newest_common_ns(self) -> int | None:
         """The newest stamp of the streams, if it is the same for all of them."""
         newest = {
@@ -151,6 +159,18 @@ class Observer:
         """
         samples = self._fresh(now_ns)
         return samples if isinstance(samples, Refusal) else self._assemble(samples)
+
+    def prepare(self, now_ns: int) -> None:
+        """Do what can be done ahead of the observation: process the newest cloud."""
+        if self._spec.points is None:
+            return
+        found = self.streams["points"].latest_before(now_ns)
+        if found is None or found[1] is self._seen:
+            return
+        self._seen = found[1]
+        # what is wrong with it is told when it is needed
+        with suppress(FrameError, CloudError):
+            self._processed = found[1], self._process(found[1], self._spec.points)
 
     def lacking(self, now_ns: int) -> Refusal | None:
         """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""
@@ -231,6 +251,10 @@ class Observer:
             return None
         cloud = samples["points"]
         assert isinstance(cloud, Cloud)
+        done, points = self._processed
+        return points if done is cloud else self._process(cloud, spec)
+
+    def _process(self, cloud: Cloud, spec: PointSpec) -> np.ndarray:
         transform = (
             np.eye(4)
             if cloud.frame_id == spec.frame

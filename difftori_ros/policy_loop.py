@@ -28,6 +28,8 @@ ASK_AGAIN_S = 0.2
 """Time between two questions to the graph about a missing stream [s, steady clock]."""
 STANDS_STILL_S = 1.0
 """Time after which a clock that does not move is reported [s, steady clock]."""
+EARLY = 0.1
+"""Share of the planning period by which joint states may be early to be planned from."""
 AT_WORK = ("TRACKING", "COAST")
 """States of the guard in which the last plan is still being followed."""
 
@@ -76,7 +78,7 @@ class PolicyLoop:
         self._refused: deque[int] = deque(maxlen=16)
         self._replaced: deque[Trajectory] = deque(maxlen=16)
         self._changes: deque[tuple[str, Any]] = deque()
-        self._last_ns = 0
+        self._last_ns = self._due_ns = 0
         self._clock = (0, 0.0)
         self._guard_heard = self._guard_at_work = False
         self._accepted_ns = self._begun_ns = 0
@@ -117,7 +119,7 @@ class PolicyLoop:
     def jumped(self, detail: str) -> None:
         """The clock of the stamps is another one now."""
         self._observer.clear()
-        self._last_ns = self._accepted_ns = 0
+        self._last_ns = self._due_ns = self._accepted_ns = 0
         self._reset_wanted.set()
         self._health.count("clock_jumps")
         self._report(Reason.CLOCK_JUMPED, detail)
@@ -186,6 +188,8 @@ class PolicyLoop:
             lacking = self._lacking()
             if lacking is not None:
                 self._refuse(lacking)
+            else:
+                self._observer.prepare(self._ports.now_ns())
             return
         observation = self._observer.observe(time_ns)
         if isinstance(observation, Refusal):
@@ -194,6 +198,8 @@ class PolicyLoop:
         if observation.stamp_ns <= self._last_ns:
             return
         self._last_ns = observation.stamp_ns
+        period_ns = round(self._spec.plan_period_s * 1e9)
+        self._due_ns = max(self._due_ns + period_ns, self._last_ns + period_ns // 2)
         heard = self._guard_at_work or self._values["dry_run"]
         if (elsewhere := self._start_pose.check(observation, heard)) is not None:
             self._refuse(elsewhere)
@@ -294,12 +300,18 @@ class PolicyLoop:
                 self._latch.reset()
 
     def _time_to_plan(self) -> int | None:
+        """The time to plan at [ns], or None.
+
+        By the timer: as soon as joint states of the due time are there, so that they are new.
+        """
         now_ns = self._ports.now_ns()
         if self._values["trigger"] == "observation":
             common = self._observer.newest_common_ns()
             return None if common is None or common <= self._last_ns else max(now_ns, common)
-        period_ns = round(self._spec.plan_period_s * 1e9)
-        return now_ns if now_ns - self._last_ns >= period_ns else None
+        measured_ns = self._observer.newest_ns("joint_states", now_ns)
+        early_ns = round(EARLY * self._spec.plan_period_s * 1e9)
+        due = measured_ns is not None and measured_ns >= self._due_ns - early_ns
+        return now_ns if due and measured_ns != self._last_ns else None
 
     def _lacking(self) -> Refusal | None:
         """Between two plans: what has gone missing or old, if anything."""

@@ -189,10 +189,10 @@ def join(arm: Trajectory, gripper: Trajectory) -> Trajectory:
     apart = np.abs(later[:, None] - arm.times[None, :]).min(axis=1) > MERGE_S
     added = later[apart & (later > arm.times[0])]
     times = np.sort(np.concatenate([arm.times, added]))
-    moments = [arm.stamp_ns + round(t * 1e9) for t in times]
-    sampled = [[part.sample(t_ns) for t_ns in moments] for part in (arm, gripper)]
-    positions = np.hstack([np.array([position for position, _ in part]) for part in sampled])
-    velocities = np.hstack([np.array([velocity for _, velocity in part]) for part in sampled])
+    moments_ns = arm.stamp_ns + np.round(times * 1e9).astype(np.int64)
+    sampled = [part.samples(moments_ns) for part in (arm, gripper)]
+    positions = np.hstack([position for position, _ in sampled])
+    velocities = np.hstack([velocity for _, velocity in sampled])
     # exactly as they were given, whatever rounding does to the times
     n = len(arm.joint_names)
     given = np.searchsorted(times, arm.times)

@@ -83,33 +83,29 @@ class Trajectory:
 
     def sample(self, time_ns: int) -> tuple[FloatArray, FloatArray]:
         """Position and velocity at `time_ns`, each of shape (n,)."""
-        t = (time_ns - self.stamp_ns) * 1e-9
-        if t <= self.times[0]:
-            still = t < self.times[0]
-            return self.positions[0].copy(), self.velocities[0] * (0.0 if still else 1.0)
-        if t >= self.times[-1]:
-            return self.positions[-1].copy(), np.zeros(self.positions.shape[1])
-        k = int(np.searchsorted(self.times, t, side="right")) - 1
-        h = float(self.times[k + 1] - self.times[k])
-        u = (t - float(self.times[k])) / h
-        p0, p1, v0, v1 = (
-            self.positions[k],
-            self.positions[k + 1],
-            self.velocities[k],
-            self.velocities[k + 1],
+        positions, velocities = self.samples(np.array([time_ns]))
+        return positions[0], velocities[0]
+
+    def samples(self, times_ns: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """Positions and velocities at the times (K,) [ns], each of shape (K, n)."""
+        t, times = (np.asarray(times_ns) - self.stamp_ns) * 1e-9, self.times
+        k = np.clip(np.searchsorted(times, t, side="right") - 1, 0, max(len(times) - 2, 0))
+        after = np.minimum(k + 1, len(times) - 1)
+        h = np.where(after > k, times[after] - times[k], 1.0)[:, None]
+        u = np.clip((t - times[k])[:, None] / h, 0.0, 1.0)
+        u2 = u * u
+        u3 = u2 * u
+        p, q = self.positions[k], self.positions[after]
+        v, w = self.velocities[k], self.velocities[after]
+        rise = 3 * u2 - 2 * u3
+        positions = (1 - rise) * p + rise * q + h * ((u3 - 2 * u2 + u) * v + (u3 - u2) * w)
+        velocities = (
+            (6 * u2 - 6 * u) / h * (p - q) + (3 * u2 - 4 * u + 1) * v + (3 * u2 - 2 * u) * w
         )
-        position = (
-            (2 * u**3 - 3 * u**2 + 1) * p0
-            + (u**3 - 2 * u**2 + u) * h * v0
-            + (-2 * u**3 + 3 * u**2) * p1
-            + (u**3 - u**2) * h * v1
-        )
-        velocity = (
-            (6 * u**2 - 6 * u) / h * (p0 - p1)
-            + (3 * u**2 - 4 * u + 1) * v0
-            + (3 * u**2 - 2 * u) * v1
-        )
-        return position, velocity
+        still = (t < times[0]) | (t >= times[-1])
+        positions[t >= times[-1]] = self.positions[-1]
+        velocities[still] = 0.0
+        return positions, velocities
 
 
 class Level(IntEnum):

@@ -3,7 +3,7 @@
 
 import pytest
 
-from difftori_ros.clock_watch import ClockWatch
+from difftori_ros.clock_watch import AHEAD_NS, ClockWatch, shown_ns
 
 T0 = 1_800_000_000.0
 
@@ -45,3 +45,17 @@ def test_clock_that_is_not_there_yet_is_no_jump_when_it_starts():
     assert look(watch, 0.0, 100.0) is None
     assert look(watch, T0, 100.1) is None
     assert look(watch, T0 + 0.1, 100.2) is None
+
+
+def test_simulated_message_faster_than_the_clock_shows_the_time():
+    now = 100 * 10**9
+    assert shown_ns(now, now + AHEAD_NS, simulated=True) == now + AHEAD_NS
+    assert shown_ns(0, now, simulated=True) == now
+    assert shown_ns(now, now - 5, simulated=True) == now
+
+
+def test_message_of_another_time_or_from_a_wrong_clock_shows_nothing():
+    now = 100 * 10**9
+    assert shown_ns(now, now + AHEAD_NS + 1, simulated=True) == now
+    assert shown_ns(now, now + 5, simulated=False) == now
+    assert shown_ns(0, now, simulated=False) == 0

@@ -151,7 +151,7 @@ def test_after_a_second_it_is_a_fault_until_reset():
     assert guard.tick(later, 101.3) is None
     assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.PLANS_LOST)
     refused(guard, plan(later), Reason.FAULT_LATCHED, "PLANS_LOST: none for 0.21 s", later)
-    assert guard.reset(later) is None
+    assert guard.reset() is None
     accepted(guard, plan(later, start=Reference(here, STILL, STILL)), later)
 
 
@@ -221,11 +221,11 @@ def test_the_emergency_stop_brakes_and_latches_and_release_moves_nothing():
     assert_brakes(guard.estop(True, at), made, at)
     assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.ESTOP)
     assert guard.estop(True, at + MS) is None
-    assert "still pressed" in (guard.reset(at + MS) or "")
+    assert "still pressed" in (guard.reset() or "")
     assert guard.status.reason is Reason.ESTOP
     assert guard.estop(False, at + 2 * MS) is None
     refused(guard, plan(at), Reason.FAULT_LATCHED, "ESTOP", at)
-    assert guard.reset(at + 500 * MS) is None
+    assert guard.reset() is None
     assert guard.status.state is State.TRACKING
 
 

@@ -189,7 +189,7 @@ def test_a_fault_survives_stop_and_start_and_only_reset_clears_it():
     assert guard.stop(NOW + 110 * MS) is None
     guard.start()
     assert guard.status.reason is Reason.POLICY_LOST
-    guard.reset(NOW + 600 * MS)
+    guard.reset()
     assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.WAITING)
     assert guard.tick(NOW + 600 * MS, 102.0) is None
     guard.joints(joint_state(NOW + 600 * MS), 102.0)
@@ -198,7 +198,7 @@ def test_a_fault_survives_stop_and_start_and_only_reset_clears_it():
 
 def test_reset_does_not_start_an_inactive_guard():
     guard = Guard(PANDA, GuardConfig())
-    guard.reset(NOW)
+    guard.reset()
     assert guard.status.state is State.INACTIVE
 
 
