@@ -48,7 +48,16 @@ setup(
         *shared("checkpoints/**"),
     ],
     # What every process needs; rclpy comes from ROS 2, or from the extra `ros-wheels`.
-    install_requires=["numpy", "scipy", "pyyaml", "safetensors", "ruckig", "rich", "mcap"],
+    install_requires=[
+        "numpy",
+        "scipy",
+        "pyyaml",
+        "safetensors",
+        "ruckig",
+        "rich",
+        "mcap",
+        "pillow",
+    ],
     extras_require={
         "policy": ["torch", "open3d", "pin"],
         "train": ["torch", "tyro", "tqdm", "matplotlib"],
@@ -60,6 +69,8 @@ setup(
         # its setup wants torch in the environment, and it asks for packages that need a compiler
         # and that nothing here uses, so it takes --no-deps. The recipe stands in scripts/setup.
         "theseus": ["torch", "scipy", "urdf-parser-py"],
+        # Reads bags, without ROS.
+        "bags": ["rosbags"],
         "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging"],
         "ros-wheels": [
             f"ros-jazzy-rclpy[fastrtps]==7.1.6; {ON_LINUX_X86}",

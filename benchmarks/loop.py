@@ -36,7 +36,7 @@ from tqdm import tqdm
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_models.checkpoint import load_card
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import codecs, codecs_cloud
 from difftori_ros.base_node import STATUS_QOS
 from difftori_ros.bringup import find_checkpoint
 from difftori_ros.types import Cloud
@@ -69,7 +69,7 @@ class Loaded(fake.FakeArm):
         rgb = np.full((POINTS, 3), 0.5, np.float32)
         self._cloud = PointCloud2()
         made = Cloud(1, fake.PROFILE.base_frame, xyz, rgb)
-        codecs_vision.encode_cloud(made, self._cloud, PointField)
+        codecs_cloud.encode_cloud(made, self._cloud, PointField)
         self._camera = self._node.create_publisher(Image, "camera/image_raw", 10)
         self._image = Image(height=480, width=640, step=1920, encoding="rgb8")
         self._image.data = bytes(640 * 480 * 3)

@@ -3,10 +3,11 @@
 
     python benchmarks/soak.py --minutes 15 --json out/soak.json
 
-Real policy and guard processes in front of an arm that is only computed. The faults are drawn from
-those of `difftori_sim.faults`: streams fall silent, freeze, lag, jump, or carry nonsense; the
-planner raises, diverges or hangs; a process is stopped for a while; the emergency stop is pressed.
-After each the arm is brought back into motion. Every command that was heard is held against the
+Real policy and guard processes in front of an arm that is only computed. The faults are drawn as
+cards from a deck, every kind before any comes again, from those of `difftori_sim.faults`: streams
+fall silent, freeze, lag, jump, or carry nonsense; the planner raises, diverges or hangs; a process
+is stopped for a while; the emergency stop is pressed. After each the arm is brought back into
+motion. Every command that was heard is held against the
 promises P1 to P4. JSON keys: `violations`, `rss_slope_mb_per_h` (the steepest of the processes,
 with `rss` for each: slope and its 95 % interval), `faults_injected` (and `faults` by kind),
 `plans`, `plan_ms_first` and `plan_ms_last` (medians of the first and the last fifth), `machine`.
@@ -22,6 +23,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,8 @@ mpl.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 EVERY_S = 10.0
-WARM_S = 60.0
-"""Memory counts from here on: caches and buffers fill up before [s]."""
+WARM_DECKS = 2
+"""Memory counts after every kind of fault has happened this often: each fills its own buffers."""
 LINE_FAULTS = (
     "joint_states:silence",
     "joint_states:nan",
@@ -58,6 +60,7 @@ LINE_FAULTS = (
     "joint_states:missing",
 )
 SICKNESSES = ("diverge", "raise", "hang")
+KINDS = (*LINE_FAULTS, *SICKNESSES, "policy_node:stop", "button")
 NODES = ("policy_node", "guard_node")
 
 
@@ -67,6 +70,7 @@ class Soak:
     def __init__(self, stand: Stand, seed: int) -> None:
         self.stand, self._dice = stand, random.Random(seed)
         self.faults: Counter[str] = Counter()
+        self._deck: list[str] = []
         self.violations: list[str] = []
         self.memory: dict[str, list[tuple[float, float]]] = {name: [] for name in NODES}
         self.plan_ms: list[float] = []
@@ -85,26 +89,25 @@ class Soak:
             self.plan_ms += [float(values["plan_ms"]) for values in told]
             stand.check()
         except AssertionError as error:
-            self.violations.append(str(error)[:2000])
+            self.violations.append(f"{error!r:.2000}\n{traceback.format_exc()[-1500:]}")
             stand.arm.heal()
-            for heard in (stand.commands, stand._heard_ns, stand._measured):
+            for heard in (stand.commands, stand.published_ns, stand._measured):
                 heard.clear()
         for name in NODES:
             self.memory[name].append((time.monotonic(), resident_mb(stand.processes[name].pid)))
 
     def _strike(self, seconds: float) -> None:
-        kind = self._dice.choice(("line", "line", "line", "planner", "process", "button"))
-        if kind == "line":
-            kind = self._dice.choice(LINE_FAULTS)
+        if not self._deck:
+            self._deck = self._dice.sample(KINDS, len(KINDS))
+        kind = self._deck.pop()
+        if kind in LINE_FAULTS:
             self.stand.arm.strike(f"{kind}:0.0:{seconds:.3f}")
             self.stand.run(seconds)
-        elif kind == "planner":
-            kind = self._dice.choice(SICKNESSES)
+        elif kind in SICKNESSES:
             self.stand.sick(kind)
             self.stand.run(seconds)
             self.stand.sick("")
-        elif kind == "process":
-            kind = "policy_node:stop"
+        elif kind == "policy_node:stop":
             self.stand.strike("policy_node", "stop")
             self.stand.run(seconds)
             self.stand.strike("policy_node", "continue")
@@ -116,16 +119,27 @@ class Soak:
         self.faults[kind] += 1
 
     def slopes(self) -> dict[str, dict[str, float]]:
-        """Memory over time of each process: slope and 95 % interval [MB/h]."""
+        """Memory over time of each process: slope and 95 % interval [MB/h].
+
+        Memory goes up and down in steps, so that neighbouring samples are not independent: the
+        interval is widened by the lag-1 autocorrelation of the residuals (Santer et al. 2000,
+        "Statistical significance of trends", section 4).
+        """
         found = {}
         for name, series in self.memory.items():
-            begin = series[0][0] + WARM_S
-            times, sizes = np.array([s for s in series if s[0] >= begin] or series).T
-            if len(times) < 3:
+            warm = WARM_DECKS * len(KINDS)
+            times, sizes = np.array(series[warm:] if len(series) > warm + 10 else series).T
+            if len(times) < 4:
                 found[name] = {"mb_per_h": 0.0, "low": -np.inf, "high": np.inf}
                 continue
             fit: Any = stats.linregress(times / 3600, sizes)
-            reach = float(stats.t.ppf(0.975, len(times) - 2) * fit.stderr)
+            left = sizes - fit.intercept - fit.slope * times / 3600
+            total = float((left**2).sum())
+            alike = float((left[1:] * left[:-1]).sum()) / total if total > 0 else 0.0
+            alike = min(max(alike, 0.0), 0.99)
+            independent = max(len(times) * (1 - alike) / (1 + alike), 3.0)
+            widened = fit.stderr * np.sqrt((len(times) - 2) / (independent - 2))
+            reach = float(stats.t.ppf(0.975, independent - 2) * widened)
             slope = float(fit.slope)
             found[name] = {"mb_per_h": slope, "low": slope - reach, "high": slope + reach}
         return found

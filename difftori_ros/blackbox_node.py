@@ -17,7 +17,7 @@ from rclpy.logging import get_logging_directory
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import JointState, PointCloud2
+from sensor_msgs.msg import Image, JointState, PointCloud2
 from std_msgs.msg import Bool, Float32MultiArray, Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -35,6 +35,7 @@ from difftori_ros.base_node import (
 )
 from difftori_ros.blackbox import FaultWatch, Ring
 from difftori_ros.bringup import find_checkpoint
+from difftori_ros.image import image_topic
 from difftori_ros.parameters import BLACKBOX
 from difftori_ros.recording import (
     Channel,
@@ -52,15 +53,25 @@ TICK_S = 0.1
 STATUS_EVERY = 5
 """Ticks between two `~/status` messages."""
 POLICY_STATUS, GUARD_STATUS = "policy_node/status", "guard_node/status"
-STREAMS: dict[str, Any] = {"joint_states": JointState, "points": PointCloud2}
-"""Message type of every stream that is not a pose."""
+STREAMS: dict[str, Any] = {
+    "joint_states": JointState,
+    "points": PointCloud2,
+    "pose": PoseStamped,
+    "image": Image,
+}
+"""Message type of every kind of stream."""
 
 
 def inputs(card: Card, profile: RobotProfile) -> dict[str, tuple[Any, str, QoSProfile]]:
     """What is recorded: role -> message class, relative topic, quality of service."""
+    spec = card.observation
     found = {
-        name: (STREAMS.get(name, PoseStamped), name, SENSOR_QOS)
-        for name in card.observation.streams
+        name: (
+            STREAMS[spec.kind(name)],
+            image_topic(name) if name in spec.images else name,
+            SENSOR_QOS,
+        )
+        for name in spec.streams
     }
     ours = {
         "policy_node/plan": JointTrajectory,

@@ -142,7 +142,7 @@ def bridge_spec(
         "robot": robot,
         "clock": clock,
         "period_s": card.action.plan_period_s,
-        "cloud": card.observation.points is not None,
+        "cloud": card.observation.points is not None or bool(card.observation.images),
     }
     return NodeSpec(
         "sim_bridge",

@@ -2,7 +2,7 @@
 """Joint states, poses, trajectories and stamps: ROS messages to plain data and back.
 
 Messages are taken by their attributes alone, so this module imports no ROS package; encoders fill
-a message that the caller made. Clouds and images are in `difftori_ros.codecs_vision`.
+a message that the caller made. Clouds, images and cameras have modules of their own.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class GuardConfig:
             follows its trajectory late: 75 ms at 2 rad/s make 0.15 rad.
         start_tolerance_rad_s: Largest difference of a plan's first velocity from the measured one
             when no motion is under way [rad/s].
-        continuity_rad: Largest step from the motion under way to the plan [rad].
+        continuity_rad: Largest step from the motion under way to the plan [rad]. From rest: from
+            where the arm is, or was told to rest, and 75 ms further if it is moved.
         continuity_rad_s: Largest velocity step from the motion under way to the plan [rad/s]. One
             that comes 10 ms after its start may be off by twice the acceleration times 10 ms.
         coast_after_s: Age of the inputs of the plan under way from which it counts as late [s].

@@ -9,11 +9,11 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from sensor_msgs.msg import JointState as JointStateMessage
-from sensor_msgs.msg import PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import codecs, codecs_cloud
 from difftori_ros.base_node import (
     COMMAND_QOS,
     LATCHED_QOS,
@@ -24,15 +24,19 @@ from difftori_ros.base_node import (
 from difftori_ros.clock_watch import shown_ns
 from difftori_ros.frames import FrameError, FrameTree, decode_transforms
 from difftori_ros.health import Health
+from difftori_ros.image import decode_picture, image_topic, info_topic
 from difftori_ros.observe import Observer
 from difftori_ros.policy_loop import PolicyLoop
+from difftori_ros.rectify import decode_lens
 from difftori_ros.types import Reason
 
 MESSAGES: dict[str, tuple[Any, Any]] = {
     "joint_states": (JointStateMessage, codecs.decode_joint_state),
-    "points": (PointCloud2, codecs_vision.decode_cloud),
+    "points": (PointCloud2, codecs_cloud.decode_cloud),
+    "pose": (PoseStamped, codecs.decode_pose),
+    "image": (Image, decode_picture),
 }
-"""Message type and decoder of every stream that is not a pose."""
+"""Message type and decoder of every kind of stream."""
 
 
 class Inputs:
@@ -52,6 +56,9 @@ class Inputs:
         self._simulated = bool(node.get_parameter("use_sim_time").value)
         subscribe = node.create_subscription
         self._open = [self._subscribe(name) for name in observer.streams]
+        for camera, spec in observer.spec.images.items():
+            if spec.rectify:
+                self._open.append(self._subscribe_lens(camera))
         self._open += [
             subscribe(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS),
             subscribe(JointTrajectory, "guard_node/changed", self._on_changed, COMMAND_QOS),
@@ -65,7 +72,8 @@ class Inputs:
 
     def topics(self) -> dict[str, str]:
         """Resolved topic of every stream."""
-        return {name: self._node.resolve_topic_name(name) for name in self._observer.streams}
+        resolve = self._node.resolve_topic_name
+        return {name: resolve(self._codec(name)[0]) for name in self._observer.streams}
 
     def unpublished(self, silent_only: bool = False) -> list[str]:
         """A sentence for every stream that nobody publishes.
@@ -74,14 +82,16 @@ class Inputs:
             silent_only: Leave out streams that have delivered.
         """
         streams = self._observer.silent() if silent_only else self._observer.streams
-        sentences = [
-            nobody_publishes(self._node, name, MESSAGES.get(name, (PoseStamped, None))[0])
-            for name in streams
-        ]
+        sentences = [nobody_publishes(self._node, *self._codec(name)[:2]) for name in streams]
         return [sentence for sentence in sentences if sentence]
 
+    def _codec(self, stream: str) -> tuple[str, Any, Any]:
+        """Relative topic, message type and decoder of a stream."""
+        kind = self._observer.spec.kind(stream)
+        return image_topic(stream) if kind == "image" else stream, *MESSAGES[kind]
+
     def _subscribe(self, stream: str) -> Any:
-        kind, decode = MESSAGES.get(stream, (PoseStamped, codecs.decode_pose))
+        topic, kind, decode = self._codec(stream)
 
         def callback(message: Any) -> None:
             try:
@@ -96,7 +106,20 @@ class Inputs:
             self._observer.push(stream, sample, self._arrival_ns(sample.stamp_ns))
             self._loop.wake()
 
-        return self._node.create_subscription(kind, stream, callback, SENSOR_QOS)
+        return self._node.create_subscription(kind, topic, callback, SENSOR_QOS)
+
+    def _subscribe_lens(self, camera: str) -> Any:
+        topic = info_topic(camera)
+
+        def callback(message: CameraInfo) -> None:
+            try:
+                self._observer.set_lens(camera, decode_lens(message))
+            except codecs.CodecError as error:
+                self._node.get_logger().warning(
+                    f"{Reason.BAD_MESSAGE.value}: '{topic}': {error}", throttle_duration_sec=2.0
+                )
+
+        return self._node.create_subscription(CameraInfo, topic, callback, SENSOR_QOS)
 
     def _subscribe_transforms(self) -> list[Any]:
         try:

@@ -14,6 +14,9 @@ from difftori_ros.types import JointState, Reason, Trajectory
 FUTURE_S = 0.05
 """How far in the future a plan's stamp or start may lie [s]: clocks of two machines disagree."""
 
+LAG_S = 0.075
+"""How late an arm follows its trajectory [s]: so far it may be from where a plan starts."""
+
 
 class JoinCheck:
     """The checks of a plan against the measured joints and the motion under way."""
@@ -66,6 +69,14 @@ class JoinCheck:
         if running is None or join_ns >= running.end_ns:
             tolerance = config.start_tolerance_rad_s
             _near(reason, arm, arm.velocities[0], measured.velocity, tolerance, "rad/s")
+            # A plan that was built upon others which were never passed on starts elsewhere, and
+            # the arm would jump. Each joint starts where it is, or where it was told to rest.
+            told = measured.position if running is None else running.positions[-1]
+            lag = LAG_S * np.abs(measured.velocity)
+            here = np.clip(position, measured.position - lag, measured.position + lag)
+            nearer = np.abs(position - told) < np.abs(position - here)
+            start = np.where(nearer, told, here)
+            _near(reason, arm, position, start, config.continuity_rad, "rad")
             return
         reason = Reason.DISCONTINUOUS
         position, velocity = arm.sample(join_ns)

@@ -3,23 +3,30 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from difftori_models.contract import FloatArray, Observation, ObservationSpec, PointSpec
-from difftori_ros.cloud import CloudError, process_cloud
+from difftori_ros.cloud import CloudError, View, process_clouds
 from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_matrix
+from difftori_ros.image import ImageError, process_image
 from difftori_ros.kinematics import Kinematics
+from difftori_ros.rectify import Lens
 from difftori_ros.robot import RobotProfile
+from difftori_ros.self_filter import SelfFilter
 from difftori_ros.stream import Stream
 from difftori_ros.stream_watch import StreamWatch
-from difftori_ros.types import Cloud, JointState, Pose, Reason
+from difftori_ros.types import Cloud, Image, JointState, Pose, Reason
 
-MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "pose": 0.5}
+Sample = JointState | Pose | Cloud | Image
+
+MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "image": 0.2, "pose": 0.5}
 """Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, poses slower."""
 FOREVER = 2**62
 """A time after every stamp [ns]."""
@@ -68,22 +75,31 @@ class Observer:
         self._max_age_s = dict(MAX_AGE_S) | dict(max_age_s or {})
         self._frozen_frames, self._frozen_is_fault = frozen_frames, frozen_is_fault
         self._dropped: dict[str, str] = {}
-        self._seen: Cloud | None = None
-        self._processed: tuple[Cloud | None, np.ndarray | None] = (None, None)
+        self._seen: tuple[Cloud, ...] = ()
+        self._processed: tuple[tuple[Cloud, ...], np.ndarray | None] = ((), None)
+        margin = spec.points.self_filter_m if spec.points else None
+        self._self_filter = None if margin is None else SelfFilter(profile, margin)
+        self._lenses: dict[str, Lens] = {}
+        self._images: dict[str, tuple[Image, np.ndarray]] = {}
         self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
         self.streams: dict[str, Stream[Any]] = {
             name: Stream(depth=64 if name == "joint_states" else 4) for name in spec.streams
         }
 
+    @property
+    def spec(self) -> ObservationSpec:
+        """What the checkpoint needs to see."""
+        return self._spec
+
     def limit_s(self, stream: str) -> float:
         """Age limit of a stream on the clock of the stamps [s]."""
-        return self._max_age_s.get(stream, self._max_age_s["pose"])
+        return self._max_age_s.get(stream, self._max_age_s[self._spec.kind(stream)])
 
     def set_limit(self, stream: str, limit_s: float) -> None:
         """Samples of `stream` may be `limit_s` old from now on [s]."""
         self._max_age_s[stream] = self._watches[stream].limit_s = limit_s
 
-    def push(self, stream: str, sample: JointState | Pose | Cloud, now_ns: int) -> None:
+    def push(self, stream: str, sample: Sample, now_ns: int) -> None:
         """Take in a decoded sample of a stream."""
         watch, stamp_ns = self._watches[stream], sample.stamp_ns
         late = self.streams[stream].stats.late
@@ -99,6 +115,10 @@ class Observer:
             self.dropped(stream, f"its stamp is {ahead_s:.3f} s ahead of the clock", "future")
         else:
             watch.dropped("late" if self.streams[stream].stats.late > late else "duplicate")
+
+    def set_lens(self, camera: str, lens: Lens) -> None:
+        """The calibration of a camera, for checkpoints that want its images rectified."""
+        self._lenses[camera] = lens
 
     def clear(self) -> None:
         """Forget everything, as after a reset or a jump of the clock."""
@@ -128,6 +148,8 @@ class Observer:
                 values[f"frozen_{name}"] = str(watch.identical)
             if sentence := watch.constant_offset():
                 values[f"offset_{name}"] = sentence
+            if (rhythm := watch.rhythm()) and self._spec.kind(name) in ("points", "image"):
+                values[f"period_{name}"], values[f"delay_{name}"] = (f"{t:.3f}" for t in rhythm)
         return values
 
     def ages_s(self, now_ns: int) -> dict[str, float]:
@@ -158,19 +180,29 @@ class Observer:
         A stream that is missing or older than its limit gives a refusal, never a zero.
         """
         samples = self._fresh(now_ns)
-        return samples if isinstance(samples, Refusal) else self._assemble(samples)
+        return samples if isinstance(samples, Refusal) else self._assemble(samples, now_ns)
 
     def prepare(self, now_ns: int) -> None:
-        """Do what can be done ahead of the observation: process the newest cloud."""
+        """Do what can be done ahead of the observation: process the newest images and cloud."""
+        for name in self._spec.images:
+            picture = self.streams[name].latest_before(now_ns)
+            if picture is not None:
+                with suppress(ImageError):
+                    self._image(name, picture[1])
         if self._spec.points is None:
             return
-        found = self.streams["points"].latest_before(now_ns)
-        if found is None or found[1] is self._seen:
+        found = [self.streams[name].latest_before(now_ns) for name in self._spec.clouds]
+        clouds = tuple(sample for _, sample in filter(None, found))
+        if len(clouds) < len(found) or _same(clouds, self._seen):
             return
-        self._seen = found[1]
-        # what is wrong with it is told when it is needed
+        if self._self_filter is not None:
+            measured_ns = self.newest_ns("joint_states", now_ns) or 0
+            if measured_ns < max(cloud.stamp_ns for cloud in clouds):
+                return  # where the arm was at that time is not known yet
+        self._seen = clouds
+        # what is wrong with them is told when they are needed
         with suppress(FrameError, CloudError):
-            self._processed = found[1], self._process(found[1], self._spec.points)
+            self._processed = clouds, self._process(clouds, self._spec.points, now_ns)
 
     def lacking(self, now_ns: int) -> Refusal | None:
         """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""
@@ -205,7 +237,7 @@ class Observer:
         frozen = self.frozen() if self._frozen_is_fault else None
         return frozen or samples
 
-    def _assemble(self, samples: Mapping[str, JointState | Pose | Cloud]) -> Observation | Refusal:
+    def _assemble(self, samples: Mapping[str, Sample], now_ns: int) -> Observation | Refusal:
         joints = samples["joint_states"]
         assert isinstance(joints, JointState)
         names = self._spec.joint_names
@@ -224,10 +256,11 @@ class Observer:
                 pose = samples[name]
                 assert isinstance(pose, Pose)
                 poses[name] = self._to_base(pose)
-            points = self._points(samples)
+            points = self._points(samples, now_ns)
+            images = {name: self._image(name, samples[name]) for name in self._spec.images}
         except FrameError as error:
             return Refusal(Reason.UNKNOWN_FRAME, str(error))
-        except CloudError as error:
+        except (CloudError, ImageError) as error:
             return Refusal(error.reason, str(error))
         return Observation(
             stamp_ns=joints.stamp_ns,
@@ -236,6 +269,7 @@ class Observer:
             velocity=velocity,
             poses=poses,
             points=points,
+            images=images,
             stamps_ns={name: sample.stamp_ns for name, sample in samples.items()},
         )
 
@@ -245,19 +279,60 @@ class Observer:
             matrix = self._frames.lookup(self._spec.frame, pose.frame_id, pose.stamp_ns) @ matrix
         return matrix_to_pose(matrix)
 
-    def _points(self, samples: Mapping[str, JointState | Pose | Cloud]) -> np.ndarray | None:
+    def _points(self, samples: Mapping[str, Sample], now_ns: int) -> np.ndarray | None:
         spec = self._spec.points
         if spec is None:
             return None
-        cloud = samples["points"]
-        assert isinstance(cloud, Cloud)
-        done, points = self._processed
-        return points if done is cloud else self._process(cloud, spec)
-
-    def _process(self, cloud: Cloud, spec: PointSpec) -> np.ndarray:
-        transform = (
-            np.eye(4)
-            if cloud.frame_id == spec.frame
-            else self._frames.lookup(spec.frame, cloud.frame_id, cloud.stamp_ns)
+        clouds = tuple(
+            sample for name in spec.clouds if isinstance(sample := samples[name], Cloud)
         )
-        return process_cloud(cloud, transform, spec)
+        done, points = self._processed
+        return points if _same(done, clouds) else self._process(clouds, spec, now_ns)
+
+    def _process(self, clouds: tuple[Cloud, ...], spec: PointSpec, now_ns: int) -> np.ndarray:
+        views = []
+        for cloud in clouds:
+            transform, outside = np.eye(4), None
+            if cloud.frame_id != spec.frame:
+                transform = self._frames.lookup(spec.frame, cloud.frame_id, cloud.stamp_ns)
+            if self._self_filter is not None:
+                joints = self._joints_at(cloud.stamp_ns, now_ns)
+                outside = partial(self._self_filter.outside, joints=joints)
+            views.append(View(cloud, transform, outside))
+        return process_clouds(views, spec)
+
+    def _joints_at(self, stamp_ns: int, now_ns: int) -> dict[str, float]:
+        """Joint positions at a stamp, in between the joint states that are known at `now_ns`."""
+        before, after = self.streams["joint_states"].around(stamp_ns, now_ns)
+        if before is None or after is None:
+            _, only = before or after or (0, None)
+            return {} if only is None else _positions(only)
+        (begin_ns, first), (end_ns, last) = before, after
+        share = (stamp_ns - begin_ns) / max(end_ns - begin_ns, 1)
+        there = _positions(last)
+        return {
+            name: (1 - share) * here + share * there[name]
+            for name, here in _positions(first).items()
+            if name in there
+        }
+
+    def _image(self, name: str, picture: Sample) -> np.ndarray:
+        assert isinstance(picture, Image)
+        done = self._images.get(name)
+        if done is None or done[0] is not picture:
+            lens = self._lenses.get(name)
+            try:
+                image = process_image(picture.rgb, self._spec.images[name], lens)
+            except ImageError as error:
+                raise ImageError(f"'{name}': {error}", error.reason) from error
+            done = self._images[name] = picture, image
+        return done[1]
+
+
+def _positions(state: JointState) -> dict[str, float]:
+    return dict(zip(state.names, state.position.tolist(), strict=True))
+
+
+def _same(some: tuple[Cloud, ...], others: tuple[Cloud, ...]) -> bool:
+    """Whether they are the very same clouds."""
+    return len(some) == len(others) and all(map(operator.is_, some, others))

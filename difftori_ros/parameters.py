@@ -155,6 +155,14 @@ POLICY = (
         live=True,
     ),
     Parameter(
+        "image_max_age_s",
+        0.2,
+        "Oldest image a plan is made from [s]. Live.",
+        0.001,
+        10.0,
+        live=True,
+    ),
+    Parameter(
         "pose_max_age_s", 0.5, "Oldest pose a plan is made from [s]. Live.", 0.001, 10.0, live=True
     ),
     Parameter(
@@ -195,7 +203,7 @@ GUARD = (
     Parameter(
         "continuity_rad",
         0.02,
-        "Largest step between the running plan and the next [rad].",
+        "Largest step from the running plan, or an arm at rest, to the next plan [rad].",
         0.0001,
         1.0,
     ),

@@ -7,6 +7,7 @@ thread. What comes out goes through `deliver`, never after the worker was stoppe
 
 from __future__ import annotations
 
+import math
 import threading
 import traceback
 from collections import deque
@@ -18,7 +19,9 @@ from difftori_models.contract import PlanStatus
 from difftori_ros.driver import Driver, Motion
 from difftori_ros.health import Health
 from difftori_ros.latch import Fault, Latch
+from difftori_ros.novelty import NoveltyWatch
 from difftori_ros.observe import Observation, Observer, Refusal
+from difftori_ros.plan_times import PlanTimes
 from difftori_ros.policy_source import Source, refined
 from difftori_ros.start_pose import StartPose
 from difftori_ros.types import Level, Reason, Trajectory
@@ -28,8 +31,11 @@ ASK_AGAIN_S = 0.2
 """Time between two questions to the graph about a missing stream [s, steady clock]."""
 STANDS_STILL_S = 1.0
 """Time after which a clock that does not move is reported [s, steady clock]."""
-EARLY = 0.1
-"""Share of the planning period by which joint states may be early to be planned from."""
+GUARD_SILENT_S = 0.3
+"""Silence of the guard after which nobody knows what it has passed on [s, steady clock]; it speaks
+every 0.1 s."""
+FOREVER_S = 1e9
+"""Longer than any silence [s]."""
 AT_WORK = ("TRACKING", "COAST")
 """States of the guard in which the last plan is still being followed."""
 
@@ -78,9 +84,10 @@ class PolicyLoop:
         self._refused: deque[int] = deque(maxlen=16)
         self._replaced: deque[Trajectory] = deque(maxlen=16)
         self._changes: deque[tuple[str, Any]] = deque()
-        self._last_ns = self._due_ns = 0
+        self._times = PlanTimes(observer, self._values["trigger"], self._spec.plan_period_s)
+        self._novelty = NoveltyWatch(self._planner.card)
         self._clock = (0, 0.0)
-        self._guard_heard = self._guard_at_work = False
+        self._guard_at_work, self._guard_heard_s = False, -math.inf
         self._accepted_ns = self._begun_ns = 0
         self._asked_s = 0.0
         self.tells_context = False
@@ -119,7 +126,8 @@ class PolicyLoop:
     def jumped(self, detail: str) -> None:
         """The clock of the stamps is another one now."""
         self._observer.clear()
-        self._last_ns = self._due_ns = self._accepted_ns = 0
+        self._times.clear()
+        self._accepted_ns = 0
         self._reset_wanted.set()
         self._health.count("clock_jumps")
         self._report(Reason.CLOCK_JUMPED, detail)
@@ -135,7 +143,7 @@ class PolicyLoop:
     def guard_said(self, state: str, refused_ns: int | None, accepted_ns: int = 0) -> None:
         """The guard's state, and the stamp of the plan that it has just refused or accepted."""
         self._accepted_ns = max(self._accepted_ns, accepted_ns)
-        self._guard_heard, self._guard_at_work = True, state in AT_WORK
+        self._guard_heard_s, self._guard_at_work = self._ports.steady_s(), state in AT_WORK
         if not self._guard_at_work:
             self._stopped_by_guard.set()
         elif refused_ns is not None:
@@ -183,7 +191,7 @@ class PolicyLoop:
         self._carry_out(driver)
         if self._latch.fault is not None:
             return
-        time_ns = self._time_to_plan()
+        time_ns = self._times.time_ns(self._ports.now_ns())
         if time_ns is None:
             lacking = self._lacking()
             if lacking is not None:
@@ -195,11 +203,9 @@ class PolicyLoop:
         if isinstance(observation, Refusal):
             self._refuse(observation)
             return
-        if observation.stamp_ns <= self._last_ns:
+        if not self._times.observed(observation.stamp_ns):
             return
-        self._last_ns = observation.stamp_ns
-        period_ns = round(self._spec.plan_period_s * 1e9)
-        self._due_ns = max(self._due_ns + period_ns, self._last_ns + period_ns // 2)
+        self._tell_novelty(observation)
         heard = self._guard_at_work or self._values["dry_run"]
         if (elsewhere := self._start_pose.check(observation, heard)) is not None:
             self._refuse(elsewhere)
@@ -253,7 +259,9 @@ class PolicyLoop:
             driver.replaced(self._replaced.popleft())
         while self._refused:
             driver.refused(self._refused.popleft())
-        if not self._guard_heard:
+        # whoever waits for every plan, as a simulated robot does, knows what was passed on
+        patience_s = GUARD_SILENT_S if self._values["trigger"] == "timer" else FOREVER_S
+        if self._ports.steady_s() - self._guard_heard_s > patience_s:
             driver.forget()  # whether anything was passed on is not known
         if self._start_pose.after_stops and self._accepted_ns <= self._begun_ns:
             driver.reset(self._values["seed"])  # its time runs from the first plan passed on
@@ -261,12 +269,13 @@ class PolicyLoop:
             self._stopped_by_guard.clear()
             driver.reset(self._values["seed"])
             self._start_pose.stopped()
-            self._begun_ns = self._last_ns
+            self._begun_ns = self._times.last_ns
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
+            self._novelty.reset()
             driver.reset(self._values["seed"])
             self._start_pose.reset()
-            self._begun_ns = self._last_ns
+            self._begun_ns = self._times.last_ns
             if self._latch.fault is None or not self._latch.fault.needs_new_planner:
                 self._latch.reset()
 
@@ -276,7 +285,7 @@ class PolicyLoop:
             driver.use(refined(self._planner, value))
         elif name.endswith("_max_age_s"):
             for stream in self._observer.streams:
-                if limit_of(stream) == name:
+                if f"{self._observer.spec.kind(stream)}_max_age_s" == name:
                     self._observer.set_limit(stream, value)
 
     def _renew(self, worker: Worker) -> None:
@@ -299,19 +308,14 @@ class PolicyLoop:
                 self._planner, self._driver = planner, driver
                 self._latch.reset()
 
-    def _time_to_plan(self) -> int | None:
-        """The time to plan at [ns], or None.
-
-        By the timer: as soon as joint states of the due time are there, so that they are new.
-        """
-        now_ns = self._ports.now_ns()
-        if self._values["trigger"] == "observation":
-            common = self._observer.newest_common_ns()
-            return None if common is None or common <= self._last_ns else max(now_ns, common)
-        measured_ns = self._observer.newest_ns("joint_states", now_ns)
-        early_ns = round(EARLY * self._spec.plan_period_s * 1e9)
-        due = measured_ns is not None and measured_ns >= self._due_ns - early_ns
-        return now_ns if due and measured_ns != self._last_ns else None
+    def _tell_novelty(self, observation: Observation) -> None:
+        """An episode that begins far from the training: said before anything moves."""
+        far = self._novelty.look(observation)
+        self._health.note(novelty=self._novelty.value)
+        if far is not None:
+            reason, steady_s = Reason.FAR_FROM_TRAINING, self._ports.steady_s()
+            self._health.set(reason, steady_s, level=Level.WARN, detail=far)
+            self._ports.tell()
 
     def _lacking(self) -> Refusal | None:
         """Between two plans: what has gone missing or old, if anything."""
@@ -341,8 +345,3 @@ class PolicyLoop:
 
     def _hang_s(self) -> float:
         return self._values["hang_s"] + self._values["deadline_s"]
-
-
-def limit_of(stream: str) -> str:
-    """Name of the parameter that holds the age limit of a stream."""
-    return f"{stream if stream in ('joint_states', 'points') else 'pose'}_max_age_s"

@@ -33,7 +33,7 @@ from difftori_ros.kinematics import Kinematics
 from difftori_ros.observe import Observation, Observer
 from difftori_ros.outputs_node import Outputs
 from difftori_ros.parameters import POLICY
-from difftori_ros.policy_loop import PolicyLoop, Ports, limit_of
+from difftori_ros.policy_loop import PolicyLoop, Ports
 from difftori_ros.policy_source import Source, open_policy, refined
 from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, RobotProfile, load_profile
@@ -122,12 +122,13 @@ class PolicyNode(GuardedLifecycleNode):
         except (CheckpointError, ScriptError, ProfileError, FrameError, OSError) as error:
             raise StartupError(str(error)) from error
         card = source.planner.card
+        spec = card.observation
         self._observer = Observer(
-            card.observation,
+            spec,
             profile,
             kinematics,
             frames,
-            {name: values[limit_of(name)] for name in card.observation.streams},
+            {name: values[f"{spec.kind(name)}_max_age_s"] for name in spec.streams},
             frozen_frames=values["frozen_frames"],
             frozen_is_fault=values["frozen_is_fault"],
         )

@@ -179,6 +179,16 @@ def _write(
     offset_ns: int,
     note: Mapping[str, str],
 ) -> None:
+    writer, numbers = begin(stream, channels)
+    for sequence, heard in enumerate(messages):
+        time_ns = heard.steady_ns + offset_ns
+        writer.add_message(numbers[heard.role], time_ns, heard.data, time_ns, sequence)
+    writer.add_metadata(NOTE, dict(note))
+    writer.finish()
+
+
+def begin(stream: Any, channels: Sequence[Channel]) -> tuple[Writer, dict[str, int]]:
+    """A writer of MCAP with ROS 2's profile, and its channel numbers by role."""
     writer = Writer(stream, compression=CompressionType.ZSTD)
     writer.start(profile=Profile.ROS2)
     schemas: dict[str, int] = {}
@@ -194,11 +204,7 @@ def _write(
             schemas[channel.type_name],
             {"role": channel.role},
         )
-    for sequence, heard in enumerate(messages):
-        time_ns = heard.steady_ns + offset_ns
-        writer.add_message(numbers[heard.role], time_ns, heard.data, time_ns, sequence)
-    writer.add_metadata(NOTE, dict(note))
-    writer.finish()
+    return writer, numbers
 
 
 def _prune(folder: Path, max_files: int, newest: Path, now_ns: int) -> None:

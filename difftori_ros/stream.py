@@ -89,6 +89,21 @@ class Stream(Generic[T]):
             place = bisect_right(self._stamps, t_ns)
             return (self._stamps[place - 1], self._values[place - 1]) if place else None
 
+    def around(
+        self, t_ns: int, until_ns: int
+    ) -> tuple[tuple[int, T] | None, tuple[int, T] | None]:
+        """Stamp and value of the neighbours of `t_ns`: the newest not after it, the next one.
+
+        Args:
+            t_ns: The time in question [ns].
+            until_ns: Samples stamped later than this are left out [ns].
+        """
+        with self._lock:
+            place = bisect_right(self._stamps, min(t_ns, until_ns))
+            more = place < len(self._stamps) and self._stamps[place] <= until_ns
+            before = (self._stamps[place - 1], self._values[place - 1]) if place else None
+            return before, (self._stamps[place], self._values[place]) if more else None
+
     def age_s(self, t_ns: int) -> float | None:
         """Age at `t_ns` of what `latest_before` gives [s]; None when that is None."""
         found = self.latest_before(t_ns)

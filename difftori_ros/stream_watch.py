@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, deque
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from difftori_ros.types import Cloud
+from difftori_ros.types import Cloud, Image
 
 ARRIVALS = 10
 """Arrivals over which stamps are compared with our clock."""
@@ -24,13 +26,16 @@ def content(sample: Any) -> int | None:
 
     Measured joints and poses of things at rest may well repeat; a camera's noise never does.
     """
-    arrays = (sample.xyz, sample.rgb) if isinstance(sample, Cloud) else (sample,)
+    if isinstance(sample, Image):
+        arrays = (sample.rgb.reshape(-1, 3),)
+    elif isinstance(sample, Cloud):
+        arrays = (sample.xyz, sample.rgb)
+    else:
+        return None
     digest = 0
     for array in arrays:
         if array is None:
             continue
-        if not isinstance(array, np.ndarray):
-            return None
         some = array[:: max(1, len(array) // ROWS)]
         digest = zlib.crc32(np.ascontiguousarray(some).data, digest)
     return digest
@@ -73,6 +78,15 @@ class StreamWatch:
     def drops(self) -> dict[str, int]:
         """Messages dropped, by cause."""
         return dict(self._dropped)
+
+    def rhythm(self) -> tuple[float, float] | None:
+        """Period of the stamps and delay of their arrival, medians of late [s]."""
+        arrivals = list(self._arrivals)
+        if len(arrivals) < ENOUGH:
+            return None
+        stamps = [now_ns - behind_ns for now_ns, behind_ns in arrivals]
+        periods = [abs(b - a) for a, b in pairwise(stamps)]
+        return median(periods) * 1e-9, median(behind for _, behind in arrivals) * 1e-9
 
     def constant_offset(self) -> str | None:
         """The sentence that says so when every stamp of late is off by more than the age limit."""

@@ -42,7 +42,7 @@ def summary_table(
         ("dry run", "yes: plans are not sent" if values["dry_run"] else "no"),
     ]
     for stream, topic in topics.items():
-        kind = stream if stream in ("joint_states", "points") else "pose"
+        kind = card.observation.kind(stream)
         rows.append((f"in: {stream}", f"{topic}, at most {values[f'{kind}_max_age_s']:g} s old"))
     for k, joint in enumerate(profile.arm_joints):
         rows.append(

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from difftori_models.contract import FloatArray, Observation, Plan, PlanStatus
 
 __all__ = [
+    "CameraInfo",
     "Cloud",
+    "Image",
     "JointState",
     "Level",
     "Observation",
@@ -36,12 +38,51 @@ class JointState:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A decoded cloud: finite `xyz` (N, 3) [m] in `frame_id`; `rgb` (N, 3) in [0, 1] or None."""
+    """A decoded cloud: finite `xyz` (N, 3) [m] in `frame_id`, of any memory layout.
+
+    `rgb` (N, 3) is uint8 as cameras send it, or float32 in [0, 1], or None.
+    """
 
     stamp_ns: int
     frame_id: str
     xyz: NDArray[np.float32]
-    rgb: NDArray[np.float32] | None
+    rgb: NDArray[np.uint8] | NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """A calibrated camera, of images `width` by `height` [px] in the optical frame `frame_id`.
+
+    Attributes:
+        stamp_ns: Stamp of the image that it belongs to [ns].
+        frame_id: Optical frame: x right, y down, z forward.
+        width: Columns.
+        height: Rows.
+        k: Camera matrix (3, 3) of the raw image [px].
+        distortion_model: How `distortion` is meant, as in `sensor_msgs/distortion_models.hpp`.
+        distortion: Coefficients (n,); all zero for a camera without distortion.
+        r: Rotation (3, 3) from the raw camera to the rectified one.
+        p: Projection (3, 4) to the rectified image [px].
+    """
+
+    stamp_ns: int
+    frame_id: str
+    width: int
+    height: int
+    k: FloatArray
+    distortion_model: str
+    distortion: FloatArray
+    r: FloatArray
+    p: FloatArray
+
+
+@dataclass(frozen=True)
+class Image:
+    """A decoded picture of the camera at `frame_id`: `rgb`, shape (H, W, 3), uint8."""
+
+    stamp_ns: int
+    frame_id: str
+    rgb: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -129,6 +170,7 @@ class Reason(Enum):
     UNKNOWN_FRAME = "a cloud or pose came in a frame whose transform is not known"
     TOO_FEW_POINTS = "too few points are left inside the crop box"
     FROZEN = "a camera or cloud delivers the same content again and again"
+    FAR_FROM_TRAINING = "the input is far from what the policy was trained on"
     CLOCK_JUMPED = "the clock has jumped: everything from before is forgotten"
     NO_PLAN = "the network gave no usable plan"
     DIVERGED = "the solver has diverged several times in a row: the policy is latched"

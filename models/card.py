@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from .contract import SCHEMA, ActionSpec, Card
+from .contract import SCHEMA, ActionSpec, Card, ObservationSpec
 from .features import FeatureError, state_size
 from .jsonio import decode, encode
 from .network import (
@@ -19,8 +19,14 @@ from .network import (
     Network,
     Solver,
 )
+from .summaries import summary_names
 
+_CAMERA = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+WITHOUT_IMAGES = 2
+"""The last schema whose cards could not ask for images."""
+MAX_SIDE = 1024
+"""Largest image that a card may ask for [px]."""
 _KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
 
 
@@ -35,11 +41,34 @@ def decode_card(data: Any) -> Card:
         CheckpointError: The schema is not known.
         JsonError: A key is missing or unknown, or a value has another type.
     """
-    if isinstance(data, dict) and data.get("schema") != SCHEMA:
-        raise CheckpointError(
-            f"unknown card schema {json.dumps(data.get('schema'))}; this version reads {SCHEMA}"
-        )
+    if isinstance(data, dict):
+        if data.get("schema") == WITHOUT_IMAGES:
+            data = with_images(data) | {"schema": SCHEMA}
+        if data.get("schema") != SCHEMA:
+            raise CheckpointError(
+                f"unknown card schema {json.dumps(data.get('schema'))}; this version reads "
+                f"{WITHOUT_IMAGES} and {SCHEMA}"
+            )
     return decode(Card, data)
+
+
+def with_images(data: Any) -> Any:
+    """The card or meta data of demonstrations from before images, saying that there are none.
+
+    Nor were there several clouds, or points that are dropped because they are on the arm.
+    """
+    if not isinstance(data, dict):
+        return data
+    added = {"observation": {"images": {}}, "network": {"images": 0}}
+    found = data | {
+        key: none | data[key] for key, none in added.items() if isinstance(data.get(key), dict)
+    }
+    spec = found.get("observation")
+    points = spec.get("points") if isinstance(spec, dict) else None
+    if isinstance(spec, dict) and isinstance(points, dict):
+        alone = {"clouds": ["points"], "self_filter_m": None}
+        found["observation"] = spec | {"points": alone | points}
+    return found
 
 
 def check_card(card: Card) -> None:
@@ -80,9 +109,15 @@ def check_card(card: Card) -> None:
         require(
             below, f"observation.points: crop_min must lie below crop_max, got {low} and {high}"
         )
+        _check_clouds(spec, require)
     channels = 0 if spec.points is None else (6 if spec.points.color else 3)
     require(
         network.points == channels, f"network.points is {network.points}, the spec has {channels}"
+    )
+    _check_images(spec, require)
+    count = len(spec.images)
+    require(
+        network.images == count, f"network.images is {network.images}, the spec has {count} images"
     )
     try:
         size = state_size(spec)
@@ -90,6 +125,8 @@ def check_card(card: Card) -> None:
         raise CheckpointError(str(error)) from error
     require(network.state == size, f"network.state is {network.state}, the features give {size}")
     lengths = {"state": size, "action": len(card.action.names)}
+    known = {kind: len(names) for kind, names in summary_names(spec).items()}
+    lengths |= {kind: known[kind] for kind in card.normaliser if kind in known}
     require(
         {kind: set(rows) for kind, rows in card.normaliser.items()}
         == {kind: {"mean", "std"} for kind in lengths},
@@ -99,6 +136,45 @@ def check_card(card: Card) -> None:
         for key, row in card.normaliser[kind].items():
             require(len(row) == length, f"normaliser.{kind}.{key} has {len(row)}, wanted {length}")
         require(min(card.normaliser[kind]["std"]) > 0, f"normaliser.{kind}.std must be positive")
+
+
+def _check_clouds(spec: ObservationSpec, require: Any) -> None:
+    assert spec.points is not None
+    clouds, margin = spec.points.clouds, spec.points.self_filter_m
+    where = "observation.points.clouds"
+    require(len(clouds) > 0, f"{where} is empty")
+    for name in clouds:
+        require(bool(_CAMERA.fullmatch(name)), f"{where}: '{name}' is not a plain name")
+        taken = name in ("joint_states", "tip", *spec.poses) or clouds.count(name) > 1
+        require(not taken, f"{where}: '{name}' is another stream's name")
+    if margin is not None:
+        require(
+            0.0 <= margin <= 0.2,
+            f"observation.points.self_filter_m is {margin}, must be 0 to 0.2",
+        )
+        frame = spec.points.frame
+        require(
+            frame == spec.frame,
+            f"observation.points.self_filter_m needs the points in the base frame '{spec.frame}', "
+            f"not in '{frame}'",
+        )
+
+
+def _check_images(spec: ObservationSpec, require: Any) -> None:
+    others = ("joint_states", "tip", *spec.clouds, *spec.poses)
+    for name, image in spec.images.items():
+        where = f"observation.images['{name}']"
+        require(bool(_CAMERA.fullmatch(name)), f"{where}: '{name}' is not a plain camera name")
+        require(name not in others, f"{where}: '{name}' is another stream's name")
+        for side, length in (("height", image.height), ("width", image.width)):
+            require(
+                8 <= length <= MAX_SIDE, f"{where}.{side} is {length}, must be 8 to {MAX_SIDE}"
+            )
+        left, top, right, bottom = image.crop
+        require(
+            0 <= left < right <= 1 and 0 <= top < bottom <= 1,
+            f"{where}.crop must be left, top, right, bottom within 0 to 1, got {image.crop}",
+        )
 
 
 def _check_solver(solver: Solver, network: Network, require: Any) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 2
-"""Version of the card. A loader refuses every other number."""
+SCHEMA = 3
+"""Version of the card; schema 2, which knew no images, is read as well."""
 
 FloatArray = NDArray[np.float64]
 
@@ -101,6 +101,9 @@ class PointSpec:
         crop_min: Lower corner of the box that is kept, x y z [m].
         crop_max: Upper corner, x y z [m].
         min_points: Fewer points than this inside the box make the cloud unusable.
+        clouds: Names of the streams whose clouds are merged.
+        self_filter_m: Points no further than this from the robot's own collision shapes are
+            dropped [m]; None keeps them.
     """
 
     frame: str
@@ -109,6 +112,26 @@ class PointSpec:
     crop_min: tuple[float, float, float]
     crop_max: tuple[float, float, float]
     min_points: int = 32
+    clouds: tuple[str, ...] = ("points",)
+    self_filter_m: float | None = None
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How a camera's picture becomes the policy's image, in training and in deployment alike.
+
+    Attributes:
+        height: Rows of the image [px].
+        width: Columns [px].
+        crop: Part of the picture that is kept: left, top, right, bottom, as shares of its width
+            and height, so that it holds at every resolution of the camera.
+        rectify: Take the lens's distortion out first; the camera's `camera_info` is needed then.
+    """
+
+    height: int
+    width: int
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    rectify: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +144,7 @@ class ObservationSpec:
         poses: Names of the pose streams needed besides `tip` (`goal`, `object`, ...).
         features: Entries of the state vector, in order; see `difftori_models.features`.
         points: The cloud, or None.
+        images: Image of each camera, by the camera's name; their order is that of the networks.
     """
 
     frame: str
@@ -128,11 +152,25 @@ class ObservationSpec:
     poses: tuple[str, ...]
     features: tuple[str, ...]
     points: PointSpec | None = None
+    images: Mapping[str, ImageSpec] = field(default_factory=dict)
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Names of the message streams an observation is assembled from."""
-        return ("joint_states", *self.poses, *(("points",) if self.points else ()))
+        """Names of the message streams an observation is assembled from; cameras by their own."""
+        return ("joint_states", *self.poses, *self.clouds, *self.images)
+
+    @property
+    def clouds(self) -> tuple[str, ...]:
+        """Names of the streams that are clouds."""
+        return self.points.clouds if self.points else ()
+
+    def kind(self, stream: str) -> str:
+        """What a stream carries: `joint_states`, `points`, `image` or `pose`."""
+        if stream == "joint_states":
+            return stream
+        if stream in self.clouds:
+            return "points"
+        return "image" if stream in self.images else "pose"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Arrays, T steps in all, the steps of an episode consecutive and in order:
 | `actions` | (T, A) float32 | the expert's clean action of each step [network units] |
 | `pose_<name>` | (T, 7) float64 | `tip` and the spec's poses: x y z [m], quaternion x y z w |
 | `points` | (T, N, 3 or 6) float32 | processed cloud, when the spec has one |
+| `image_<camera>` | (T, H, W, 3) uint8 | processed RGB image of each camera of the spec |
 | `meta` | () text | JSON: `task robot noise observation action command` |
 """
 
@@ -25,8 +26,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .card import with_images
 from .contract import ActionSpec, FloatArray, Observation, ObservationSpec
-from .features import policy_points, state_size, state_vector
+from .features import policy_images, policy_points, state_size, state_vector
 from .jsonio import JsonError, decode, dumps, loads, write_atomically
 
 GRIPPER = "gripper"
@@ -69,6 +71,7 @@ class Demos:
     actions: NDArray[np.float32]
     poses: Mapping[str, FloatArray]
     points: NDArray[np.float32] | None = None
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     sha256: str = field(default="", compare=False)
 
     def __len__(self) -> int:
@@ -83,6 +86,7 @@ class Demos:
             velocity=self.velocity[step],
             poses={name: rows[step] for name, rows in self.poses.items()},
             points=None if self.points is None else self.points[step],
+            images={name: rows[step] for name, rows in self.images.items()},
         )
 
     def states(self) -> NDArray[np.float32]:
@@ -99,6 +103,11 @@ class Demos:
             return None
         spec = self.meta.observation
         return np.stack([policy_points(self.observation(step), spec) for step in range(len(self))])
+
+    def pictures(self) -> tuple[NDArray[np.uint8], ...]:
+        """Images of all steps, (T, H, W, 3) per camera, checked as the planner checks them."""
+        policy_images(self.observation(0), self.meta.observation)
+        return tuple(self.images[name] for name in self.meta.observation.images)
 
     def chunks(self) -> NDArray[np.float32]:
         """The expert's next H actions at every step, shape (T, H, A).
@@ -151,6 +160,7 @@ def write_demos(
     actions: NDArray[np.float32],
     poses: Mapping[str, FloatArray],
     points: NDArray[np.float32] | None = None,
+    images: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> Demos:
     """The demonstrations lie in `path`, whole and checked, or the file is what it was before.
 
@@ -166,6 +176,7 @@ def write_demos(
         actions=np.asarray(actions, dtype=np.float32),
         poses={name: np.asarray(rows, dtype=np.float64) for name, rows in poses.items()},
         points=None if points is None else np.asarray(points, dtype=np.float32),
+        images=dict(images or {}),
     )
     _check(demos, "demonstrations")
     arrays = {"meta": np.array(dumps(meta))}
@@ -174,6 +185,7 @@ def write_demos(
     arrays |= {f"pose_{name}": rows for name, rows in demos.poses.items()}
     if demos.points is not None:
         arrays["points"] = demos.points
+    arrays |= {f"image_{name}": rows for name, rows in demos.images.items()}
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
     path = Path(path)
@@ -223,7 +235,7 @@ def load_demos(path: str | Path) -> Demos:
         if name in arrays and arrays[name].dtype != kind:
             raise DemosError(f"{path}: {name} must be {kind}, got {arrays[name].dtype}")
     try:
-        meta: Meta = decode(Meta, loads(str(arrays["meta"])), "meta")
+        meta: Meta = decode(Meta, with_images(loads(str(arrays["meta"]))), "meta")
     except JsonError as error:
         raise DemosError(f"{path}: {error}") from error
     demos = Demos(
@@ -237,6 +249,11 @@ def load_demos(path: str | Path) -> Demos:
             name[len("pose_") :]: rows for name, rows in arrays.items() if name.startswith("pose_")
         },
         points=arrays.get("points"),
+        images={
+            name[len("image_") :]: rows
+            for name, rows in arrays.items()
+            if name.startswith("image_")
+        },
         sha256=hashlib.sha256(data).hexdigest(),
     )
     _check(demos, str(path))
@@ -272,10 +289,20 @@ def _check(demos: Demos, where: str) -> None:
     if spec.points is not None and demos.points is not None:
         width = 6 if spec.points.color else 3
         shapes["points"] = (demos.points, (steps, spec.points.count, width))
+    if set(spec.images) != set(demos.images):
+        raise DemosError(
+            f"{where}: the observation spec has images of {', '.join(spec.images) or 'no camera'},"
+            f" the file of {', '.join(demos.images) or 'none'}"
+        )
+    for name, want in spec.images.items():
+        rows = demos.images[name]
+        if rows.dtype != np.uint8:
+            raise DemosError(f"{where}: image_{name} must be uint8, got {rows.dtype}")
+        shapes[f"image_{name}"] = (rows, (steps, want.height, want.width, 3))
     for name, (rows, shape) in shapes.items():
         if rows.shape != shape:
             raise DemosError(f"{where}: {name} must have shape {shape}, got {rows.shape}")
-        if not np.isfinite(rows).all():
+        if rows.dtype != np.uint8 and not np.isfinite(rows).all():
             step = int(np.argwhere(~np.isfinite(rows))[0][0])
             raise DemosError(f"{where}: {name} is not finite at step {step}")
     low, high = np.array(action.low) - 1e-6, np.array(action.high) + 1e-6

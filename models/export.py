@@ -18,6 +18,7 @@ from .engines.graphs import GRAPHS, Manifest, digest
 from .engines.onnx_engine import OnnxEngine
 from .engines.torch_engine import TorchEngine
 from .export_graphs import OPSET, onnx_graphs
+from .features import blank_images
 from .jsonio import dumps, write_atomically
 
 TOLERANCE = 1e-4
@@ -92,11 +93,15 @@ def compare(one: Engine, other: Engine, samples: int = SAMPLES, seed: int = 0) -
             xyz = rng.uniform(-0.2, 0.2, (1, spec.count, 3))
             rgb = rng.uniform(0, 1, (1, spec.count, 3 if spec.color else 0))
             points = np.concatenate([xyz, rgb], axis=2).astype(np.float32)
+        images = tuple(
+            rng.integers(0, 256, blank.shape, dtype=np.uint8)
+            for blank in blank_images(card.observation)
+        )
         latents = rng.standard_normal(one.latents).astype(np.float32)
         previous = rng.uniform(action.low, action.high, shape).astype(np.float32)
         answers = []
         for engine in (one, other):
-            answer = engine.propose(state, points, latents, previous)
+            answer = engine.propose(state, points, images, latents, previous)
             done = 0
             while done < engine.iterations:
                 done += engine.step()

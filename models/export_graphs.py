@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from .checkpoint import Checkpoint
+from .engines.graphs import image_input
+from .features import blank_images
 from .jsonio import dumps
 from .policies.deployed import Deployed
 from .solver.method import State
@@ -32,11 +34,16 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
     spec = card.observation.points
     if spec is not None:
         inputs["points"] = torch.zeros(1, spec.count, agent.network.points)
+    cameras = [image_input(name) for name in card.observation.images]
+    blank_ones = map(torch.from_numpy, blank_images(card.observation))
+    inputs |= dict(zip(cameras, blank_ones, strict=True))
     text = dumps(card)
     if agent.head is None:
 
         def propose_alone(*given: Tensor) -> list[Tensor]:
-            seen = agent.inputs(given[0], given[1] if spec is not None else None)
+            by_name = dict(zip(inputs, given, strict=True))
+            images = tuple(by_name[name] for name in cameras)
+            seen = agent.inputs(by_name["state"], by_name.get("points"), images)
             return [agent.normaliser.from_unit(agent.propose(seen))]
 
         return {"propose": _onnx(propose_alone, inputs, ["base"], text)}
@@ -54,6 +61,7 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
         proposal = deployed.propose(
             by_name["state"],
             by_name.get("points"),
+            tuple(by_name[name] for name in cameras),
             by_name.get("latents", blank[0]),
             by_name.get("previous", blank[1]),
         )
@@ -61,7 +69,11 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
 
     with torch.no_grad():
         example = deployed.propose(
-            inputs["state"], inputs.get("points"), *(inputs.get("latents", blank[0]), blank[1])
+            inputs["state"],
+            inputs.get("points"),
+            tuple(inputs[name] for name in cameras),
+            inputs.get("latents", blank[0]),
+            blank[1],
         )
     context = tuple(f"context_{k}" for k in range(len(example.context)))
     state = ("iterate", "value", "moved", *(f"memory_{k}" for k in range(len(example.state[3]))))

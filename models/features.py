@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the networks see of an observation: one state vector and one set of points, both by name.
+"""What the networks see of an observation: a state vector, a set of points, images; by name.
 
-Training and deployment call these same two functions, so that a replayed observation gives bit for
+Training and deployment call these same functions, so that a replayed observation gives bit for
 bit the numbers the policy was trained on. numpy only.
 
 Entries of `ObservationSpec.features`, in the order of the state vector:
@@ -102,6 +102,36 @@ def policy_points(observation: Observation, spec: ObservationSpec) -> NDArray[np
     points = np.array(observation.points[:, :width], dtype=np.float32)
     points[:, :3] -= _pose(observation, "tip", "points")[:3].astype(np.float32)
     return points
+
+
+def policy_images(
+    observation: Observation, spec: ObservationSpec
+) -> tuple[NDArray[np.uint8], ...]:
+    """The images in the spec's order, each of shape (H, W, 3), uint8 RGB.
+
+    Raises:
+        FeatureError: The observation lacks an image, or one has another shape or type.
+    """
+    found = []
+    for name, want in spec.images.items():
+        if name not in observation.images:
+            raise FeatureError(
+                f"image '{name}' is wanted; the observation has "
+                f"{', '.join(sorted(observation.images)) or 'no images'}"
+            )
+        image, shape = observation.images[name], (want.height, want.width, 3)
+        if image.shape != shape or image.dtype != np.uint8:
+            raise FeatureError(
+                f"image '{name}' must have shape {shape} and type uint8, got {image.shape} "
+                f"{image.dtype}"
+            )
+        found.append(image)
+    return tuple(found)
+
+
+def blank_images(spec: ObservationSpec) -> tuple[NDArray[np.uint8], ...]:
+    """A batch of one black image per camera, shape (1, H, W, 3), to try something out with."""
+    return tuple(np.zeros((1, w.height, w.width, 3), np.uint8) for w in spec.images.values())
 
 
 def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:

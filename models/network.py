@@ -32,6 +32,7 @@ class Network:
     Attributes:
         state: Length of the state vector, D.
         points: Channels of a point: 0 (no cloud), 3 (xyz) or 6 (xyz + rgb).
+        images: Cameras; each has an encoder of its own.
         point_scale: Length that becomes 1 in the point encoder [m].
         feature: Length of the encoded observation z.
         hidden: Width of the hidden layers.
@@ -43,6 +44,7 @@ class Network:
 
     state: int
     points: int = 0
+    images: int = 0
     point_scale: float = POINT_SCALE
     feature: int = 128
     hidden: int = 256
@@ -88,6 +90,7 @@ def network_for(spec: ObservationSpec, dropout: float, latent: int, residuals: i
     return Network(
         state=state_size(spec),
         points=channels,
+        images=len(spec.images),
         dropout=dropout,
         latent=latent,
         residuals=residuals,

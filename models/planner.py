@@ -10,8 +10,8 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .contract import Card, FloatArray, Observation, Plan, PlanStatus
-from .engines.engine import Engine, Floats, open_engine
-from .features import policy_points, state_vector
+from .engines.engine import Engine, Floats, Images, open_engine
+from .features import blank_images, policy_images, policy_points, state_vector
 
 _NONE = float("nan")
 
@@ -66,7 +66,7 @@ class Planner:
         if spec.points is not None:
             points = np.zeros((1, spec.points.count, 6 if spec.points.color else 3), np.float32)
         for _ in range(3):
-            self._solve(state, points, self._shifted(0), None, True)
+            self._solve(state, points, blank_images(spec), self._shifted(0), None, True)
 
     def reset(self, seed: int) -> None:
         """A new episode: its CVAE latents are drawn and held, the last plan is forgotten."""
@@ -87,17 +87,18 @@ class Planner:
             refine: False gives the base policy's actions.
 
         Raises:
-            FeatureError: The observation lacks a joint, a pose or the points that the card asks
-                for.
+            FeatureError: The observation lacks a joint, a pose, the points or an image that the
+                card asks for.
         """
         began = time.monotonic()
         spec = self.card.observation
         state = state_vector(observation, spec)[None]
         points = None if spec.points is None else policy_points(observation, spec)[None]
+        images = tuple(image[None] for image in policy_images(observation, spec))
         end = None if deadline_s is None else began + deadline_s
         previous = self._shifted(observation.stamp_ns)
         actions, before, after, iterations, status = self._solve(
-            state, points, previous, end, refine
+            state, points, images, previous, end, refine
         )
         actions = actions.clip(self._low, self._high)
         self._last = (observation.stamp_ns, actions) if status.usable else None
@@ -116,12 +117,13 @@ class Planner:
         self,
         state: Floats,
         points: Floats | None,
+        images: Images,
         previous: Floats,
         end: float | None,
         refine: bool,
     ) -> tuple[FloatArray, float, float, int, PlanStatus]:
         engine = self._engine
-        base = engine.propose(state, points, self._latents, previous, refine)
+        base = engine.propose(state, points, images, self._latents, previous, refine)
         base = base.astype(np.float64)
         seen = np.isfinite(state).all() and (points is None or np.isfinite(points).all())
         if not (seen and np.isfinite(base).all()):

@@ -17,6 +17,7 @@ from difftori_models.engines.engine import BACKENDS
 from difftori_ros.bringup import find_checkpoint, interrupt_on_termination
 from difftori_ros.robot import ProfileError
 
+from .bag_commands import COMMANDS, add_commands, run_command
 from .results import writable, write_json
 from .tasks import TEST_SEEDS, TRAIN_SEEDS, available_tasks
 from .vulkan import VulkanError, use_shipped_driver
@@ -69,12 +70,13 @@ def _parser() -> argparse.ArgumentParser:
 
     record = commands.add_parser("record", help="record demonstrations of the scripted expert")
     record.add_argument("--task", choices=available_tasks(), required=True)
-    record.add_argument("--variant", choices=("state", "points"), default="state")
+    record.add_argument("--variant", choices=("state", "points", "rgb"), default="state")
     record.add_argument("--out", type=Path, required=True, help="the .npz file")
     record.add_argument("--episodes", type=int, default=150)
     record.add_argument("--noise", type=float, default=0.15, help="on executed actions")
     record.add_argument("--first-seed", type=int, default=TRAIN_SEEDS.start)
 
+    add_commands(commands)
     train = commands.add_parser("train", help="train a checkpoint", add_help=False)
     train.add_argument("arguments", nargs=argparse.REMAINDER)
     return parser
@@ -120,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.command in COMMANDS:
+        return run_command(arguments, console)
     if arguments.command == "record":
         from .record import record
         from .tasks import find_task

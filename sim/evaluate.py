@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from difftori_models.planner import BasePlanner, Planner
 from difftori_ros.bringup import find_checkpoint
-from difftori_ros.robot import load_profile
+from difftori_ros.robot import RobotProfile, load_profile
 
 from .loop import DirectLoop, Episode
 from .results import Result, summarise
-from .tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, find_task
+from .tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, Task, find_task
 from .world import World
 
 
@@ -44,6 +44,7 @@ def evaluate_direct(
     refine: bool = True,
     robot: str = "panda",
     backend: str = "auto",
+    make_world: Callable[[Task, RobotProfile], World] = World,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Result:
     """Run the checkpoint in one process and return what came of it.
@@ -55,6 +56,7 @@ def evaluate_direct(
         refine: False leaves out the optimiser.
         robot: Robot profile.
         backend: What runs the networks.
+        make_world: Makes the world, when it is to be another than usual.
         on_episode: Called after every episode.
     """
     seeds = seed_range(first_seed, episodes)
@@ -62,7 +64,7 @@ def evaluate_direct(
     planner.warm_up()
     card = planner.card
     task, profile = find_task(card.task), load_profile(robot)
-    world = World(task, profile)
+    world = make_world(task, profile)
     done: list[Episode] = []
     with contextlib.closing(world):
         loop = DirectLoop(

@@ -230,7 +230,7 @@ def _huge(message: Any, amount: float, rng: np.random.Generator) -> None:
 
 
 def _recode(message: Any, amount: float, rng: np.random.Generator) -> None:
-    message.encoding = "bayer_rggb8"
+    message.encoding = "yuv422_yuy2"
 
 
 def _retype(message: Any, amount: float, rng: np.random.Generator) -> None:
@@ -334,6 +334,8 @@ def strike(processes: Mapping[str, subprocess.Popen[Any]], name: str, kind: str)
 SICKNESSES = ("diverge", "nan", "raise", "oom", "slow", "hang")
 SLOW_S = 0.3
 """Time that a `slow` planner wastes [s]."""
+HUNG_S = 0.1
+"""Time between two looks whether a `hang` is over [s]."""
 
 
 class SickPlanner:
@@ -351,8 +353,9 @@ class SickPlanner:
         sickness = self._ask()
         if sickness and sickness not in SICKNESSES:
             raise FaultError(f"unknown sickness '{sickness}'; there are {', '.join(SICKNESSES)}")
-        if sickness == "hang":
-            self._never.wait()
+        while sickness == "hang":  # until somebody heals it: a thread cannot be ended
+            self._never.wait(HUNG_S)
+            sickness = self._ask()
         if sickness == "slow":
             self._never.wait(SLOW_S)
         if sickness == "raise":

@@ -12,10 +12,11 @@ from difftori_ros.frames import FrameTree
 from difftori_ros.guard import Guard, GuardConfig
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.observe import Observation, Observer, Refusal
+from difftori_ros.rectify import Lens
 from difftori_ros.robot import RobotProfile
-from difftori_ros.types import Trajectory
+from difftori_ros.types import Image, Trajectory
 
-from .world import CAMERA_FRAME, World
+from .world import CAMERA_FRAME, CAMERA_STREAM, World
 
 PLANNER_SEED = 0
 """Seed of the planner's episode, here and by default on ROS: the two must agree."""
@@ -57,6 +58,9 @@ class DirectLoop:
         frames.set_static(profile.base_frame, CAMERA_FRAME, world.camera().base_from_camera)
         self.world, self._profile, self._planner = world, profile, planner
         self.observer = Observer(spec, profile, kinematics, frames)
+        camera = world.camera()
+        matrix = tuple(camera.matrix.ravel().tolist())
+        self.observer.set_lens(CAMERA_STREAM, Lens(camera.width, camera.height, matrix))
         self.driver = Driver(planner, profile, kinematics)
         self.guard = Guard(profile, GuardConfig())
         action = planner.card.action
@@ -81,7 +85,7 @@ class DirectLoop:
         world.reset(seed)
         self.observer.clear()
         self.driver.reset(PLANNER_SEED)
-        self.guard.reset(world.now_ns)
+        self.guard.reset()
         self.guard.start()
         steps: list[Step] = []
         turns = int(max_steps * action.dt_s / self._period_s + 0.5)
@@ -122,5 +126,10 @@ class DirectLoop:
         for name in self.observer.streams:
             if name in poses:
                 self.observer.push(name, poses[name], now_ns)
-        if "points" in self.observer.streams:
-            self.observer.push("points", world.sense()[1], now_ns)
+        if not {"points", CAMERA_STREAM} & set(self.observer.streams):
+            return
+        rgb, cloud = world.sense()
+        seen = {"points": cloud, CAMERA_STREAM: Image(now_ns, CAMERA_FRAME, rgb)}
+        for name in self.observer.streams:
+            if name in seen:
+                self.observer.push(name, seen[name], now_ns)

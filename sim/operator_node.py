@@ -28,7 +28,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import bringup, codecs, codecs_vision
+from difftori_ros import bringup, codecs, codecs_camera, codecs_image
 from difftori_ros.base_node import LATCHED_QOS, STATUS_QOS
 from difftori_ros.frames import pose_to_matrix
 from difftori_ros.robot import load_profile
@@ -350,14 +350,14 @@ class Operator:
         self._path = np.array([[p.x, p.y, p.z] for p in points]).reshape(-1, 3)
 
     def _on_view_info(self, message: CameraInfo) -> None:
-        self._view_matrix = codecs_vision.decode_camera_matrix(message)
+        self._view_matrix = codecs_camera.decode_camera_info(message).k
 
     def _on_view_pose(self, message: PoseStamped) -> None:
         self._base_from_view = pose_to_matrix(codecs.decode_pose(message).pose)
 
     def _on_view(self, message: Image) -> None:
         if self.current is not None:
-            self.current.views.append((codecs_vision.decode_image(message).copy(), self._path))
+            self.current.views.append((codecs_image.decode_image(message).copy(), self._path))
 
     @property
     def view_projection(self) -> np.ndarray | None:

@@ -52,10 +52,9 @@ class NoisyExpert:
 
 
 def expert_card(task: Task, variant: str, robot: str) -> Card:
-    """The card of demonstrations of `task`: every pose, and the cloud if asked for."""
-    observation = task.state
-    if variant == "points":
-        observation = dataclasses.replace(task.state, points=task.observation("points").points)
+    """The card of demonstrations of `task`: every pose, and what else the variant shows."""
+    seen = task.observation(variant)
+    observation = dataclasses.replace(task.state, points=seen.points, images=seen.images)
     return Card(
         name=f"{task.name} expert",
         task=task.name,
@@ -84,7 +83,7 @@ def record(
 
     Args:
         task: What is demonstrated.
-        variant: `state` or `points`.
+        variant: `state`, `points` or `rgb`.
         out: The `.npz` file.
         episodes: Successful episodes to write; unsuccessful ones are left out.
         noise: Standard deviation of the noise on executed actions [network units].
@@ -136,6 +135,10 @@ def record(
             for name in ("tip", *card.observation.poses)
         },
         points=np.array([o.points for o in observations]) if card.observation.points else None,
+        images={
+            name: np.array([o.images[name] for o in observations])
+            for name in card.observation.images
+        },
         meta=Meta(
             task=task.name,
             robot=robot,

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointFie
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import codecs, codecs_camera, codecs_cloud, codecs_image
 from difftori_ros.base_node import (
     COMMAND_QOS,
     LATCHED_QOS,
@@ -28,6 +28,7 @@ from difftori_ros.base_node import (
     status_message,
 )
 from difftori_ros.frames import matrix_to_pose
+from difftori_ros.image import image_topic, info_topic
 from difftori_ros.parameters import Parameter
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.types import Pose, Trajectory
@@ -35,7 +36,7 @@ from difftori_ros.types import Pose, Trajectory
 from .faults import Line, parse
 from .tasks import TEST_SEEDS, find_task
 from .vulkan import VulkanError
-from .world import CAMERA_FRAME, TICK_NS, World
+from .world import CAMERA_FRAME, CAMERA_STREAM, TICK_NS, World
 
 REPEAT_S = 0.25
 """Steady time after which an unanswered observation is sent again in lockstep [s]."""
@@ -49,8 +50,8 @@ MAX_LAG_NS = 200_000_000
 STREAMS: dict[str, Any] = {
     "clock": Clock,
     "joint_states": JointState,
-    "camera/image_raw": Image,
-    "camera/camera_info": CameraInfo,
+    image_topic(CAMERA_STREAM): Image,
+    info_topic(CAMERA_STREAM): CameraInfo,
     "points": PointCloud2,
 }
 """What can have faults, besides the poses of the task."""
@@ -130,12 +131,14 @@ class SimBridge(Node):
         self._running = self._commanded = self._sent_once = self._view_now = False
         self._start_ns = self._camera_ns = self._pose_ns = 0
         self._sent_s = self._repeated_s = self._wall_s = self._accepted_s = 0.0
-        self._points_message: PointCloud2 | None = None
+        self._camera_messages: dict[str, Any] = {}
         self.finished: int | None = None
         if values["start"]:
             self._reset()
         else:
             self.world.reset(self._seed())
+            if values["cloud"]:
+                self.world.sense()  # the first picture takes seconds: nobody shall wait for it
             self._start_ns, self._wall_s = self.world.now_ns, time.monotonic()
             self._tell_episode()
 
@@ -312,8 +315,7 @@ class SimBridge(Node):
         self._publish_clock()
         self._publish_joints()
         self._publish_poses()
-        if self._points_message is not None:
-            self._send("points", self._points_message)
+        self._send_camera()
 
     def _send(self, stream: str, message: Any) -> None:
         now_s = (self.world.now_ns - self._start_ns) * 1e-9
@@ -342,22 +344,28 @@ class SimBridge(Node):
         rgb, cloud = self.world.sense()
         camera = self.world.camera()
         image, info, points = Image(), CameraInfo(), PointCloud2()
-        codecs_vision.encode_image(rgb, image, cloud.stamp_ns, CAMERA_FRAME)
-        codecs_vision.encode_camera_info(
+        codecs_image.encode_image(rgb, image, cloud.stamp_ns, CAMERA_FRAME)
+        codecs_camera.encode_camera_info(
             info, cloud.stamp_ns, CAMERA_FRAME, camera.matrix, camera.width, camera.height
         )
-        codecs_vision.encode_cloud(cloud, points, PointField)
-        self._points_message = points
-        self._send("camera/image_raw", image)
-        self._send("camera/camera_info", info)
-        self._send("points", points)
+        codecs_cloud.encode_cloud(cloud, points, PointField)
+        self._camera_messages = {
+            info_topic(CAMERA_STREAM): info,  # first: an image that is rectified needs it
+            image_topic(CAMERA_STREAM): image,
+            "points": points,
+        }
+        self._send_camera()
+
+    def _send_camera(self) -> None:
+        for stream, message in self._camera_messages.items():
+            self._send(stream, message)
 
     def _publish_view(self) -> None:
         camera = self.world.render_camera()
         image, info, pose = Image(), CameraInfo(), PoseStamped()
         now_ns = self.world.now_ns
-        codecs_vision.encode_image(self.world.render(), image, now_ns, VIEW_FRAME)
-        codecs_vision.encode_camera_info(
+        codecs_image.encode_image(self.world.render(), image, now_ns, VIEW_FRAME)
+        codecs_camera.encode_camera_info(
             info, now_ns, VIEW_FRAME, camera.matrix, camera.width, camera.height
         )
         view = Pose(now_ns, self._profile.base_frame, matrix_to_pose(camera.base_from_camera))

@@ -32,6 +32,7 @@ class Task:
         state: Observation of the state variant.
         points: Observation of the point-cloud variant, or None when the cloud does not show
             enough.
+        rgb: Observation of the variant with camera images, or None.
         action: What actions mean.
     """
 
@@ -41,15 +42,17 @@ class Task:
     poses: Mapping[str, str]
     state: ObservationSpec
     points: ObservationSpec | None
+    rgb: ObservationSpec | None
     action: ActionSpec
 
     def observation(self, variant: str) -> ObservationSpec:
-        """The spec of variant `state` or `points`.
+        """The spec of variant `state`, `points` or `rgb`.
 
         Raises:
             ValueError: The task has no such variant; the message names those it has.
         """
-        specs = {"state": self.state} | ({"points": self.points} if self.points else {})
+        every = {"state": self.state, "points": self.points, "rgb": self.rgb}
+        specs = {name: spec for name, spec in every.items() if spec is not None}
         if variant not in specs:
             have = ", ".join(specs)
             raise ValueError(f"task '{self.name}' has no variant '{variant}'; it has {have}")

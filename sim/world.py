@@ -20,6 +20,8 @@ from .vulkan import require_vulkan
 PHYSICS_HZ = 100
 TICK_NS = 1_000_000_000 // PHYSICS_HZ
 CAMERA = "base_camera"
+CAMERA_STREAM = "camera"
+"""Name of that camera in checkpoints and on topics."""
 CAMERA_FRAME = "camera_optical_frame"
 FIRST_NS = 1_000_000_000
 RESET_GAP_NS = 1_000_000_000

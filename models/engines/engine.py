@@ -24,6 +24,7 @@ MANIFEST = "export.json"
 """Marks a directory with exported graphs."""
 
 Floats = NDArray[np.float32]
+Images = tuple[NDArray[np.uint8], ...]
 
 
 class Engine(Protocol):
@@ -45,6 +46,7 @@ class Engine(Protocol):
         self,
         state: Floats,
         points: Floats | None,
+        images: Images,
         latents: Floats,
         previous: Floats,
         refine: bool = True,
@@ -54,6 +56,7 @@ class Engine(Protocol):
         Args:
             state: State vector, shape (1, D).
             points: Policy points, shape (1, N, C), or None.
+            images: Of each camera in the card's order, shape (1, H, W, 3).
             latents: CVAE latents, shape (L, latent).
             previous: The last plan's network actions shifted to now, shape (1, H, A), or NaN.
             refine: False when no step will follow.

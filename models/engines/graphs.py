@@ -45,6 +45,11 @@ class Manifest:
     schema: int = EXPORT_SCHEMA
 
 
+def image_input(camera: str) -> str:
+    """Name under which `propose.onnx` takes the image of a camera, uint8 (1, H, W, 3)."""
+    return f"image_{camera}"
+
+
 def graph_names(card: Card) -> tuple[str, ...]:
     """Names of the files that an export of this card has."""
     return ("propose.onnx",) if card.method == "bc" else GRAPHS

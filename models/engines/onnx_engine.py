@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import CheckpointError, load_card
-from .engine import Floats
-from .graphs import read_graphs
+from .engine import Floats, Images
+from .graphs import image_input, read_graphs
 
 SPIN_US = "100"
 """Time threads stay awake after a run: waking them for each step would cost a fifth more [us]."""
@@ -65,12 +65,15 @@ class OnnxEngine:
         self,
         state: Floats,
         points: Floats | None,
+        images: Images,
         latents: Floats,
         previous: Floats,
         refine: bool = True,
     ) -> Floats:
         """See `Engine.propose`."""
         given = {"state": state, "points": points, "latents": latents, "previous": previous}
+        cameras = map(image_input, self.card.observation.images)
+        given |= dict(zip(cameras, images, strict=True))
         feeds = {name: given[name] for name in self._wanted}
         self._proposal = dict(zip(self._outputs, self._propose.run(None, feeds), strict=True))
         self._done, self._before = 0, None

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ..checkpoint import Checkpoint, CheckpointError
+from ..features import blank_images
 from ..policies.deployed import Answer, Deployed, Proposal
 from ..solver.compiled import compiled
 from ..solver.method import State
-from .engine import Floats
+from .engine import Floats, Images
 
 
 class TorchEngine:
@@ -43,6 +47,7 @@ class TorchEngine:
         self,
         state: Floats,
         points: Floats | None,
+        images: Images,
         latents: Floats,
         previous: Floats,
         refine: bool = True,
@@ -50,14 +55,15 @@ class TorchEngine:
         """See `Engine.propose`."""
         self._use_threads()
         seen, cloud = self._tensor(state), None if points is None else self._tensor(points)
+        pictures = tuple(self._tensor(image) for image in images)
         self._done, self._before, self._answer = 0, None, None
         self._proposal = None
         if self._deployed is None or not refine:
             agent = self._agent
-            base = agent.normaliser.from_unit(agent.propose(agent.inputs(seen, cloud)))
+            base = agent.normaliser.from_unit(agent.propose(agent.inputs(seen, cloud, pictures)))
             return base[0].cpu().numpy()
         proposal = self._deployed.propose(
-            seen, cloud, self._tensor(latents), self._tensor(previous)
+            seen, cloud, pictures, self._tensor(latents), self._tensor(previous)
         )
         self._proposal, self._state = proposal, proposal.state
         return proposal.base[0].cpu().numpy()
@@ -101,9 +107,10 @@ class TorchEngine:
         network, action = self._agent.network, self.card.action
         spec = self.card.observation.points
         points = None if spec is None else np.zeros((1, spec.count, network.points), np.float32)
+        images = blank_images(self.card.observation)
         chunk = np.full((1, action.horizon, len(action.names)), np.nan, np.float32)
         latents = np.zeros(self.latents, np.float32)
-        self.propose(np.zeros((1, network.state), np.float32), points, latents, chunk)
+        self.propose(np.zeros((1, network.state), np.float32), points, images, latents, chunk)
         assert self._proposal is not None
         if self.backend == "cuda_graph":
             self._graph = _CapturedSolve(deployed, self._proposal)
@@ -118,7 +125,7 @@ class TorchEngine:
                 "or take backend eager or onnx"
             ) from error
 
-    def _tensor(self, array: Floats) -> torch.Tensor:
+    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _use_threads(self) -> None:

@@ -40,10 +40,12 @@ class Agent(nn.Module):
         elif card.method == "residual":
             self.head = ResidualHead(self.network, horizon, size)
 
-    def inputs(self, state: Tensor, points: Tensor | None) -> Inputs:
-        """Normalised inputs of state vectors (B, D) and policy points (B, N, C)."""
+    def inputs(
+        self, state: Tensor, points: Tensor | None, images: tuple[Tensor, ...] = ()
+    ) -> Inputs:
+        """Normalised inputs of state vectors (B, D) and policy points (B, N, C); images as is."""
         scaled = None if points is None else self.normaliser.points(points)
-        return Inputs(self.normaliser.state(state), scaled)
+        return Inputs(self.normaliser.state(state), scaled, images)
 
     def propose(self, inputs: Inputs) -> Tensor:
         """The base policy's unit actions inside the box, shape (B, H, A); NaN stays NaN."""

@@ -81,19 +81,25 @@ class Deployed:
         self.method = MultiStart(method, self._rows) if self._rows > 1 else method
 
     def propose(
-        self, state: Tensor, points: Tensor | None, latents: Tensor, previous: Tensor
+        self,
+        state: Tensor,
+        points: Tensor | None,
+        images: tuple[Tensor, ...],
+        latents: Tensor,
+        previous: Tensor,
     ) -> Proposal:
         """Encode, propose, and stand at the start.
 
         Args:
             state: State vector, shape (1, D).
             points: Policy points, shape (1, N, C), or None.
+            images: Of each camera, shape (1, H, W, 3), uint8.
             latents: CVAE latents, shape (L, latent).
             previous: Network actions of the last plan, shifted to now, shape (1, H, A); entries
                 that are NaN are taken from the base policy.
         """
         agent = self.agent
-        inputs = agent.inputs(state, points)
+        inputs = agent.inputs(state, points, images)
         low, high = agent.normaliser.low, agent.normaliser.high
         base = agent.propose(inputs)
         starts = [self._start(name, base, previous) for name in self._starts]

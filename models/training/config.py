@@ -49,6 +49,12 @@ class TrainConfig:
     """Iterations per solve, in training and in deployment."""
     residuals: int = 16
     """Residuals of the score; `gauss_newton` alone."""
+    shift: int = 2
+    """Images are moved by up to this many pixels each way, in training alone [px]."""
+    brightness: float = 0.1
+    """Spread of what is added to all of an image, in training alone; 1 is black to white."""
+    contrast: float = 0.1
+    """Spread of the factor on an image's distance from grey, around 1, in training alone."""
     cvae: bool = False
     """Give the score a 64-d CVAE latent."""
     kl_weight: float = 0.003
@@ -84,6 +90,11 @@ class TrainConfig:
         for key, top in (("dropout", 1.0), ("ema", 1.0), ("val_fraction", 1.0)):
             if not 0 <= getattr(self, key) < top:
                 raise ConfigError(f"{key} must lie in [0, {top}), got {getattr(self, key)}")
+        if not 0 <= self.shift <= 32:
+            raise ConfigError(f"shift must be 0 to 32 pixels, got {self.shift}")
+        for key in ("brightness", "contrast"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"{key} must lie in [0, 1], got {getattr(self, key)}")
         for key in ("noise", "kl_weight", "weight_decay"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"{key} must not be negative, got {getattr(self, key)}")

@@ -16,6 +16,7 @@ from ..jsonio import encode
 from ..network import Solver, network_for
 from ..normaliser import statistics
 from ..policies.agent import Agent
+from ..summaries import summary_statistics
 from .config import TrainConfig
 
 
@@ -38,6 +39,7 @@ class Samples:
             self.inputs = agent.inputs(
                 torch.from_numpy(demos.states()).to(config.device),
                 None if clouds is None else torch.from_numpy(clouds).to(config.device),
+                tuple(torch.from_numpy(rows).to(config.device) for rows in demos.pictures()),
             )
             self.labels = agent.normaliser.to_unit(
                 torch.from_numpy(demos.chunks()).to(config.device)
@@ -45,8 +47,7 @@ class Samples:
 
     def at(self, steps: Tensor) -> Inputs:
         """Inputs of some steps."""
-        points = self.inputs.points
-        return Inputs(self.inputs.state[steps], None if points is None else points[steps])
+        return self.inputs.at(steps)
 
 
 def new_card(config: TrainConfig, demos: Demos) -> Card:
@@ -66,7 +67,12 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
         network=encode(
             network_for(meta.observation, config.dropout, config.latent, config.head_residuals)
         ),
-        normaliser=statistics(demos.states()[training], demos.actions[training]),
+        normaliser={
+            **statistics(demos.states()[training], demos.actions[training]),
+            **summary_statistics(
+                meta.observation, demos.poses["tip"], demos.points, demos.images, training
+            ),
+        },
         solver=encode(Solver(config.solver, config.iterations)),
         training={
             "demos_sha256": demos.sha256,

@@ -22,6 +22,7 @@ from ..policies.agent import Agent
 from ..policies.score import ScoreHead
 from ..solver.backward import unrolled
 from ..solver.method import solve
+from .augment import augment
 from .config import TrainConfig
 from .curves import Curves
 from .data import Samples, new_card
@@ -142,12 +143,14 @@ class Trainer:
                 bar.set_postfix_str(f"L1 {row['train_l1']:.3f}", refresh=False)
 
     def _base_loss(self, batch: Tensor) -> tuple[Tensor, float]:
-        loss = (self.agent.base(self.data.at(batch)) - self.data.labels[batch]).abs().mean()
+        inputs = augment(self.data.at(batch), self.config)
+        loss = (self.agent.base(inputs) - self.data.labels[batch]).abs().mean()
         return loss, loss.item()
 
     def _head_loss(self, batch: Tensor) -> tuple[Tensor, float]:
         config, head, normaliser = self.config, self.agent.head, self.agent.normaliser
-        inputs, labels, start = self.data.at(batch), self.data.labels[batch], self._starts[batch]
+        inputs = augment(self.data.at(batch), config)
+        labels, start = self.data.labels[batch], self._starts[batch]
         spread = config.noise * 2 * torch.rand(len(batch), 1, 1, device=start.device)
         start = start + spread * torch.randn_like(start)
         assert head is not None

@@ -19,7 +19,7 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import codecs, codecs_cloud
 from difftori_ros.base_node import COMMAND_QOS
 from difftori_ros.types import Cloud, JointState, Pose, Trajectory
 from difftori_sim.faults import Fault, Line, parse
@@ -197,7 +197,7 @@ class FakeArm:
         rgb = np.tile(np.array([0.9, 0.1, 0.1], np.float32), (600, 1))
         message = PointCloud2()
         cloud = Cloud(now_ns, PROFILE.base_frame, xyz.astype(np.float32), rgb)
-        codecs_vision.encode_cloud(cloud, message, PointField)
+        codecs_cloud.encode_cloud(cloud, message, PointField)
         self._send("points", message)
 
     def _send(self, stream: str, message) -> None:

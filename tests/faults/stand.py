@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from difftori_sim.faults import strike
 from tests.conftest import ROOT, next_domain
 from tests.faults.arm import FakeArm, SimulatedTime
 from tests.promises import REST_WITHIN_S, assert_promises
-from tests.ros.conftest import Graph, values_of
+from tests.ros.conftest import Graph, late_ns, values_of
 from tests.ros.fake_robot import PROFILE
 
 MOVING = 0.05
@@ -70,6 +71,7 @@ class Stand(Graph):
                 DiagnosticStatus, f"{name}/status", self._listener(name), 100
             )
         self._measured: list[np.ndarray] = []
+        self._clients: dict[str, Any] = {}
         self._doomed: set[str] = set()
         self._kinematics = Kinematics(PROFILE)
         self.measured_is_known = True
@@ -78,11 +80,7 @@ class Stand(Graph):
             for listener in self.node.subscriptions
             if listener.topic_name.endswith("joint_trajectory")
         ]
-        self.arm = FakeArm(
-            self.node,
-            cloud="points" in checkpoint,
-            simulated=SimulatedTime() if simulated else None,
-        )
+        self.arm = self._make_arm("points" in checkpoint, simulated)
         common = {"use_sim_time": True} if simulated else {}
         self.specs = {
             spec.name: spec
@@ -96,15 +94,18 @@ class Stand(Graph):
         sick = replace(self.specs["policy_node"], module="tests.faults.sick_policy")
         self.specs["policy_node"] = sick
 
+    def _make_arm(self, cloud: bool, simulated: bool) -> Any:
+        return FakeArm(self.node, cloud=cloud, simulated=SimulatedTime() if simulated else None)
+
     def _listener(self, name: str):
         def listen(message: DiagnosticStatus) -> None:
             self.heard[name].append((self.arm.now_ns(), values_of(message)))
 
         return listen
 
-    def _on_command(self, message) -> None:
+    def _on_command(self, message, info) -> None:
         self.commands.append(message)
-        self._heard_ns.append(self.arm.now_ns())
+        self.published_ns.append(self.arm.now_ns() - late_ns(info))
         self._measured.append((self.arm.position + self.arm.pushed)[:7])
 
     def unplug(self) -> None:
@@ -191,7 +192,9 @@ class Stand(Graph):
     # asking --------------------------------------------------------------------------------------
 
     def call(self, kind, name: str, request, limit_s: float = 10.0):
-        client = self.node.create_client(kind, name)
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
         self.until(client.service_is_ready, limit_s)
         futures = []
 
@@ -202,7 +205,6 @@ class Stand(Graph):
 
         began_s = time.monotonic()
         self.until(lambda: any(future.done() for future in futures), limit_s, each=ask)
-        self.node.destroy_client(client)
         return next(future.result() for future in futures if future.done())
 
     def set(self, node: str, name: str, **value):
@@ -257,7 +259,7 @@ class Stand(Graph):
             began_ns = self.arm.now_ns()
             self.until(
                 lambda began_ns=began_ns: (
-                    self._moves(began_ns) or self.first("guard_node", "state", "FAULT", began_ns)
+                    self.moves(began_ns) or self.first("guard_node", "state", "FAULT", began_ns)
                 )
             )
             if self.guard() == "TRACKING":
@@ -279,10 +281,11 @@ class Stand(Graph):
         return self._kinematics.tip_pose(position)[:3]
 
     def moving(self, since_ns: int) -> None:
-        """Until plans made after that are accepted and the arm is in mid-motion."""
-        self.until(lambda: self._moves(since_ns))
+        """Until it `moves`."""
+        self.until(lambda: self.moves(since_ns))
 
-    def _moves(self, since_ns: int) -> bool:
+    def moves(self, since_ns: int) -> bool:
+        """Whether plans made after that are accepted and the arm is in mid-motion."""
         return (
             self.guard() == "TRACKING"
             and self.guard("verdict") == "accepted"
@@ -293,7 +296,7 @@ class Stand(Graph):
     def forget(self) -> None:
         """What was heard is forgotten."""
         self.measured_is_known = True
-        for heard in (self.commands, self._heard_ns, self._measured, self.plans):
+        for heard in (self.commands, self.published_ns, self._measured, self.plans):
             heard.clear()
         for name in self.heard:
             del self.heard[name][:-1], self.status[name][:]
@@ -310,7 +313,7 @@ class Stand(Graph):
         """P1 to P4 hold for everything that was heard since `begin`."""
         assert_promises(
             self.trajectories(),
-            self._heard_ns,
+            self.published_ns,
             [values for heard in self.heard.values() for _, values in heard],
             PROFILE,
             rest_within_s=self.rest_within_s,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import codecs, codecs_image
 from difftori_ros.codecs import CodecError
 from difftori_ros.frames import FrameError, FrameTree
 from difftori_sim.faults import Line, parse
@@ -99,7 +99,7 @@ def test_row_02_camera_that_repeats_its_content_with_new_stamps_is_named_frozen(
 def image(encoding="rgb8", step=0):
     pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     message = Image()
-    codecs_vision.encode_image(pixels, message, 10**9, "camera")
+    codecs_image.encode_image(pixels, message, 10**9, "camera")
     if encoding == "bgr8":
         message.encoding = encoding
         message.data = pixels[:, :, ::-1].tobytes()
@@ -113,13 +113,13 @@ def image(encoding="rgb8", step=0):
 def test_row_05_image_of_another_order_or_step_is_the_same_picture(encoding, step):
     message, pixels = image(encoding, step)
     message.is_bigendian = 1  # means nothing for bytes
-    np.testing.assert_array_equal(codecs_vision.decode_image(message), pixels)
+    np.testing.assert_array_equal(codecs_image.decode_image(message), pixels)
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("encoding", "wanted encoding rgb8, .*, got 'bayer_rggb8'"),
+        ("encoding", "wanted encoding rgb8, .*, got 'yuv422_yuy2'"),
         ("truncate", "wanted 72 bytes of data .*, got 36"),
         ("huge", "wanted a step of at least 12884901885 bytes, got 18"),
     ],
@@ -128,7 +128,7 @@ def test_row_05_image_that_cannot_be_read_is_dropped_with_what_was_wanted_and_ca
     line = Line([parse(f"camera/image_raw:{kind}:0:1", {"camera/image_raw": Image})])
     ((_, message),) = line.apply("camera/image_raw", image()[0], 0.0)
     with pytest.raises(CodecError, match=words):
-        codecs_vision.decode_image(message)
+        codecs_image.decode_image(message)
 
 
 def test_row_05_cloud_that_cannot_be_read_is_dropped_and_counts_as_a_camera_that_stopped(moving):

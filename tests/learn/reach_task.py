@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from difftori_models.contract import ActionSpec, ObservationSpec, PointSpec
+from difftori_models.contract import ActionSpec, ImageSpec, ObservationSpec, PointSpec
 from difftori_models.dataset import Demos, Meta, write_demos
 from difftori_models.training.cli import train_main
 
@@ -25,23 +25,39 @@ ACTION = ActionSpec(
 )
 
 
-def observation_spec(points: int = 0) -> ObservationSpec:
+CAMERAS = {"camera": ImageSpec(24, 32), "wrist": ImageSpec(16, 16)}
+"""Two cameras; one looks along x, the other along z."""
+
+
+def observation_spec(points: int = 0, images: bool = False) -> ObservationSpec:
     cloud = PointSpec("base", points, True, (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), min_points=8)
     features = ("position", "velocity", "tip") if points else ("position", "tip", "goal-tip")
+    features = ("position", "tip") if images else features
     return ObservationSpec(
         frame="base",
         joint_names=JOINTS,
         poses=("goal",),
         features=features,
         points=cloud if points else None,
+        images=CAMERAS if images else {},
     )
 
 
-def make_demos(path: Path, episodes: int, points: int = 0, seed: int = 0) -> Demos:
+def picture(spec: ImageSpec, across: float, down: float) -> np.ndarray:
+    """A red blob on grey at a place, -0.5 to 0.5 each way."""
+    image = np.full((spec.height, spec.width, 3), 90, np.uint8)
+    y, x = round((down + 0.5) * spec.height), round((across + 0.5) * spec.width)
+    image[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = (230, 30, 30)
+    return image
+
+
+def make_demos(
+    path: Path, episodes: int, points: int = 0, seed: int = 0, images: bool = False
+) -> Demos:
     """Write demonstrations of `episodes` reaches of about 20 steps each."""
     rng = np.random.default_rng(seed)
     rows: dict[str, list[np.ndarray]] = {
-        k: [] for k in ("e", "s", "p", "v", "a", "tip", "goal", "c")
+        k: [] for k in ("e", "s", "p", "v", "a", "tip", "goal", "c", *CAMERAS)
     }
     for episode in range(episodes):
         tip, goal = rng.uniform(-0.3, 0.3, 3), rng.uniform(-0.3, 0.3, 3)
@@ -60,10 +76,13 @@ def make_demos(path: Path, episodes: int, points: int = 0, seed: int = 0) -> Dem
                 xyz = goal + rng.normal(0, 0.01, (points, 3))
                 rgb = np.tile([0.9, 0.1, 0.1], (points, 1))
                 rows["c"].append(np.hstack([xyz, rgb]).astype(np.float32))
+            if images:
+                rows["camera"].append(picture(CAMERAS["camera"], goal[1], goal[2]))
+                rows["wrist"].append(picture(CAMERAS["wrist"], goal[0], goal[1]))
             step = 0.05 * np.clip(move + rng.normal(0, 0.15, 3), -1, 1)
             tip, velocity = tip + step, step / 0.05
             finger = 0.0 if near else 0.04
-    spec = observation_spec(points)
+    spec = observation_spec(points, images)
     return write_demos(
         path,
         meta=Meta("Reach-v0", "toy", 0.15, spec, ACTION, "make_demos"),
@@ -74,6 +93,7 @@ def make_demos(path: Path, episodes: int, points: int = 0, seed: int = 0) -> Dem
         actions=np.array(rows["a"]),
         poses={"tip": np.array(rows["tip"]), "goal": np.array(rows["goal"])},
         points=np.array(rows["c"]) if points else None,
+        images={name: np.array(rows[name]) for name in CAMERAS} if images else None,
     )
 
 

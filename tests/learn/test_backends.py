@@ -33,6 +33,7 @@ RUNS = {
     "bc": {"method": "bc"},
     "cvae": {"cvae": True},
     "points": {},
+    "images": {},
 }
 
 
@@ -49,6 +50,9 @@ def trained_kind(
     if request.param == "points":
         make_demos(out / "cloud.npz", 4, points=32)
         return train(out / "cloud.npz", out / "run", base_steps=20, head_steps=20, batch=16)
+    if request.param == "images":
+        make_demos(out / "images.npz", 4, images=True)
+        return train(out / "images.npz", out / "run", base_steps=20, head_steps=20, batch=16)
     return train(demos, out, base_steps=60, head_steps=30, **RUNS[request.param])
 
 

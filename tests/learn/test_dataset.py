@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from reach_task import ACTION, make_demos
+from reach_task import ACTION, CAMERAS, make_demos
 
 from difftori_models.dataset import DemosError, load_demos, write_demos
-from difftori_models.features import policy_points, state_vector
+from difftori_models.features import policy_images, policy_points, state_vector
 
 
 @pytest.fixture
@@ -128,3 +129,49 @@ def test_demonstrations_that_would_be_refused_are_not_written(tmp_path: Path) ->
             poses=demos.poses,
         )
     assert path.read_bytes() == before
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    make_demos(tmp_path / "pictures.npz", 3, images=True)
+    return tmp_path / "pictures.npz"
+
+
+def test_images_are_kept_as_bytes_and_seen_in_training_as_in_deployment(pictures: Path) -> None:
+    demos = load_demos(pictures)
+    spec = demos.meta.observation
+    assert list(spec.images) == list(CAMERAS)
+    for step in (0, 30, len(demos) - 1):
+        seen = policy_images(demos.observation(step), spec)
+        for trained, live, want in zip(demos.pictures(), seen, CAMERAS.values(), strict=True):
+            assert trained.dtype == live.dtype == np.uint8
+            assert live.shape == (want.height, want.width, 3)
+            assert np.array_equal(trained[step], live)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image_wrist": None}, "images of camera, wrist, the file of camera"),
+        ({"image_roof": np.zeros((60, 8, 8, 3), np.uint8)}, "the file of camera, wrist, roof"),
+        ({"image_wrist": np.zeros((60, 16, 16, 3))}, "image_wrist must be uint8, got float64"),
+        (
+            {"image_wrist": np.zeros((60, 16, 15, 3), np.uint8)},
+            r"image_wrist must have shape \(60, 16, 16, 3\), got \(60, 16, 15, 3\)",
+        ),
+    ],
+)
+def test_images_that_do_not_fit_the_spec_are_named(pictures: Path, changes, words) -> None:
+    rewrite(pictures, **changes)
+    with pytest.raises(DemosError, match=words):
+        load_demos(pictures)
+
+
+def test_a_file_from_before_images_is_read_as_one_without(path: Path) -> None:
+    with np.load(path) as file:
+        meta = json.loads(str(file["meta"]))
+    del meta["observation"]["images"]
+    rewrite(path, meta=np.array(json.dumps(meta)))
+    demos = load_demos(path)
+    assert demos.meta.observation.images == {}
+    assert demos.pictures() == ()

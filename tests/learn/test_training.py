@@ -94,6 +94,18 @@ def test_a_cloud_is_learned_from(tmp_path: Path) -> None:
     assert base[-1]["train_l1"] < 0.8 * base[0]["train_l1"]
 
 
+def test_pictures_are_learned_from_though_every_batch_shows_them_otherwise(tmp_path: Path) -> None:
+    make_demos(tmp_path / "images.npz", 10, images=True)
+    out = tmp_path / "run"
+    settings = {"base_steps": 100, "head_steps": 5, "save_every": 50, "ema": 0.9, "shift": 1}
+    folder = train(tmp_path / "images.npz", out, batch=32, **settings)
+    base = [row for row in rows(out) if row["phase"] == "base"]
+    assert base[-1]["train_l1"] < 0.9 * base[0]["train_l1"]
+    card = load_card(folder)
+    assert card.network["images"] == 2
+    assert card.training["settings"]["shift"] == 1
+
+
 def test_a_finished_run_is_exported_again_without_training(demos: Path, tmp_path: Path) -> None:
     settings = {"base_steps": 20, "head_steps": 20, "iterations": 2}
     folder = train(demos, tmp_path, **settings)

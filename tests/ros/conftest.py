@@ -33,7 +33,7 @@ class Graph:
         self.status: dict[str, list[DiagnosticStatus]] = {"policy_node": [], "guard_node": []}
         self.plans: list[JointTrajectory] = []
         self.commands: list[JointTrajectory] = []
-        self._heard_ns: list[int] = []
+        self.published_ns: list[int] = []
         subscribe = self.node.create_subscription
         for name, heard in self.status.items():
             subscribe(DiagnosticStatus, f"{name}/status", heard.append, STATUS_QOS)
@@ -42,15 +42,15 @@ class Graph:
             topic = f"/{channel}_controller/joint_trajectory"
             subscribe(JointTrajectory, topic, self._on_command, STATUS_QOS)
 
-    def _on_command(self, message: JointTrajectory) -> None:
+    def _on_command(self, message: JointTrajectory, info: dict[str, int]) -> None:
         self.commands.append(message)
-        self._heard_ns.append(self.node.get_clock().now().nanoseconds)
+        self.published_ns.append(self.node.get_clock().now().nanoseconds - late_ns(info))
 
     def assert_promises(self) -> None:
         """P1 to P4 hold for everything that was heard."""
         assert_promises(
             [codecs.decode_trajectory(message) for message in self.commands],
-            self._heard_ns,
+            self.published_ns,
             [values_of(message) for heard in self.status.values() for message in heard],
             load_profile("panda"),
             rest_within_s=self.rest_within_s,
@@ -60,7 +60,7 @@ class Graph:
         """The guard has been reset: what it commands now joins nothing from before."""
         self.assert_promises()
         self.commands.clear()
-        self._heard_ns.clear()
+        self.published_ns.clear()
 
     def start(self, spec: bringup.NodeSpec) -> None:
         with (self._folder / f"{spec.name}.log").open("wb") as log:
@@ -106,6 +106,11 @@ class Graph:
         self.node.destroy_node()
         self._context.try_shutdown()
         return codes
+
+
+def late_ns(info: dict[str, int]) -> int:
+    """How long ago a message was published [ns], which this process may be busy to hear."""
+    return time.time_ns() - info["source_timestamp"]
 
 
 def values_of(message: DiagnosticStatus) -> dict[str, str]:

@@ -6,7 +6,7 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState as JointStateMessage
 from sensor_msgs.msg import PointCloud2, PointField
 
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import codecs, codecs_cloud
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.robot import load_profile
 from difftori_ros.types import Cloud, JointState, Pose
@@ -49,7 +49,7 @@ class FakeRobot:
             xyz = self._rng.uniform([-0.2, -0.2, 0.4], [0.2, 0.2, 0.6], (2000, 3))
             rgb = np.full((2000, 3), 0.5, dtype=np.float32)
             message = PointCloud2()
-            codecs_vision.encode_cloud(
+            codecs_cloud.encode_cloud(
                 Cloud(now_ns, self._cloud_frame, xyz.astype(np.float32), rgb), message, PointField
             )
             self._points.publish(message)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from difftori_models.dataset import load_demos
-from difftori_models.features import policy_points, state_vector
+from difftori_models.features import policy_images, policy_points, state_vector
 from difftori_ros.robot import load_profile
 from difftori_sim.experts import expert
 from difftori_sim.loop import DirectLoop
@@ -120,6 +120,28 @@ def test_live_cloud_and_its_record_give_the_same_points(folder, monkeypatch):
         assert ours.tobytes() == policy_points(step.observation, spec).tobytes(), k
         ours = state_vector(replayed, spec)
         assert ours.tobytes() == state_vector(step.observation, spec).tobytes(), k
+
+
+@pytest.mark.parametrize("task", ["pick_cube", "push_cube"])
+def test_live_image_and_its_record_are_the_same_bytes_and_show_the_cube(folder, monkeypatch, task):
+    heard, run = [], DirectLoop.run
+
+    def listen(loop, *arguments, **options):
+        heard.append(run(loop, *arguments, **options))
+        return heard[-1]
+
+    monkeypatch.setattr(DirectLoop, "run", listen)
+    path = make(folder, f"{task}_rgb", task, variant="rgb", episodes=1)[0]
+    demos = load_demos(path)
+    spec, steps = demos.meta.observation, heard[-1].steps
+    assert len(steps) == len(demos)
+    (recorded,) = demos.pictures()
+    for k, step in enumerate(steps):
+        (seen,) = policy_images(step.observation, spec)
+        assert recorded[k].tobytes() == seen.tobytes(), k
+    r, g, b = np.moveaxis(recorded[0].astype(int), -1, 0)
+    cube = r - g > 150 if task == "pick_cube" else b - r > 60
+    assert 3 < cube.sum() < 200, "a cube of 4 cm has about 5 x 5 pixels"
 
 
 @pytest.mark.parametrize("task", ["pick_cube", "push_cube"])

@@ -25,7 +25,7 @@ from difftori_models.checkpoint import (
     save,
     update_results,
 )
-from difftori_models.contract import ActionSpec, Card, ObservationSpec, PointSpec
+from difftori_models.contract import ActionSpec, Card, ImageSpec, ObservationSpec, PointSpec
 from difftori_models.jsonio import encode
 from difftori_models.network import Solver
 from difftori_models.policies.agent import Agent
@@ -49,13 +49,23 @@ POINTS = {
     "crop_min": [0, 0, 0],
     "crop_max": [1, 1, 1],
     "min_points": 4,
+    "clouds": ["points"],
+    "self_filter_m": None,
 }
+
+IMAGE = {"height": 16, "width": 24, "crop": [0, 0, 1, 1], "rectify": False}
 
 
 def new_card(points: bool = False) -> Card:
     cloud = PointSpec("base", 8, False, (-1.0, 0.1, 0.0), (1.0, 1.0, 1.0)) if points else None
     spec = ObservationSpec("base", ("j1", "j2"), ("goal",), ("position", "goal-tip"), cloud)
-    network = {"state": 5, "points": 3 if points else 0, "point_scale": 0.1, "feature": 8}
+    network = {
+        "state": 5,
+        "points": 3 if points else 0,
+        "images": 0,
+        "point_scale": 0.1,
+        "feature": 8,
+    }
     return Card(
         name="tiny",
         task="Reach-v0",
@@ -270,7 +280,7 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema": 1}, "unknown card schema 1; this version reads 2"),
+        ({"schema": 1}, "unknown card schema 1; this version reads 2 and 3"),
         ({"schema": "2"}, 'unknown card schema "2"'),
         ({"schema": True}, "unknown card schema true"),
         ({"schema": ...}, "unknown card schema null"),
@@ -313,7 +323,25 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"normaliser__action__std": [1.0, 0.0]}, "normaliser.action.std must be positive"),
         ({"results": {}}, "results: wanted a list, got {}"),
         ({"observation__points": POINTS | {"count": 0}}, "observation.points.count is 0"),
+        ({"observation__points": POINTS | {"clouds": []}}, "observation.points.clouds is empty"),
+        ({"observation__points": POINTS | {"clouds": ["a", "a"]}}, "'a' is another stream's name"),
+        ({"observation__points": POINTS | {"clouds": ["a b"]}}, "'a b' is not a plain name"),
+        ({"observation__points": POINTS | {"self_filter_m": 1.0}}, "self_filter_m is 1.0"),
+        (
+            {"observation__points": POINTS | {"self_filter_m": 0.01, "frame": "camera"}},
+            "needs the points in the base frame",
+        ),
         ({"observation__points": POINTS | {"crop_min": [2, 0, 0]}}, "crop_min must lie below"),
+        ({"observation__images": ...}, "observation: missing images"),
+        ({"network__images": 1}, "network.images is 1, the spec has 0 images"),
+        ({"observation__images": {"camera": IMAGE}}, "network.images is 0, the spec has 1 images"),
+        ({"observation__images": {"a/b": IMAGE}}, "'a/b' is not a plain camera name"),
+        ({"observation__images": {"goal": IMAGE}}, "'goal' is another stream's name"),
+        ({"observation__images": {"camera": IMAGE | {"width": 4}}}, "width is 4, must be 8 to"),
+        (
+            {"observation__images": {"camera": IMAGE | {"crop": [0.5, 0, 0.5, 1]}}},
+            "observation.images['camera'].crop must be left, top, right, bottom within 0 to 1",
+        ),
     ],
 )
 def test_a_card_that_is_wrong_is_refused_by_the_entry_at_fault(
@@ -362,3 +390,26 @@ def test_what_would_be_refused_is_not_saved(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=words):
             save(tmp_path / "new", broken, arrays)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_card_from_before_images_is_read_as_one_without(folder: Path) -> None:
+    edit_card(folder, schema=2, observation__images=..., network__images=...)
+    checkpoint = load(folder)
+    assert checkpoint.card.schema == 3
+    assert checkpoint.card.observation.images == {}
+    assert checkpoint.card.observation.streams == ("joint_states", "goal")
+
+
+def test_a_card_with_cameras_is_read_back_in_their_order(tmp_path: Path) -> None:
+    card = new_card()
+    images = {"wrist": ImageSpec(16, 24), "base": ImageSpec(8, 8, (0.1, 0.2, 0.9, 1.0), True)}
+    card = replace(
+        card,
+        observation=replace(card.observation, images=images),
+        network={**card.network, "images": 2},
+    )
+    saved = save(tmp_path / "tiny", card, weights(card))
+    read = load(tmp_path / "tiny")
+    assert read.card == saved
+    assert list(read.card.observation.images) == ["wrist", "base"]
+    assert read.card.observation.streams == ("joint_states", "goal", "wrist", "base")

@@ -132,9 +132,13 @@ def test_a_transform_that_is_none_is_refused(wrong):
         process_cloud(make_cloud(100), wrong, SPEC)
 
 
+def ascending(cloud: Cloud) -> np.ndarray:
+    return cloud.xyz[np.argsort(cloud.xyz[:, 0])]
+
+
 def test_each_point_is_the_farthest_from_those_before_it():
-    xyz = make_cloud(200).xyz
-    chosen = farthest_points(xyz, 60)
+    xyz = ascending(make_cloud(200))
+    chosen = farthest_points(xyz.T, 60)
     exact = xyz.astype(np.float64)
     centroid = exact.mean(axis=0)
     assert chosen[0] == np.linalg.norm(exact - centroid, axis=1).argmin()
@@ -144,7 +148,7 @@ def test_each_point_is_the_farthest_from_those_before_it():
 
 
 def test_no_point_is_chosen_twice_even_when_all_are_equal():
-    chosen = farthest_points(np.ones((20, 3), dtype=np.float32), 20)
+    chosen = farthest_points(np.ones((3, 20), dtype=np.float32), 20)
     assert sorted(chosen) == list(range(20))
 
 
@@ -155,13 +159,93 @@ def test_a_dense_cloud_is_covered_as_well_as_by_farthest_points_alone(scale):
     cloud.xyz[:, 2] *= np.float32(0.01)  # a surface, as cameras see
     points = process_cloud(cloud, EYE, replace(SPEC, color=False))
     assert len(rows(points)) == 128
-    best = cloud.xyz[farthest_points(cloud.xyz, 128)]
+    best = ascending(cloud)[farthest_points(ascending(cloud).T, 128)]
 
     def hole(some: np.ndarray) -> float:
         probe = cloud.xyz[::20]
         return float(np.linalg.norm(probe[:, None] - some[None], axis=2).min(axis=1).max())
 
     assert hole(points) < 1.5 * hole(best)
+
+
+def by_the_book(cloud: Cloud, transform: np.ndarray, spec: PointSpec) -> np.ndarray:
+    """The same without any of the shortcuts: what checkpoints were trained on."""
+    m = transform.astype(np.float32)
+    x, y, z = np.ascontiguousarray(cloud.xyz.T)
+    xyz = np.stack([x * a + y * b + z * c + d for a, b, c, d in m[:3]], axis=1)
+    low, high = np.array([spec.crop_min, spec.crop_max], dtype=np.float32)
+    inside = ((xyz >= low) & (xyz <= high)).all(axis=1)
+    assert cloud.rgb is not None
+    rgb = cloud.rgb.astype(np.float32)
+    points = np.hstack([xyz, rgb / 255 if cloud.rgb.dtype == np.uint8 else rgb])[inside]
+    points = points[nearest_to_cell_centers(points[:, :3], spec)]
+    points = points[np.lexsort(points.T[::-1])]
+    if len(points) <= spec.count:
+        return points[np.arange(spec.count) % len(points)]
+    center = points[:, :3].astype(np.float64).mean(axis=0)
+    chosen = [int(((points[:, :3] - center) ** 2).sum(axis=1).argmin())]
+    nearest = np.full(len(points), np.inf, dtype=np.float32)
+    for _ in range(spec.count - 1):
+        nearest[chosen[-1]] = -1
+        gap = points[:, :3] - points[chosen[-1], :3]
+        gap *= gap
+        nearest = np.minimum(nearest, gap[:, 0] + gap[:, 1] + gap[:, 2])
+        chosen.append(int(nearest.argmax()))
+    return points[chosen]
+
+
+def nearest_to_cell_centers(xyz: np.ndarray, spec: PointSpec) -> np.ndarray:
+    if len(xyz) <= 8 * spec.count:
+        return np.ones(len(xyz), dtype=bool)
+    low, high = np.array([spec.crop_min, spec.crop_max])
+    target = 4 * spec.count
+    _, middle, longest = np.sort(high - low)
+    edge = max(np.sqrt(middle * longest / target), longest / target)
+    for division in (1, 2, 4):
+        scaled = (xyz - low.astype(np.float32)) / np.float32(edge / division)
+        cells = np.floor(scaled)
+        offset = scaled - cells - np.float32(0.5)
+        distance = offset[:, 0] ** 2 + offset[:, 1] ** 2 + offset[:, 2] ** 2
+        least: dict[tuple, float] = {}
+        keys = [tuple(cell) for cell in cells.tolist()]
+        for key, value in zip(keys, distance.tolist(), strict=True):
+            least[key] = min(value, least.get(key, np.inf))
+        keep = np.array([least[key] for key in keys], dtype=np.float32) == distance
+        if keep.sum() >= target // 2:
+            return keep
+    return np.ones(len(xyz), dtype=bool)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", ["box", "wall", "grid", "crowd", "one place"])
+@pytest.mark.parametrize("n", [90, 1000, 9000])
+def test_every_shortcut_gives_the_bits_that_the_long_way_gives(n, shape, kind):
+    cloud, rng = make_cloud(n), np.random.default_rng(1)
+    xyz = {
+        "box": cloud.xyz,
+        "wall": cloud.xyz * np.float32([0, 1, 1]) + np.float32([0.5, 0, 0]),
+        "grid": np.round(cloud.xyz * 12) / 12,
+        "crowd": cloud.xyz * np.float32(0.02),
+        "one place": np.full_like(cloud.xyz, 0.25),
+    }[shape].astype(np.float32)
+    bytes_ = rng.integers(0, 256, (n, 3)).astype(np.uint8)
+    cloud = Cloud(1, "camera", xyz, bytes_ if kind is np.uint8 else bytes_ / np.float32(255))
+    turned = pose_to_matrix(np.array([0.1, 0.0, 0.05, 0.0, 0.0, np.sin(0.1), np.cos(0.1)]))
+    for transform in (EYE, turned):
+        expected = by_the_book(cloud, transform, SPEC)
+        assert process_cloud(cloud, transform, SPEC).tobytes() == expected.tobytes()
+
+
+def test_points_of_any_memory_layout_give_the_same_bits():
+    cloud = make_cloud(5000)
+    assert cloud.rgb is not None
+    wide = np.zeros((5000, 7), dtype=np.float32)
+    wide[:, 2:5] = cloud.xyz
+    bytes_ = np.rint(cloud.rgb * 255).astype(np.uint8)
+    expected = process_cloud(cloud, EYE, SPEC).tobytes()
+    for xyz in (wide[:, 2:5], np.asfortranarray(cloud.xyz)):
+        for rgb in (cloud.rgb, bytes_, np.asfortranarray(bytes_)):
+            assert process_cloud(Cloud(1, "camera", xyz, rgb), EYE, SPEC).tobytes() == expected
 
 
 def test_another_process_gives_the_same_bits():

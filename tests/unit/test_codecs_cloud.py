@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import PointCloud2, PointField
 
 from difftori_ros.codecs import CodecError
-from difftori_ros.codecs_vision import decode_cloud, encode_cloud
+from difftori_ros.codecs_cloud import decode_cloud, encode_cloud
 from difftori_ros.types import Cloud
 
 FORMATS = {
@@ -36,7 +36,7 @@ quick = settings(deadline=None, max_examples=150)
 
 def make_cloud(n: int = 5, color: bool = True) -> Cloud:
     rng = np.random.default_rng(n)
-    rgb = rng.integers(0, 256, (n, 3)).astype(np.float32) / np.float32(255) if color else None
+    rgb = rng.integers(0, 256, (n, 3)).astype(np.uint8) if color else None
     return Cloud(STAMP_NS, "camera", rng.normal(size=(n, 3)).astype(np.float32), rgb)
 
 
@@ -116,8 +116,8 @@ def test_any_legal_layout_decodes_to_the_points_that_were_written(case):
         assert cloud.rgb is None
     else:
         assert cloud.rgb is not None
-        assert cloud.rgb.dtype == np.float32
-        np.testing.assert_array_equal(cloud.rgb, colors.astype(np.float32) / np.float32(255))
+        assert cloud.rgb.dtype == np.uint8
+        np.testing.assert_array_equal(cloud.rgb, colors)
 
 
 sizes = st.one_of(st.integers(0, 5), st.sampled_from([2**16, 2**31, 2**32 - 1]))
@@ -202,10 +202,12 @@ def test_encoding_and_decoding_gives_the_same_cloud(n, color):
         assert again.rgb is None
 
 
-def test_every_8_bit_color_survives():
-    values = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1) / np.float32(255)
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_every_8_bit_color_survives(kind):
+    values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    given = values if kind is np.uint8 else values.astype(np.float32) / np.float32(255)
     message = PointCloud2()
-    encode_cloud(Cloud(1, "c", np.zeros((256, 3), np.float32), values), message, PointField)
+    encode_cloud(Cloud(1, "c", np.zeros((256, 3), np.float32), given), message, PointField)
     np.testing.assert_array_equal(decode_cloud(message).rgb, values)
 
 
@@ -219,12 +221,33 @@ def test_an_encoded_cloud_has_sixteen_bytes_per_point_little_endian():
     assert not message.is_bigendian
 
 
-def test_the_cloud_does_not_change_with_the_message_it_came_from():
+def test_points_of_the_usual_layout_are_views_of_the_message():
     message = make_message()
-    cloud = decode_cloud(message)
-    before = cloud.xyz.copy()
-    message.data[0:12] = array("B", bytes(12))
-    np.testing.assert_array_equal(cloud.xyz, before)
+    cloud, memory = decode_cloud(message), np.frombuffer(message.data, np.uint8)
+    assert np.shares_memory(cloud.xyz, memory)
+    assert np.shares_memory(cloud.rgb, memory)
+
+
+def test_a_point_that_is_dropped_leaves_the_others_with_their_colors():
+    cloud = make_cloud(200)
+    for row, value in ((3, np.nan), (77, np.inf), (199, -np.inf)):
+        cloud.xyz[row, row % 3] = value
+    message = PointCloud2()
+    encode_cloud(cloud, message, PointField)
+    assert not message.is_dense
+    message.is_dense = True  # a lie makes no difference
+    kept = np.delete(np.arange(200), [3, 77, 199])
+    np.testing.assert_array_equal(decode_cloud(message).xyz, cloud.xyz[kept])
+    np.testing.assert_array_equal(decode_cloud(message).rgb, cloud.rgb[kept])
+
+
+def test_fields_that_change_between_two_messages_are_read_anew():
+    first, second = make_message(), make_message()
+    second.fields[0].name, second.fields[1].name = "y", "x"
+    assert decode_cloud(first).xyz[0, 0] == decode_cloud(second).xyz[0, 1]
+    second.point_step = 8
+    with pytest.raises(CodecError, match="'z' within the point_step of 8, got bytes 8 to 12"):
+        decode_cloud(second)
 
 
 def test_one_row_needs_no_row_step():

@@ -8,7 +8,9 @@ import os
 
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
+import io
 import re
+import struct
 import tracemalloc
 from array import array
 
@@ -18,11 +20,26 @@ from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointField
+from PIL import Image as Pillow
+from sensor_msgs.msg import (
+    CameraInfo,
+    CompressedImage,
+    Image,
+    JointState,
+    PointCloud2,
+    PointField,
+    RegionOfInterest,
+)
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import (
+    codecs,
+    codecs_camera,
+    codecs_cloud,
+    codecs_compressed,
+    codecs_image,
+)
 from difftori_ros.codecs import CodecError
 
 MEMORY = 40
@@ -105,7 +122,8 @@ def trajectories(draw):
 
 @st.composite
 def images(draw):
-    encodings = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "16UC1": 2, "32FC1": 4}
+    encodings = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "32FC1": 4}
+    encodings |= {"16UC1": 2, "mono16": 2, "bayer_rggb8": 1, "bayer_gbrg16": 2}
     encoding = draw(st.sampled_from([*encodings, "yuv422", ""]))
     height, width, step, data = draw(sizes), draw(sizes), draw(sizes), draw(blobs)
     if draw(st.booleans()):  # or hardly anything would be an image
@@ -169,9 +187,75 @@ def clouds(draw):
 
 @st.composite
 def camera_infos(draw):
-    values = draw(st.sampled_from([numbers, st.floats(-9, 9), st.floats(1, 9)]))
-    matrix = draw(st.lists(values, min_size=9, max_size=9))
-    return CameraInfo(header=draw(headers), k=np.array(matrix))
+    """Every field of one that makes sense, or anything in its place."""
+
+    def mostly(usual, other):
+        return usual if draw(st.integers(0, 7)) else draw(other)
+
+    def matrix(usual):
+        return np.array(
+            mostly(usual, st.lists(numbers, min_size=len(usual), max_size=len(usual))), np.float64
+        )
+
+    focal, middle = draw(st.floats(1, 900)), draw(st.floats(-9, 900))
+    skew = draw(st.sampled_from([0.0, 1.0]))
+    coefficients = st.lists(numbers, max_size=15)
+    region = st.builds(RegionOfInterest, x_offset=sizes, y_offset=sizes, width=sizes, height=sizes)
+    return CameraInfo(
+        header=draw(headers),
+        height=mostly(48, sizes),
+        width=mostly(64, sizes),
+        distortion_model=mostly("plumb_bob", names),
+        d=mostly([0.1] * draw(st.integers(3, 6)), coefficients),
+        k=matrix([focal, skew, middle, 0.0, focal, middle, 0.0, 0.0, 1.0]),
+        r=matrix([0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0]),
+        p=matrix([focal, 0.0, middle, 1.0, 0.0, focal, middle, 0.0, 0.0, 0.0, 1.0, 0.0]),
+        binning_x=mostly(0, sizes),
+        binning_y=mostly(1, sizes),
+        roi=mostly(RegionOfInterest(), region),
+    )
+
+
+def packed(pixels: np.ndarray, kind: str) -> bytes:
+    stream = io.BytesIO()
+    Pillow.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+PICTURE = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
+DEPTH = struct.pack("<iff", 0, 101.0, -9.0) + packed(PICTURE[:, :, 0].astype(np.uint16), "PNG")
+COLORS = [packed(PICTURE, "JPEG"), packed(PICTURE, "PNG"), packed(PICTURE[:, :, 0], "PNG")]
+
+
+@st.composite
+def compressed_images(draw):
+    """Pictures with some bytes changed, cut off or added."""
+    data = bytearray(draw(st.sampled_from([DEPTH, *COLORS])))
+    for place in draw(rows(st.integers(0, len(data) - 1), 3)):
+        data[place] = draw(st.integers(0, 255))
+    if not draw(st.integers(0, 3)):
+        data = data[: draw(st.integers(0, len(data)))] + draw(blobs)
+    forms = [
+        "16UC1; compressedDepth png",
+        "32FC1; compressedDepth",
+        "jpeg",
+        "x; png compressed rgb8",
+    ]
+    form = draw(st.sampled_from(forms) | names)
+    if draw(st.booleans()):  # or hardly anything would be read
+        data, form = (
+            bytearray(draw(st.sampled_from([DEPTH, *COLORS]))),
+            draw(st.sampled_from(forms)),
+        )
+    return CompressedImage(header=draw(headers), format=form, data=array("B", bytes(data)))
+
+
+def decode_depth_cloud(message):
+    """With a calibration of the size that the message states, as far as one can be."""
+    width, height = (message.width or 1, message.height or 1)
+    info = CameraInfo()
+    codecs_camera.encode_camera_info(info, 1, "camera", np.diag([9.0, 9.0, 1.0]), width, height)
+    return codecs_camera.decode_depth_cloud(message, codecs_camera.decode_camera_info(info))
 
 
 def assert_joint_state(state):
@@ -199,8 +283,8 @@ def assert_cloud(cloud):
     assert cloud.xyz.shape == (len(cloud.xyz), 3)
     assert np.isfinite(cloud.xyz).all()
     if cloud.rgb is not None:
+        assert cloud.rgb.dtype == np.uint8
         assert cloud.rgb.shape == cloud.xyz.shape
-        assert ((cloud.rgb >= 0) & (cloud.rgb <= 1)).all()
 
 
 def assert_image(image):
@@ -217,20 +301,43 @@ def assert_depth(depth):
     assert not (depth <= 0).any()
 
 
-def assert_matrix(matrix):
-    assert np.isfinite(matrix).all()
-    assert matrix[0, 0] > 0
-    assert matrix[1, 1] > 0
+def assert_camera(camera):
+    assert camera.width > 0
+    assert camera.height > 0
+    for matrix in (camera.k, camera.p):
+        assert np.isfinite(matrix).all()
+        assert matrix[0, 0] > 0
+        assert matrix[1, 1] > 0
+        assert matrix[2, :3].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(camera.r @ camera.r.T, np.eye(3), atol=2e-3)
+    assert np.isfinite(camera.distortion).all()
+
+
+def assert_points(cloud):
+    assert cloud.rgb is None
+    assert cloud.xyz.dtype == np.float32
+    assert (cloud.xyz[:, 2] > 0).all()
 
 
 CASES = {
     "joint state": (joint_states(), codecs.decode_joint_state, assert_joint_state),
     "pose": (poses(), codecs.decode_pose, assert_pose),
     "trajectory": (trajectories(), codecs.decode_trajectory, assert_trajectory),
-    "cloud": (clouds(), codecs_vision.decode_cloud, assert_cloud),
-    "image": (images(), codecs_vision.decode_image, assert_image),
-    "depth image": (images(), codecs_vision.decode_depth, assert_depth),
-    "camera info": (camera_infos(), codecs_vision.decode_camera_matrix, assert_matrix),
+    "cloud": (clouds(), codecs_cloud.decode_cloud, assert_cloud),
+    "image": (images(), codecs_image.decode_image, assert_image),
+    "depth image": (images(), codecs_image.decode_depth, assert_depth),
+    "depth image to cloud": (images(), decode_depth_cloud, assert_points),
+    "camera info": (camera_infos(), codecs_camera.decode_camera_info, assert_camera),
+    "compressed image": (
+        compressed_images(),
+        codecs_compressed.decode_compressed_image,
+        assert_image,
+    ),
+    "compressed depth": (
+        compressed_images(),
+        codecs_compressed.decode_compressed_depth,
+        assert_depth,
+    ),
 }
 
 
@@ -239,6 +346,13 @@ def size_of(message) -> int:
     points = getattr(message, "points", ())
     length = sum(len(p.positions) + len(p.velocities) for p in points) * 8
     return length + len(getattr(message, "data", b"")) + 200 * len(getattr(message, "name", ()))
+
+
+def allowed(message, sample) -> int:
+    """Bytes that decoding the message may take."""
+    if isinstance(message, CompressedImage):  # few bytes may well be many pixels
+        return 400_000 + 10 * (0 if sample is None else sample.nbytes)
+    return FLOOR + MEMORY * size_of(message)
 
 
 def fuzz(what: str, count: int, same_again: bool) -> None:
@@ -260,11 +374,11 @@ def fuzz(what: str, count: int, same_again: bool) -> None:
             sample = decode(message)
         except CodecError as error:
             sample, complaint = None, str(error)
-            assert re.match(f"{what}: wanted .*, got ", complaint, re.DOTALL)
+            assert re.match(f"{what.partition(' to ')[0]}: wanted .*, got ", complaint, re.DOTALL)
         finally:
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
-        assert peak < FLOOR + MEMORY * size_of(message), "memory is not bounded by the message"
+        assert peak < allowed(message, sample), "memory is not bounded by the message"
         if sample is not None:
             assert_valid(sample)
             decoded += 1

@@ -18,7 +18,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 
 from difftori_models.contract import Plan, PlanStatus
-from difftori_ros import codecs, codecs_vision
+from difftori_ros import codecs, codecs_cloud, codecs_image
 from difftori_ros.codecs import CodecError
 from difftori_ros.types import Cloud, Pose
 from difftori_ros.types import JointState as Joints
@@ -62,14 +62,14 @@ def cloud(stamp_ns=SECOND, count=20):
     message = PointCloud2()
     xyz = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
     rgb = np.full((count, 3), 0.5, np.float32)
-    codecs_vision.encode_cloud(Cloud(stamp_ns, "camera", xyz, rgb), message, PointField)
+    codecs_cloud.encode_cloud(Cloud(stamp_ns, "camera", xyz, rgb), message, PointField)
     return message
 
 
 def image(stamp_ns=SECOND):
     message = Image()
     pixels = np.zeros((4, 6, 3), np.uint8)
-    codecs_vision.encode_image(pixels, message, stamp_ns, "camera")
+    codecs_image.encode_image(pixels, message, stamp_ns, "camera")
     return message
 
 
@@ -89,8 +89,8 @@ MAKE = {
 DECODE = {
     "joint_states": codecs.decode_joint_state,
     "goal": codecs.decode_pose,
-    "points": codecs_vision.decode_cloud,
-    "camera/image_raw": codecs_vision.decode_image,
+    "points": codecs_cloud.decode_cloud,
+    "camera/image_raw": codecs_image.decode_image,
     "clock": lambda message: codecs.stamp_to_ns(message.clock),
 }
 
@@ -196,7 +196,7 @@ def test_stamps_are_shifted_and_removed(stream):
         ("points:truncate:0:1", "bytes of data"),
         ("points:fields:0:1", "got INT16"),
         ("points:huge:0:1", "wanted a step of at least"),
-        ("camera/image_raw:encoding:0:1", "got 'bayer_rggb8'"),
+        ("camera/image_raw:encoding:0:1", "got 'yuv422_yuy2'"),
         ("camera/image_raw:truncate:0:1:0.1", "bytes of data"),
         ("camera/image_raw:huge:0:1", "wanted"),
     ],
@@ -225,9 +225,9 @@ def test_points_become_invalid_by_the_share_asked_for_and_the_cloud_lies_about_i
     for kind in ("nan", "inf"):
         (message,) = struck(f"points:{kind}:0:1:0.25")
         assert message.is_dense
-        assert len(codecs_vision.decode_cloud(message).xyz) == 15
-    assert len(codecs_vision.decode_cloud(struck("points:nan:0:1")[0]).xyz) == 0
-    assert len(codecs_vision.decode_cloud(struck("points:empty:0:1")[0]).xyz) == 0
+        assert len(codecs_cloud.decode_cloud(message).xyz) == 15
+    assert len(codecs_cloud.decode_cloud(struck("points:nan:0:1")[0]).xyz) == 0
+    assert len(codecs_cloud.decode_cloud(struck("points:empty:0:1")[0]).xyz) == 0
 
 
 def test_the_frame_becomes_one_that_nobody_knows():

@@ -193,6 +193,22 @@ def test_before_the_guard_is_heard_no_plan_is_built_upon_another(rig):
     np.testing.assert_allclose(rig.sent[-1].positions[0, :7], HOME[:7], atol=1e-9)
 
 
+@pytest.mark.parametrize(("silent_s", "joins"), [(0.2, True), (0.5, False)])
+def test_plans_made_in_the_guards_silence_are_not_built_upon(rig, silent_s, joins):
+    steady_s = [time.monotonic()]
+    rig.steady_s = lambda: steady_s[0]
+    rig.loop.guard_said("TRACKING", None)
+    rig.turn()
+    rig.planner._held = HOME + 0.05
+    rig.turn()
+    steady_s[0] += silent_s
+    running = rig.sent[-1]
+    rig.turn()
+    here = running.sample(rig.now_ns)[0] if joins else HOME
+    np.testing.assert_allclose(rig.sent[-1].positions[0, :7], here[:7], atol=1e-6)
+    assert np.abs(running.sample(rig.now_ns)[0] - HOME)[:7].max() > 1e-3
+
+
 def test_a_motion_that_must_begin_at_its_beginning_waits_for_the_first_plan_passed_on(rig):
     rig.loop.guard_said("TRACKING", None)
     rig.loop._start_pose.after_stops = True

@@ -1,44 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Encoders: a state vector, and a cloud if there is one, become one latent z per observation."""
+"""The cloud's encoder: one small network on every point, then the maximum over points."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from .network import Network
-
 POINT_FEATURE = 64
 """Length of the encoded cloud, as in the DP3 encoder (Ze et al. 2024)."""
 POOLED = 256
 """Channels over which the maximum over points is taken."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A batch of normalised observations: `state` (B, D), and `points` (B, N, C) or None."""
-
-    state: Tensor
-    points: Tensor | None = None
-
-
-class StateEncoder(nn.Sequential):
-    """Two layers with LayerNorm, ELU and dropout: (B, D) becomes (B, feature)."""
-
-    def __init__(self, size: int, hidden: int, feature: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(size, hidden),
-            nn.LayerNorm(hidden),
-            nn.ELU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, feature),
-            nn.LayerNorm(feature),
-            nn.ELU(),
-            nn.Dropout(dropout),
-        )
 
 
 class PointEncoder(nn.Module):
@@ -74,21 +47,3 @@ class PointEncoder(nn.Module):
             place, torch.arange(POOLED, device=points.device)
         ]
         return self.project(pooled.relu())
-
-
-class Encoder(nn.Module):
-    """State and cloud together: `encode(inputs)` gives z of shape (B, feature)."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.points = PointEncoder(network.points) if network.points else None
-        size = network.state + (POINT_FEATURE if network.points else 0)
-        self.state = StateEncoder(size, network.hidden, network.feature, network.dropout)
-
-    def encode(self, inputs: Inputs) -> Tensor:
-        """The latent z, shape (B, feature)."""
-        if self.points is None or inputs.points is None:
-            return self.state(inputs.state)
-        return self.state(torch.cat([inputs.state, self.points(inputs.points)], dim=-1))
-
-    forward = encode

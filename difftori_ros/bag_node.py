@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""`difftori bag`: writes down what the policy sees and what the controllers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import CameraInfo
+
+from difftori_models.contract import Card
+from difftori_ros.bag_writer import BagWriter
+from difftori_ros.bags import CLOCK, TF, TF_STATIC
+from difftori_ros.base_node import STATUS_QOS, StartupError, run
+from difftori_ros.blackbox_node import inputs
+from difftori_ros.image import info_topic
+from difftori_ros.recording import Channel, definition, type_name
+from difftori_ros.robot import RobotProfile
+
+INPUT_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+STATIC_QOS = QoSProfile(
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+def recorded(card: Card, profile: RobotProfile) -> dict[str, tuple[Any, str, QoSProfile]]:
+    """What is written: role -> message class, topic, quality of service."""
+    found = {
+        role: (kind, topic, INPUT_QOS if role in card.observation.streams else STATUS_QOS)
+        for role, (kind, topic, _) in inputs(card, profile).items()
+    }
+    for camera in card.observation.images:
+        topic = info_topic(camera)
+        found[topic] = (CameraInfo, topic, INPUT_QOS)
+    found["clock"] = (ClockMessage, CLOCK, INPUT_QOS)
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError:
+        return found
+    found["tf"] = (TFMessage, TF, INPUT_QOS)
+    found["tf_static"] = (TFMessage, TF_STATIC, STATIC_QOS)
+    return found
+
+
+class BagNode(Node):
+    """Writes every message as the bytes it came as, from its start to its end."""
+
+    def __init__(
+        self,
+        card: Card,
+        profile: RobotProfile,
+        path: Path,
+        seconds: float | None = None,
+        **options: Any,
+    ):
+        """Listen.
+
+        Args:
+            card: Names the streams.
+            profile: Names the controllers' topics.
+            path: The file.
+            seconds: Time after which it ends by itself [s, steady clock]; None for never.
+            options: Of `rclpy.node.Node`.
+
+        Raises:
+            StartupError: The file cannot be written.
+        """
+        super().__init__("bag_node", **options)
+        self._wall = Clock(clock_type=ClockType.SYSTEM_TIME)
+        self.finished: int | None = None
+        channels = []
+        for role, (kind, topic, qos) in recorded(card, profile).items():
+            heard = self.create_subscription(
+                kind, topic, partial(self._on_message, role), qos, raw=True
+            )
+            channels.append(Channel(role, heard.topic_name, type_name(kind), definition(kind)))
+        try:
+            self._bag = BagWriter(path, channels)
+        except OSError as error:
+            raise StartupError(str(error)) from error
+        if seconds is not None:
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self.create_timer(seconds, self._end, clock=steady)
+        self.get_logger().info(f"recording {len(channels)} topics to {path}")
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Messages written, by role."""
+        return self._bag.counts
+
+    def stop(self) -> None:
+        """The file is complete."""
+        self._bag.close()
+        heard = ", ".join(f"{n} {role}" for role, n in sorted(self.counts.items()) if n)
+        self.get_logger().info(f"wrote {self._bag.path}: {heard or 'nothing was heard'}")
+
+    def _on_message(self, role: str, data: bytes) -> None:
+        self._bag.write(role, bytes(data), self._wall.now().nanoseconds)
+
+    def _end(self) -> None:
+        self.finished = 0
+
+
+def record_bag(
+    card: Card,
+    profile: RobotProfile,
+    path: Path,
+    seconds: float | None = None,
+    remaps: Mapping[str, str] | None = None,
+) -> int:
+    """Record until SIGINT or SIGTERM, or for `seconds`; return the exit status."""
+    arguments = ["--ros-args"]
+    for name, topic in (remaps or {}).items():
+        arguments += ["-r", f"{name}:={topic}"]
+    return run(lambda: BagNode(card, profile, path, seconds), arguments)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""A bag becomes the observations that the policy would have planned from.
+
+Its messages go through the decoders, streams and the observer of the policy node, in the order in
+which they were recorded, and an observation is made whenever the node would have planned. The
+clock is `/clock` where the bag holds it, and otherwise the time at which a message was recorded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from difftori_models.contract import Card, Observation, ObservationSpec
+from difftori_ros import codecs
+from difftori_ros.bags import CLOCK, TF, TF_STATIC, Bag, BagError, Recorded
+from difftori_ros.clock_watch import shown_ns
+from difftori_ros.codecs_cloud import decode_cloud
+from difftori_ros.frames import FrameError, FrameTree, decode_transforms
+from difftori_ros.image import decode_picture, image_topic, info_topic
+from difftori_ros.kinematics import Kinematics
+from difftori_ros.observe import Observer, Refusal
+from difftori_ros.parameter_files import values_of
+from difftori_ros.parameters import POLICY
+from difftori_ros.plan_times import PlanTimes
+from difftori_ros.rectify import decode_lens
+from difftori_ros.robot import RobotProfile, check_card
+
+Decoder = Callable[[Any], Any]
+TYPES = {
+    "joint_states": "sensor_msgs/msg/JointState",
+    "pose": "geometry_msgs/msg/PoseStamped",
+    "points": "sensor_msgs/msg/PointCloud2",
+    "image": "sensor_msgs/msg/Image",
+}
+"""Type of every kind of stream."""
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+DECODERS: Mapping[str, Decoder] = {
+    "sensor_msgs/msg/JointState": codecs.decode_joint_state,
+    "geometry_msgs/msg/PoseStamped": codecs.decode_pose,
+    "sensor_msgs/msg/PointCloud2": decode_cloud,
+    "sensor_msgs/msg/Image": decode_picture,
+}
+"""Decoder of every type that a stream can have, as the policy node has it."""
+
+
+def source_of(stream: str, spec: ObservationSpec) -> tuple[str, str]:
+    """Name of the topic that a stream comes from, relative, and its type."""
+    kind = spec.kind(stream)
+    return image_topic(stream) if kind == "image" else stream, TYPES[kind]
+
+
+class BagReplay:
+    """One pass through a bag.
+
+    Attributes:
+        refusals: How often an observation was due and there was none, by the code of the reason.
+        last_refusal: The reason of the newest one, in words.
+        unreadable: Messages dropped because they could not be decoded.
+    """
+
+    def __init__(
+        self,
+        bag: Bag,
+        card: Card,
+        profile: RobotProfile,
+        values: Mapping[str, Any] | None = None,
+        *,
+        remaps: Mapping[str, str] | None = None,
+        period_s: float | None = None,
+        also: Sequence[str] = (),
+        hear: Callable[[int, Recorded], None] = lambda now_ns, recorded: None,
+    ):
+        """Find every stream in the bag.
+
+        Args:
+            bag: The bag.
+            card: What the policy sees, and how often it plans.
+            profile: The robot; it must be the card's.
+            values: Parameters of the policy node: age limits, camera extrinsics, `trigger`; the
+                defaults without.
+            remaps: Name of a topic -> name under which it was recorded.
+            period_s: Time between two observations with `trigger` timer; the card's by default.
+            also: Topics beside the streams that `hear` is called with.
+            hear: Takes what the clock shows [ns] and the message.
+
+        Raises:
+            BagError: A stream is not in the bag.
+            ProfileError: The card is that of another robot.
+            FrameError: The camera's pose in `values` is not one.
+        """
+        check_card(card, profile)
+        self._bag, self._also, self._hear = bag, frozenset(also), hear
+        self._values = values = values or values_of("policy_node", POLICY)
+        spec = card.observation
+        self._streams: dict[str, tuple[str, Decoder]] = {}
+        for stream in spec.streams:
+            name, kind = source_of(stream, spec)
+            self._streams[bag.topic(name, (kind,), remaps or {})] = stream, DECODERS[kind]
+        self._cameras = {
+            bag.topic(info_topic(camera), (CAMERA_INFO,), remaps or {}): camera
+            for camera, wanted in spec.images.items()
+            if wanted.rectify
+        }
+        self._simulated = CLOCK in bag.topics
+        self._frames = FrameTree()
+        if values["camera_frame"]:
+            pose = np.array(values["camera_pose"])
+            self._frames.set_static_pose(profile.base_frame, values["camera_frame"], pose)
+        self._observer = Observer(
+            spec,
+            profile,
+            Kinematics(profile),
+            self._frames,
+            {name: values[f"{spec.kind(name)}_max_age_s"] for name in spec.streams},
+            frozen_frames=values["frozen_frames"],
+            frozen_is_fault=values["frozen_is_fault"],
+        )
+        period_s = card.action.plan_period_s if period_s is None else period_s
+        self._times = PlanTimes(self._observer, values["trigger"], period_s)
+        self._now_ns = 0
+        self.refusals: Counter[str] = Counter()
+        self.last_refusal, self.unreadable = "", 0
+
+    def observations(self) -> Iterator[Observation]:
+        """Every observation that a plan would have been made from, in order.
+
+        Raises:
+            BagError: The bag is damaged.
+        """
+        around = (CLOCK, TF, TF_STATIC, *self._cameras)
+        for recorded in self._bag.messages([*around, *self._streams, *self._also]):
+            self._take(recorded)
+            time_ns = self._times.time_ns(self._now_ns)
+            if time_ns is None:
+                continue
+            seen = self._observer.observe(time_ns)
+            if isinstance(seen, Refusal):
+                self.refusals[seen.reason.name] += 1
+                self.last_refusal = f"{seen.reason.name}: {seen.detail}"
+            elif self._times.observed(seen.stamp_ns):
+                yield seen
+
+    def _take(self, recorded: Recorded) -> None:
+        topic, message = recorded.topic, recorded.message
+        if not self._simulated:
+            self._now_ns = recorded.time_ns
+        if topic == CLOCK:
+            self._tick(codecs.stamp_to_ns(message.clock))
+        elif topic in (TF, TF_STATIC):
+            self._transforms(message, topic == TF_STATIC)
+        elif topic in self._cameras:
+            self._lens(self._cameras[topic], message)
+        elif topic in self._streams:
+            self._sample(*self._streams[topic], message)
+        if topic in self._also:
+            self._hear(self._now_ns, recorded)
+
+    def _tick(self, now_ns: int) -> None:
+        if now_ns < self._now_ns:  # as the node does when the clock jumps back
+            self._observer.clear()
+            self._times.clear()
+        self._now_ns = now_ns
+
+    def _sample(self, stream: str, decode: Decoder, message: Any) -> None:
+        try:
+            sample = decode(message)
+        except codecs.CodecError as error:
+            self._observer.dropped(stream, str(error))
+            self.unreadable += 1
+            return
+        now_ns = shown_ns(self._now_ns, sample.stamp_ns, self._simulated)
+        self._observer.push(stream, sample, now_ns)
+
+    def _lens(self, camera: str, message: Any) -> None:
+        try:
+            self._observer.set_lens(camera, decode_lens(message))
+        except codecs.CodecError:
+            self.unreadable += 1
+
+    def _transforms(self, message: Any, static: bool) -> None:
+        try:
+            for parent, child, stamp_ns, matrix in decode_transforms(message):
+                if static:
+                    self._frames.set_static(parent, child, matrix)
+                else:
+                    self._frames.push(parent, child, stamp_ns, matrix)
+        except (codecs.CodecError, FrameError):
+            self.unreadable += 1
+
+
+def replay(
+    bag: Bag, card: Card, profile: RobotProfile, values: Mapping[str, Any] | None = None
+) -> Iterator[Observation]:
+    """The observations of a bag at the times at which the policy of `card` would have planned.
+
+    Raises:
+        BagError: A stream is not in the bag, nothing can be observed, or it is damaged.
+    """
+    player = BagReplay(bag, card, profile, values)
+    empty = True
+    for observation in player.observations():
+        empty = False
+        yield observation
+    if empty:
+        raise BagError(
+            f"{bag.path}: nothing can be observed: {player.last_refusal or 'no messages'}"
+        )

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Everything that is seen at once becomes one latent z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..network import Network
+from .image import IMAGE_FEATURE, ImageEncoder
+from .points import POINT_FEATURE, PointEncoder
+from .state import StateEncoder
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch of observations.
+
+    Attributes:
+        state: Normalised state vectors, shape (B, D).
+        points: Normalised points, shape (B, N, C), or None.
+        images: One tensor per camera in the card's order, shape (B, H, W, 3), uint8 RGB.
+    """
+
+    state: Tensor
+    points: Tensor | None = None
+    images: tuple[Tensor, ...] = ()
+
+    def at(self, rows: Tensor) -> Inputs:
+        """Some rows of the batch."""
+        points = None if self.points is None else self.points[rows]
+        return Inputs(self.state[rows], points, tuple(image[rows] for image in self.images))
+
+
+class Encoder(nn.Module):
+    """Side by side, then through one perceptron: `encode(inputs)` gives z, shape (B, feature).
+
+    Every camera has an encoder of its own, since it has a place of its own.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.points = PointEncoder(network.points) if network.points else None
+        self.images = nn.ModuleList(ImageEncoder() for _ in range(network.images))
+        size = network.state + (POINT_FEATURE if network.points else 0)
+        size += IMAGE_FEATURE * network.images
+        self.state = StateEncoder(size, network.hidden, network.feature, network.dropout)
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """The latent z, shape (B, feature)."""
+        parts = [inputs.state]
+        if self.points is not None and inputs.points is not None:
+            parts.append(self.points(inputs.points))
+        for encoder, image in zip(self.images, inputs.images, strict=True):
+            parts.append(encoder(image))
+        return self.state(torch.cat(parts, dim=-1))
+
+    forward = encode

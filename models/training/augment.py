@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Images as another day would have shown them. Training alone calls this: no policy knows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..encoders import Inputs
+from .config import TrainConfig
+
+GREY = 127.5
+"""What contrast is stretched around."""
+
+
+def augment(inputs: Inputs, config: TrainConfig) -> Inputs:
+    """The batch with every image moved and its colours changed; the rest as it was."""
+    changed = []
+    for images in inputs.images:
+        moved = random_shift(images, config.shift) if config.shift else images
+        changed.append(random_colour(moved, config.brightness, config.contrast))
+    return replace(inputs, images=tuple(changed))
+
+
+def random_shift(images: Tensor, pixels: int) -> Tensor:
+    """Images (B, H, W, C) each moved by whole pixels, -pixels to pixels in x and in y.
+
+    The border is repeated outwards and a window of the old size cut out (DrQ, Yarats et al. 2021).
+    """
+    count, height, width, _ = images.shape
+    wide = functional.pad(images.movedim(-1, 1).float(), (pixels,) * 4, mode="replicate")
+    wide = wide.to(images.dtype).movedim(1, -1)
+    x, y = torch.randint(0, 2 * pixels + 1, (2, count, 1, 1)).to(images.device)
+    rows = y + torch.arange(height, device=images.device)[:, None]
+    columns = x + torch.arange(width, device=images.device)
+    return wide[torch.arange(count, device=images.device)[:, None, None], rows, columns]
+
+
+def random_colour(images: Tensor, brightness: float, contrast: float) -> Tensor:
+    """Images (B, H, W, C) uint8, each with its own brightness and contrast."""
+    if brightness == 0 and contrast == 0:
+        return images
+    draws = 2 * torch.rand(2, len(images), 1, 1, 1).to(images.device) - 1
+    factor, added = 1 + contrast * draws[0], 255 * brightness * draws[1]
+    return ((images - GREY) * factor + GREY + added).round().clamp(0, 255).to(images.dtype)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Row 15 at random times: whatever is killed or stopped, the arm rests and never jumps."""
+
+import pytest
+
+from benchmarks.kills import BLINKS, GUARD, KINDS, BridgedStand, Kills
+from tests.faults.stand import Stand, running
+
+pytestmark = pytest.mark.timeout(180)
+
+ROBOT_SIDE = [turn for turn in (*KINDS, *BLINKS) if turn[0] != "sim_bridge"]
+SEED = 3
+
+
+def assert_kept(seen):
+    assert not seen.violation, seen.violation
+
+
+@pytest.fixture(scope="module")
+def kills(tmp_path_factory):
+    for stand in running(tmp_path_factory.mktemp("kills"), guard=GUARD):
+        yield Kills(stand, SEED)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("guard_node", "kill"), ("guard_node", "blink")])
+def test_row_15_process_that_is_struck_at_a_random_time_leaves_no_jump_behind(kills, name, kind):
+    seen = kills.episode(name, kind)
+    assert_kept(seen)
+    assert seen.step_rad is not None
+
+
+@pytest.mark.vulkan
+def test_row_15_robot_that_stops_is_named_and_rests_on_its_own_clock_when_it_goes_on(tmp_path):
+    stand = BridgedStand(tmp_path, "pick_cube_state", guard=GUARD)
+    try:
+        seen = Kills(stand, SEED).episode("sim_bridge", "stop")
+    finally:
+        stand.close()
+    assert_kept(seen)
+    assert seen.named_s
+    assert seen.rest_s, "it was in mid-motion"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_row_15_robot_side_rests_whatever_dies_at_fifty_random_times(tmp_path):
+    stand = Stand(tmp_path, guard=GUARD)
+    try:
+        kills = Kills(stand, SEED)
+        for k in range(50):
+            assert_kept(kills.episode(*ROBOT_SIDE[k % len(ROBOT_SIDE)]))
+    finally:
+        stand.close()
+
+
+@pytest.mark.slow
+@pytest.mark.vulkan
+@pytest.mark.timeout(900)
+def test_row_15_robot_that_is_killed_comes_back_to_a_guard_that_waits_for_a_reset(tmp_path):
+    stand = BridgedStand(tmp_path, "pick_cube_state", guard=GUARD)
+    try:
+        kills = Kills(stand, SEED)
+        for k in range(9):
+            assert_kept(kills.episode("sim_bridge", ("kill", "stop", "blink")[k % 3]))
+    finally:
+        stand.close()

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""A look at the live inputs shows the cloud, the ages and how far they are from the training."""
+
+import dataclasses
+import io
+import shutil
+
+import numpy as np
+import pytest
+import rclpy
+from PIL import Image
+from rclpy.executors import SingleThreadedExecutor
+from rich.console import Console
+
+from difftori_models.checkpoint import load_card
+from difftori_models.dataset import DemosError, load_demos
+from difftori_models.summaries import POINTS, summary_statistics
+from difftori_ros.bringup import find_checkpoint
+from difftori_ros.parameter_files import values_of
+from difftori_ros.parameters import POLICY
+from difftori_ros.paths import config_dir
+from difftori_sim.cli import main
+from difftori_sim.inspect_node import InspectNode
+from difftori_sim.inspection import nearest
+from tests.conftest import next_domain
+from tests.ros.fake_robot import PROFILE, FakeRobot
+
+VALUES = values_of("policy_node", POLICY, [config_dir() / "sim.yaml"])
+VALUES |= {"joint_states_max_age_s": 5.0, "points_max_age_s": 5.0, "pose_max_age_s": 5.0}
+
+
+@pytest.fixture
+def looked(tmp_path):
+    """A function that looks once at the fake robot; returns exit status, text and picture."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=int(next_domain()))
+    executor = SingleThreadedExecutor(context=context)
+    robot_node = rclpy.create_node("robot", context=context)
+    robot = FakeRobot(robot_node)
+    executor.add_node(robot_node)
+    opened = [robot_node]
+
+    def look(card, **options):
+        png = tmp_path / "seen.png"
+        console = Console(file=io.StringIO(), width=160)
+        node = InspectNode(
+            card, PROFILE, VALUES, png, console, once=True, context=context, **options
+        )
+        opened.append(node)
+        executor.add_node(node)
+        for _ in range(1000):
+            robot.publish()
+            executor.spin_once(timeout_sec=0.02)
+            node.step()
+            if node.finished is not None:
+                break
+        node.stop()
+        return node.finished, console.file.getvalue(), png
+
+    yield look
+    executor.shutdown()
+    for node in opened:
+        node.destroy_node()
+    context.try_shutdown()
+
+
+def demos_like(card, path):
+    """Demonstrations with the card's observation, standing about where the fake robot stands."""
+    from difftori_models.dataset import Meta, write_demos
+
+    rng, steps, spec = np.random.default_rng(0), 5, card.observation
+    pose = np.tile([0.6, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0], (steps, 1))
+    write_demos(
+        path,
+        meta=Meta(card.task, card.robot, 0.0, spec, card.action, "a test"),
+        episode=np.zeros(steps),
+        seed=np.zeros(steps),
+        position=np.tile(np.append(PROFILE.home, 0.04), (steps, 1)),
+        velocity=np.zeros((steps, 8)),
+        actions=np.zeros((steps, 4)),
+        poses={"tip": pose, "goal": pose},
+        points=rng.uniform(0.4, 0.5, (steps, spec.points.count, 6)),
+    )
+    return load_demos(path)
+
+
+def test_a_look_shows_ages_and_distances_and_writes_a_picture_beside_a_sample(looked, tmp_path):
+    card = load_card(find_checkpoint("pick_cube_points"))
+    demos = demos_like(card, tmp_path / "demos.npz")
+    steps = np.arange(len(demos))
+    statistics = summary_statistics(card.observation, demos.poses["tip"], demos.points, {}, steps)
+    card = dataclasses.replace(card, normaliser={**card.normaliser, **statistics})
+    status, text, png = looked(card, demos=demos)
+    assert status == 0
+    for part in ("joint_states", "points", "goal", "camera_optical_frame", "cloud centroid.x"):
+        assert part in text
+    assert "standard deviations from its mean" in text  # random points where a table should be
+    with Image.open(png) as picture:
+        alone_height = picture.height
+    assert looked(card)[0] == 0
+    with Image.open(png) as picture:
+        assert picture.height < alone_height  # no sample below
+
+
+def test_a_card_without_cloud_statistics_says_so(looked):
+    card = load_card(find_checkpoint("pick_cube_points"))
+    card = dataclasses.replace(
+        card, normaliser={k: v for k, v in card.normaliser.items() if k != POINTS}
+    )
+    status, text, _ = looked(card)
+    assert status == 0
+    assert "the card does not tell what points looked like" in text
+
+
+def test_demonstrations_of_another_observation_are_refused(tmp_path):
+    card = load_card(find_checkpoint("pick_cube_points"))
+    demos = demos_like(card, tmp_path / "demos.npz")
+    other = load_card(find_checkpoint("pick_cube_state"))
+    with pytest.raises(DemosError, match="show something else than checkpoint 'pick_cube_state'"):
+        nearest(demos, other, demos.observation(0))
+
+
+def test_a_card_can_be_told_later_what_clouds_looked_like(tmp_path, capsys):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(find_checkpoint("pick_cube_points"), folder)
+    before = load_card(folder)
+    demos = demos_like(before, tmp_path / "demos.npz")
+    words = ["inspect", "--checkpoint", str(folder), "--demos", str(tmp_path / "demos.npz")]
+    assert main([*words, "--remember"]) == 0
+    assert "points" in capsys.readouterr().out.splitlines()[-2]
+    after = load_card(folder)
+    steps = np.arange(len(demos))
+    tips = demos.poses["tip"]
+    wanted = summary_statistics(before.observation, tips, demos.points, {}, steps)
+    assert after.normaliser[POINTS] == wanted[POINTS]
+    assert dataclasses.replace(after, normaliser=before.normaliser) == before
+
+
+def test_remembering_without_demonstrations_is_refused(capsys):
+    assert main(["inspect", "--checkpoint", "pick_cube_points", "--remember"]) == 1
+    assert "--remember needs --demos" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""An arm at rest does not jump to where a plan starts that was built upon lost ones."""
+
+import numpy as np
+
+from difftori_ros.timing import Reference
+from difftori_ros.types import Reason
+from tests.guard_plans import (
+    MS,
+    NOW,
+    PANDA,
+    STILL,
+    accepted,
+    joint_state,
+    plan,
+    ready,
+    refused,
+)
+
+AWAY = 0.1 * np.eye(7)[2]
+"""Nearer to the measured joints than `start_tolerance_rad`."""
+
+
+def test_a_plan_that_starts_away_from_an_arm_at_rest_is_refused():
+    refused(
+        ready(),
+        plan(start=Reference(PANDA.home + AWAY, STILL, STILL)),
+        Reason.START_MISMATCH,
+        "panda_joint3 at 0.1000 instead of 0.0000 rad, allowed are 0.02 rad",
+    )
+
+
+def test_a_plan_that_starts_away_from_where_the_last_motion_has_ended_is_refused():
+    guard, made = ready(), plan()
+    accepted(guard, made)
+    later, rest = made.end_ns + 10 * MS, made.positions[-1, :7]
+    guard.joints(joint_state(later, rest), 101.0)
+    away = plan(later, start=Reference(rest + AWAY, STILL, STILL))
+    refused(guard, away, Reason.START_MISMATCH, "allowed are 0.02 rad", later)
+
+
+def test_a_plan_may_start_where_the_last_motion_has_ended_though_the_arm_hangs_below():
+    guard, made = ready(), plan()
+    accepted(guard, made)
+    later, rest = made.end_ns + 10 * MS, made.positions[-1, :7]
+    guard.joints(joint_state(later, rest - AWAY), 101.0)
+    accepted(guard, plan(later, start=Reference(rest, STILL, STILL)), later)
+
+
+def test_a_plan_may_start_where_a_moving_arm_was_a_moment_ago():
+    guard, speed = ready(), np.full(7, 0.4)
+    guard.joints(joint_state(NOW, PANDA.home + 0.04, speed), 100.0)
+    accepted(guard, plan(start=Reference(PANDA.home, speed, STILL)))
