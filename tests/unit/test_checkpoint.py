@@ -25,7 +25,7 @@ from difftori_models.checkpoint import (
     save,
     update_results,
 )
-from difftori_models.contract import ActionSpec, Card, ImageSpec, ObservationSpec, PointSpec
+from difftori_models.contract import ActionSpec, Card, ObservationSpec, PointSpec
 from difftori_models.jsonio import encode
 from difftori_models.network import Solver
 from difftori_models.policies.agent import Agent
@@ -398,18 +398,3 @@ def test_a_card_from_before_images_is_read_as_one_without(folder: Path) -> None:
     assert checkpoint.card.schema == 3
     assert checkpoint.card.observation.images == {}
     assert checkpoint.card.observation.streams == ("joint_states", "goal")
-
-
-def test_a_card_with_cameras_is_read_back_in_their_order(tmp_path: Path) -> None:
-    card = new_card()
-    images = {"wrist": ImageSpec(16, 24), "base": ImageSpec(8, 8, (0.1, 0.2, 0.9, 1.0), True)}
-    card = replace(
-        card,
-        observation=replace(card.observation, images=images),
-        network={**card.network, "images": 2},
-    )
-    saved = save(tmp_path / "tiny", card, weights(card))
-    read = load(tmp_path / "tiny")
-    assert read.card == saved
-    assert list(read.card.observation.images) == ["wrist", "base"]
-    assert read.card.observation.streams == ("joint_states", "goal", "wrist", "base")
