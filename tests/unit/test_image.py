@@ -18,7 +18,7 @@ from difftori_ros.types import Reason
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (120, 160, 3), dtype=np.uint8)
-SMOOTH = cv2.GaussianBlur(NOISE, (0, 0), 4)
+SMOOTH = np.asarray(cv2.GaussianBlur(NOISE, (0, 0), 4), np.uint8)
 MATRIX = (120.0, 0.0, 81.0, 0.0, 118.0, 59.0, 0.0, 0.0, 1.0)
 LENSES = [
     Lens(160, 120, MATRIX, "plumb_bob", (-0.2, 0.05, 0.002, -0.003, 0.01)),
