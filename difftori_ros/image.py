@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from difftori_models.contract import ImageSpec
 from difftori_ros.codecs import stamp_to_ns
+from difftori_ros.codecs_compressed import decode_compressed_image
 from difftori_ros.codecs_image import decode_image
 from difftori_ros.rectify import Lens, rectified
 from difftori_ros.types import Image, Reason
@@ -44,6 +45,16 @@ def decode_picture(msg: Any) -> Image:
         CodecError: It cannot be read.
     """
     return Image(stamp_to_ns(msg.header.stamp), str(msg.header.frame_id), decode_image(msg))
+
+
+def decode_compressed_picture(msg: Any) -> Image:
+    """The picture that a `sensor_msgs` CompressedImage holds.
+
+    Raises:
+        CodecError: It cannot be read.
+    """
+    stamp_ns, frame = stamp_to_ns(msg.header.stamp), str(msg.header.frame_id)
+    return Image(stamp_ns, frame, decode_compressed_image(msg))
 
 
 def process_image(picture: Pixels, spec: ImageSpec, lens: Lens | None = None) -> Pixels:

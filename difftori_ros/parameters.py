@@ -166,6 +166,20 @@ POLICY = (
         "pose_max_age_s", 0.5, "Oldest pose a plan is made from [s]. Live.", 0.001, 10.0, live=True
     ),
     Parameter(
+        "image_transport",
+        "raw",
+        "How images come: 'raw' as Image on '<camera>/image_raw', 'compressed' as JPEG or PNG on "
+        "'<camera>/image_raw/compressed'.",
+        choices=("raw", "compressed"),
+    ),
+    Parameter(
+        "points_from",
+        "cloud",
+        "How points come: 'cloud' as PointCloud2, 'depth' as depth images on "
+        "'<stream>/image_rect_raw' with '<stream>/camera_info', without colour.",
+        choices=("cloud", "depth"),
+    ),
+    Parameter(
         "frozen_frames",
         30,
         "Identical clouds in a row, with new stamps, that are reported as FROZEN; 0 for never.",

@@ -17,6 +17,10 @@ FINGER_STEP = 0.01
 """Distance a finger moves in one action while the chunk is foreseen [m]: 0.2 m/s at 20 Hz."""
 HALF_CUBE = 0.02
 """Half the edge of the cube [m]."""
+LET_GO = 0.035
+"""Finger position from which the cube is free for any yaw [m]."""
+CARRIED = 0.04
+"""Height at which a cube is carried above where it is to stand [m]."""
 SHUT = 0.0288
 """Finger position below which the cube counts as grasped [m]: half its diagonal, for any yaw."""
 
@@ -87,8 +91,35 @@ def _push(
     return _move(np.array([behind[0], behind[1], 0.09]), tip, scale, 0.8, CLOSE)
 
 
-EXPERTS = {"pick_cube": _pick, "push_cube": _push}
-"""The rule of every task: over the cube, down, close, carry; behind the cube, down, push."""
+def _stack(
+    tip: FloatArray, cube: FloatArray, goal: FloatArray, finger: float, scale: FloatArray
+) -> FloatArray:
+    place = goal + np.array([0.0, 0.0, 2 * HALF_CUBE])
+    away = cube - place
+    aside = float(np.linalg.norm(away[:2]))
+    if aside < 0.015 and abs(float(away[2])) < 0.006:  # it stands where it should
+        if finger < LET_GO:
+            return np.array([0.0, 0.0, 0.0, OPEN])
+        return _move(cube + np.array([0.0, 0.0, 0.12]), tip, scale, 0.8, OPEN)
+    offset = tip - cube
+    held = float(np.linalg.norm(offset)) < 0.021 and finger < SHUT
+    if not held:
+        return _pick(tip, cube, goal, finger, scale)
+    if aside < 0.008:
+        return _move(place + offset, tip, scale, 0.5, CLOSE)
+    low = float(away[2]) < CARRIED - 0.01  # beside the other cube: straight up first
+    over = cube[:2] if low and aside > 0.02 else place[:2]
+    return _move(np.append(over, place[2] + CARRIED) + offset, tip, scale, 0.8, CLOSE)
+
+
+EXPERTS = {
+    "pick_cube": _pick,
+    "pick_cube_wrist": _pick,
+    "push_cube": _push,
+    "stack_cube": _stack,
+}
+"""The rule of every task: over the cube, down, close, carry; behind the cube, down, push; carry it
+over the other cube, down, open."""
 
 
 def expert(task: str) -> Expert:

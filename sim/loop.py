@@ -58,9 +58,10 @@ class DirectLoop:
         frames.set_static(profile.base_frame, CAMERA_FRAME, world.camera().base_from_camera)
         self.world, self._profile, self._planner = world, profile, planner
         self.observer = Observer(spec, profile, kinematics, frames)
-        camera = world.camera()
-        matrix = tuple(camera.matrix.ravel().tolist())
-        self.observer.set_lens(CAMERA_STREAM, Lens(camera.width, camera.height, matrix))
+        for name in world.cameras:
+            camera = world.camera(name)
+            matrix = tuple(camera.matrix.ravel().tolist())
+            self.observer.set_lens(name, Lens(camera.width, camera.height, matrix))
         self.driver = Driver(planner, profile, kinematics)
         self.guard = Guard(profile, GuardConfig())
         action = planner.card.action
@@ -126,10 +127,14 @@ class DirectLoop:
         for name in self.observer.streams:
             if name in poses:
                 self.observer.push(name, poses[name], now_ns)
-        if not {"points", CAMERA_STREAM} & set(self.observer.streams):
+        wanted = set(self.observer.streams)
+        if not wanted & {"points", *world.cameras}:
             return
         rgb, cloud = world.sense()
-        seen = {"points": cloud, CAMERA_STREAM: Image(now_ns, CAMERA_FRAME, rgb)}
-        for name in self.observer.streams:
-            if name in seen:
-                self.observer.push(name, seen[name], now_ns)
+        if "points" in wanted:
+            self.observer.push("points", cloud, now_ns)
+        for name in wanted & set(world.cameras):
+            picture = rgb if name == CAMERA_STREAM else world.picture(name)
+            self.observer.push(
+                name, Image(cloud.stamp_ns, f"{name}_optical_frame", picture), now_ns
+            )

@@ -15,7 +15,7 @@ from difftori_ros.robot import RobotProfile
 from difftori_ros.types import Cloud
 
 from .tasks import Task
-from .world import CAMERA, CameraModel, World
+from .world import CAMERA_STREAM, CAMERAS, CameraModel, World
 
 BOX_M = 0.3
 """Outliers lie within this distance of points of the cloud [m], along each axis."""
@@ -64,7 +64,7 @@ class PerturbedWorld(World):
         super().__init__(task, profile, **options)
         self.perturbation = perturbation
         self._said = super().camera()
-        sensor: Any = self._sim._sensors[CAMERA].camera
+        sensor: Any = self._sim._sensors[CAMERAS[CAMERA_STREAM]].camera
         self._sensor, self._pose = sensor, sensor.get_local_pose().sp
         self._seen: deque[tuple[NDArray[np.uint8], Cloud]] = deque()
 
@@ -81,9 +81,9 @@ class PerturbedWorld(World):
         share = self.perturbation.colour
         self._gain = 1.0 + self._dice.uniform(-share, share, 3)
 
-    def camera(self) -> CameraModel:
-        """The camera that sees the table, as it is said to stand."""
-        return self._said
+    def camera(self, name: str = CAMERA_STREAM) -> CameraModel:
+        """A camera; that of the table as it is said to stand."""
+        return self._said if name == CAMERA_STREAM else super().camera(name)
 
     def sense(self) -> tuple[NDArray[np.uint8], Cloud]:
         """The picture that has come by now: RGB (H, W, 3) uint8, and its cloud."""

@@ -13,11 +13,11 @@ from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import codecs, codecs_camera, codecs_cloud, codecs_image
+from difftori_ros import codecs
 from difftori_ros.base_node import (
     COMMAND_QOS,
     LATCHED_QOS,
@@ -28,21 +28,20 @@ from difftori_ros.base_node import (
     status_message,
 )
 from difftori_ros.frames import matrix_to_pose
-from difftori_ros.image import image_topic, info_topic
 from difftori_ros.parameters import Parameter
 from difftori_ros.robot import ProfileError, load_profile
-from difftori_ros.types import Pose, Trajectory
+from difftori_ros.types import Trajectory
 
+from .camera_messages import camera_messages, camera_streams, view_messages
 from .faults import Line, parse
 from .tasks import TEST_SEEDS, find_task
 from .vulkan import VulkanError
-from .world import CAMERA_FRAME, CAMERA_STREAM, TICK_NS, World
+from .world import CAMERA_FRAME, TICK_NS, World
 
 REPEAT_S = 0.25
 """Steady time after which an unanswered observation is sent again in lockstep [s]."""
 LOST_S = 1.0
 """Steady time after which a command that the guard says it has sent counts as lost [s]."""
-VIEW_FRAME = "view_optical_frame"
 POSE_PERIOD_NS = 50_000_000
 MAX_LAG_NS = 200_000_000
 """Lag behind the wall clock beyond which the difference is dropped: time slows, never jumps."""
@@ -50,11 +49,8 @@ MAX_LAG_NS = 200_000_000
 STREAMS: dict[str, Any] = {
     "clock": Clock,
     "joint_states": JointState,
-    image_topic(CAMERA_STREAM): Image,
-    info_topic(CAMERA_STREAM): CameraInfo,
-    "points": PointCloud2,
 }
-"""What can have faults, besides the poses of the task."""
+"""What can have faults, besides the poses of the task and the cameras."""
 
 PARAMETERS = (
     Parameter("task", "pick_cube", "The simulated task."),
@@ -103,11 +99,12 @@ class SimBridge(Node):
         try:
             self._profile = load_profile(values["robot"])
             self._task = find_task(values["task"])
-            streams = STREAMS | dict.fromkeys(self._task.poses, PoseStamped)
-            self._faults = [parse(text, streams) for text in values["faults"] if text]
             self.world = World(
                 self._task, self._profile, values["image_size"], values["view_size"]
             )
+            streams = STREAMS | dict.fromkeys(self._task.poses, PoseStamped)
+            streams |= camera_streams(self.world)
+            self._faults = [parse(text, streams) for text in values["faults"] if text]
         except (ProfileError, ValueError, VulkanError) as error:
             raise StartupError(str(error)) from error
         out = self.create_publisher
@@ -341,19 +338,7 @@ class SimBridge(Node):
     def _publish_camera(self) -> None:
         if not self._values["cloud"]:
             return
-        rgb, cloud = self.world.sense()
-        camera = self.world.camera()
-        image, info, points = Image(), CameraInfo(), PointCloud2()
-        codecs_image.encode_image(rgb, image, cloud.stamp_ns, CAMERA_FRAME)
-        codecs_camera.encode_camera_info(
-            info, cloud.stamp_ns, CAMERA_FRAME, camera.matrix, camera.width, camera.height
-        )
-        codecs_cloud.encode_cloud(cloud, points, PointField)
-        self._camera_messages = {
-            info_topic(CAMERA_STREAM): info,  # first: an image that is rectified needs it
-            image_topic(CAMERA_STREAM): image,
-            "points": points,
-        }
+        self._camera_messages = camera_messages(self.world)
         self._send_camera()
 
     def _send_camera(self) -> None:
@@ -361,15 +346,7 @@ class SimBridge(Node):
             self._send(stream, message)
 
     def _publish_view(self) -> None:
-        camera = self.world.render_camera()
-        image, info, pose = Image(), CameraInfo(), PoseStamped()
-        now_ns = self.world.now_ns
-        codecs_image.encode_image(self.world.render(), image, now_ns, VIEW_FRAME)
-        codecs_camera.encode_camera_info(
-            info, now_ns, VIEW_FRAME, camera.matrix, camera.width, camera.height
-        )
-        view = Pose(now_ns, self._profile.base_frame, matrix_to_pose(camera.base_from_camera))
-        codecs.encode_pose(view, pose)
+        pose, info, image = view_messages(self.world, self._profile.base_frame)
         self._view_pose.publish(pose)
         self._view_info.publish(info)
         self._view.publish(image)

@@ -28,6 +28,7 @@ class Task:
         name: Name used on command lines and in checkpoint cards.
         env_id: The ManiSkill environment.
         max_steps: Actions after which an episode counts as failed.
+        robot_uid: The robot's name in ManiSkill; `panda_wristcam` has a camera in its hand.
         poses: Actors whose pose is published, name -> attribute of the environment.
         state: Observation of the state variant.
         points: Observation of the point-cloud variant, or None when the cloud does not show
@@ -39,6 +40,7 @@ class Task:
     name: str
     env_id: str
     max_steps: int
+    robot_uid: str
     poses: Mapping[str, str]
     state: ObservationSpec
     points: ObservationSpec | None

@@ -19,9 +19,10 @@ from .vulkan import require_vulkan
 
 PHYSICS_HZ = 100
 TICK_NS = 1_000_000_000 // PHYSICS_HZ
-CAMERA = "base_camera"
 CAMERA_STREAM = "camera"
-"""Name of that camera in checkpoints and on topics."""
+CAMERAS = {CAMERA_STREAM: "base_camera", "wrist_camera": "hand_camera"}
+"""Names of the cameras in checkpoints and on topics, and in ManiSkill. The first sees the table
+and gives the cloud; the second is there when the robot has one in its hand."""
 CAMERA_FRAME = "camera_optical_frame"
 FIRST_NS = 1_000_000_000
 RESET_GAP_NS = 1_000_000_000
@@ -57,6 +58,7 @@ class World:
             task.env_id,
             obs_mode="none",
             control_mode="pd_joint_pos_vel",
+            robot_uids=task.robot_uid,
             sim_backend="physx_cpu",
             render_backend=backend,
             render_mode="rgb_array",
@@ -108,19 +110,35 @@ class World:
             found[name] = Pose(self._now_ns, self.profile.base_frame, matrix_to_pose(matrix))
         return found
 
-    def camera(self) -> CameraModel:
-        """The camera that sees the table."""
-        return self._model_of(self._sim._sensors[CAMERA])
+    @property
+    def cameras(self) -> list[str]:
+        """Names of the cameras that this robot and task have."""
+        return [name for name, uid in CAMERAS.items() if uid in self._sim._sensors]
+
+    def camera(self, name: str = CAMERA_STREAM) -> CameraModel:
+        """A camera; without a name the one that sees the table."""
+        return self._model_of(self._sim._sensors[CAMERAS[name]])
+
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """What a camera saw when `sense` was last called: RGB (H, W, 3) uint8."""
+        seen = self._sim._sensors[CAMERAS[name]].get_obs(
+            rgb=True, depth=False, position=False, segmentation=False
+        )
+        return seen["rgb"][0].numpy()
 
     def sense(self) -> tuple[NDArray[np.uint8], Cloud]:
-        """Take a picture: RGB (H, W, 3) uint8, and its pixels as a cloud in the optical frame."""
+        """Every camera takes a picture; that of the table, and its pixels as a cloud.
+
+        Returns:
+            RGB (H, W, 3) uint8, and the points in the camera's optical frame.
+        """
         for (
             marker
         ) in self._sim._hidden_objects:  # goal markers are for people, no camera sees them
             marker.hide_visual()
         self._sim.scene.update_render(update_sensors=True, update_human_render_cameras=False)
         self._sim.capture_sensor_data()
-        seen = self._sim._sensors[CAMERA].get_obs(
+        seen = self._sim._sensors[CAMERAS[CAMERA_STREAM]].get_obs(
             rgb=True, depth=True, position=False, segmentation=False
         )
         rgb = seen["rgb"][0].numpy()

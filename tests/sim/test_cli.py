@@ -64,11 +64,12 @@ def test_seeds_outside_the_ranges_are_refused_with_the_ranges(said, command, fir
 def test_checkpoint_of_an_unknown_task_is_refused_with_the_known_ones(said, tmp_path, command):
     folder = tmp_path / "other"
     shutil.copytree(checkpoint_dir() / CHECKPOINT, folder)
-    card = json.loads((folder / "card.json").read_text()) | {"task": "stack_cube"}
+    card = json.loads((folder / "card.json").read_text()) | {"task": "fold"}
     (folder / "card.json").write_text(json.dumps(card))
     status, sentence = said(command, "--checkpoint", folder, "--episodes", 1)
     assert status == 1
-    assert sentence == "difftori: unknown task 'stack_cube'; known: pick_cube, push_cube"
+    known = "pick_cube, pick_cube_wrist, push_cube, stack_cube"
+    assert sentence == f"difftori: unknown task 'fold'; known: {known}"
 
 
 @pytest.mark.parametrize(
@@ -89,10 +90,10 @@ def test_demonstrations_that_cannot_be_recorded_are_refused(said, tmp_path, word
 
 def test_unknown_task_on_the_command_line_is_refused_with_the_known_ones(capsys):
     with pytest.raises(SystemExit) as caught:
-        main(["record", "--task", "stack_cube", "--out", "x.npz"])
+        main(["record", "--task", "fold", "--out", "x.npz"])
     assert caught.value.code == 2
     message = capsys.readouterr().err.splitlines()[-1]
-    for part in ("stack_cube", "pick_cube", "push_cube"):
+    for part in ("fold", "pick_cube", "push_cube"):
         assert part in message
 
 

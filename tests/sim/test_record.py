@@ -122,6 +122,17 @@ def test_live_cloud_and_its_record_give_the_same_points(folder, monkeypatch):
         assert ours.tobytes() == state_vector(step.observation, spec).tobytes(), k
 
 
+def test_camera_in_the_hand_is_recorded_beside_the_other_and_comes_along(folder):
+    path = make(folder, "wrist", "pick_cube_wrist", variant="rgb", episodes=1)[0]
+    demos = load_demos(path)
+    assert list(demos.meta.observation.images) == ["camera", "wrist_camera"]
+    table, hand = demos.pictures()
+    assert table.shape[1:] == (80, 80, 3)
+    assert hand.shape[1:] == (64, 64, 3)
+    changed = [np.abs(np.diff(p.astype(int), axis=0)).mean() for p in (table, hand)]
+    assert changed[1] > 2 * changed[0] > 0
+
+
 @pytest.mark.parametrize("task", ["pick_cube", "push_cube"])
 def test_live_image_and_its_record_are_the_same_bytes_and_show_the_cube(folder, monkeypatch, task):
     heard, run = [], DirectLoop.run
@@ -144,7 +155,7 @@ def test_live_image_and_its_record_are_the_same_bytes_and_show_the_cube(folder, 
     assert 3 < cube.sum() < 200, "a cube of 4 cm has about 5 x 5 pixels"
 
 
-@pytest.mark.parametrize("task", ["pick_cube", "push_cube"])
+@pytest.mark.parametrize("task", ["pick_cube", "push_cube", "stack_cube"])
 def test_noisy_expert_succeeds_on_four_of_five_training_seeds(folder, task):
     first = TRAIN_SEEDS.start + 40
     _, written, tried = make(folder, task, task, episodes=4, noise=NOISE, first_seed=first)

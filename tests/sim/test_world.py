@@ -11,6 +11,7 @@ from difftori_ros.frames import matrix_to_pose, pose_to_matrix
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.paths import config_dir
 from difftori_ros.robot import load_profile
+from difftori_ros.self_filter import SelfFilter
 from difftori_ros.timing import Reference, hold, schedule
 from difftori_sim.tasks import TRAIN_SEEDS, find_task
 from difftori_sim.world import CAMERA_FRAME, World
@@ -98,6 +99,27 @@ def test_camera_is_where_the_parameter_file_says(world):
     assert values["camera_frame"] == CAMERA_FRAME
     wanted = pose_to_matrix(np.array(values["camera_pose"]))
     np.testing.assert_allclose(world.camera().base_from_camera, wanted, rtol=0, atol=1e-6)
+
+
+def test_self_filter_drops_the_arm_and_keeps_the_cube_and_the_table(world):
+    world.reset(SEED)
+    cloud, state = world.sense()[1], world.joint_state()
+    base_from_camera = world.camera().base_from_camera
+    xyz = cloud.xyz @ base_from_camera[:3, :3].T + base_from_camera[:3, 3]
+    joints = dict(zip(state.names, state.position, strict=True))
+    kept = SelfFilter(PANDA, 0.01).outside(xyz.astype(np.float32), joints)
+    seen = world._sim._sensors["base_camera"].get_obs(
+        rgb=False, depth=True, position=False, segmentation=True
+    )
+    shown = seen["segmentation"][0, ..., 0].numpy()[seen["depth"][0, ..., 0].numpy() > 0]
+    names = {key: thing.name for key, thing in world._sim.segmentation_id_map.items()}
+    arm = np.array([names.get(int(key), "").startswith("panda") for key in shown])
+    cube = np.array([names.get(int(key), "") in ("cube", "obj") for key in shown])
+    assert arm.sum() > 1000
+    assert cube.sum() > 10
+    assert kept[arm].mean() < 0.01
+    assert kept[cube].all()
+    assert kept[~arm].mean() > 0.999
 
 
 def test_cloud_shows_the_cube_where_its_pose_is(world):

@@ -33,7 +33,7 @@ def specs(task: Task) -> list[ObservationSpec]:
 
 
 def test_both_tasks_ship():
-    assert available_tasks() == ["pick_cube", "push_cube"]
+    assert available_tasks() == ["pick_cube", "pick_cube_wrist", "push_cube", "stack_cube"]
 
 
 @every_task
@@ -72,8 +72,8 @@ def test_every_task_has_an_expert(task):
 
 
 def test_unknown_task_is_refused_beside_the_known_ones():
-    with pytest.raises(ValueError, match="unknown task 'stack_cube'; known: pick_cube, push_cube"):
-        find_task("stack_cube")
+    with pytest.raises(ValueError, match="unknown task 'fold'; known: pick_cube, pick_cube_wrist"):
+        find_task("fold")
 
 
 def test_name_that_is_a_path_is_no_task():
@@ -162,5 +162,5 @@ def test_expert_stays_inside_the_action_box(task):
 
 
 def test_task_without_an_expert_is_refused_beside_those_that_have_one():
-    with pytest.raises(ValueError, match="no scripted expert for 'stack_cube'"):
-        expert("stack_cube")
+    with pytest.raises(ValueError, match="no scripted expert for 'fold'"):
+        expert("fold")
