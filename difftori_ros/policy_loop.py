@@ -31,7 +31,7 @@ ASK_AGAIN_S = 0.2
 """Time between two questions to the graph about a missing stream [s, steady clock]."""
 STANDS_STILL_S = 1.0
 """Time after which a clock that does not move is reported [s, steady clock]."""
-GUARD_SILENT_S = 0.3
+GUARD_SILENT_S = 0.5
 """Silence of the guard after which nobody knows what it has passed on [s, steady clock]; it speaks
 every 0.1 s."""
 FOREVER_S = 1e9

@@ -114,9 +114,9 @@ def _stack(
 
 EXPERTS = {
     "pick_cube": _pick,
-    "pick_cube_wrist": _pick,
     "push_cube": _push,
     "stack_cube": _stack,
+    "stack_cube_wrist": _stack,
 }
 """The rule of every task: over the cube, down, close, carry; behind the cube, down, push; carry it
 over the other cube, down, open."""

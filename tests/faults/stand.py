@@ -106,7 +106,12 @@ class Stand(Graph):
     def _on_command(self, message, info) -> None:
         self.commands.append(message)
         self.published_ns.append(self.arm.now_ns() - late_ns(info))
-        self._measured.append((self.arm.position + self.arm.pushed)[:7])
+        self._measured.append(self._position_at(self.published_ns[-1]))
+
+    def _position_at(self, time_ns: int) -> np.ndarray:
+        """Where the arm was then (7,) [rad]: this process may be late to hear a command."""
+        earlier = (s for s in reversed(self.arm.history) if s.stamp_ns <= time_ns)
+        return next((s.position for s in earlier), self.arm.position + self.arm.pushed)[:7]
 
     def unplug(self) -> None:
         """Nobody takes the commands any more."""

@@ -14,7 +14,7 @@ from difftori_ros.base_node import (
 )
 from difftori_ros.types import Trajectory
 from tests.faults.stand import SLACK_S, Stand
-from tests.promises import state_at
+from tests.promises import REST_WITHIN_S, state_at
 from tests.ros.fake_robot import HOME, PROFILE
 
 pytestmark = pytest.mark.timeout(120)
@@ -160,6 +160,7 @@ def test_row_16_plan_that_folds_the_arm_into_itself_is_cut_or_refused_by_name(st
 
 
 def test_row_16_plan_that_starts_elsewhere_than_measured_is_refused_by_name(stand, wild):
+    stand.run(REST_WITHIN_S)  # nothing is under way any more that the arm would have to follow
     begin_ns, commands = stand.arm.now_ns(), len(stand.commands)
     stand.measured_is_known = False
     stand.arm.pushed[2] = 0.3

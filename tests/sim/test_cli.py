@@ -68,7 +68,7 @@ def test_checkpoint_of_an_unknown_task_is_refused_with_the_known_ones(said, tmp_
     (folder / "card.json").write_text(json.dumps(card))
     status, sentence = said(command, "--checkpoint", folder, "--episodes", 1)
     assert status == 1
-    known = "pick_cube, pick_cube_wrist, push_cube, stack_cube"
+    known = "pick_cube, push_cube, stack_cube, stack_cube_wrist"
     assert sentence == f"difftori: unknown task 'fold'; known: {known}"
 
 

@@ -123,7 +123,7 @@ def test_live_cloud_and_its_record_give_the_same_points(folder, monkeypatch):
 
 
 def test_camera_in_the_hand_is_recorded_beside_the_other_and_comes_along(folder):
-    path = make(folder, "wrist", "pick_cube_wrist", variant="rgb", episodes=1)[0]
+    path = make(folder, "wrist", "stack_cube_wrist", variant="rgb", episodes=1)[0]
     demos = load_demos(path)
     assert list(demos.meta.observation.images) == ["camera", "wrist_camera"]
     table, hand = demos.pictures()

@@ -193,7 +193,7 @@ def test_before_the_guard_is_heard_no_plan_is_built_upon_another(rig):
     np.testing.assert_allclose(rig.sent[-1].positions[0, :7], HOME[:7], atol=1e-9)
 
 
-@pytest.mark.parametrize(("silent_s", "joins"), [(0.2, True), (0.5, False)])
+@pytest.mark.parametrize(("silent_s", "joins"), [(0.4, True), (0.6, False)])
 def test_plans_made_in_the_guards_silence_are_not_built_upon(rig, silent_s, joins):
     steady_s = [time.monotonic()]
     rig.steady_s = lambda: steady_s[0]

@@ -33,7 +33,7 @@ def specs(task: Task) -> list[ObservationSpec]:
 
 
 def test_both_tasks_ship():
-    assert available_tasks() == ["pick_cube", "pick_cube_wrist", "push_cube", "stack_cube"]
+    assert available_tasks() == ["pick_cube", "push_cube", "stack_cube", "stack_cube_wrist"]
 
 
 @every_task
@@ -72,7 +72,7 @@ def test_every_task_has_an_expert(task):
 
 
 def test_unknown_task_is_refused_beside_the_known_ones():
-    with pytest.raises(ValueError, match="unknown task 'fold'; known: pick_cube, pick_cube_wrist"):
+    with pytest.raises(ValueError, match="unknown task 'fold'; known: pick_cube, push_cube"):
         find_task("fold")
 
 
