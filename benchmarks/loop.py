@@ -13,7 +13,7 @@ before and after the plan is published, medians and 99th percentiles. JSON keys:
 `overhead_ms_p99`, `overhead_ms_p999`, `deadline_misses`, `guard_jitter_ms_p99` (largest that the
 guard told of its own period), `plans`, `plan_ms_p50`, `plan_ms_p99`, `rate_hz`, `machine`; with
 `--episodes N` also `success`: of N test seeds in lockstep and on the wall clock, where thinking
-costs time.
+costs time. `--realtime 50` gives both nodes that priority under SCHED_FIFO, where it is permitted.
 """
 
 from __future__ import annotations
@@ -101,11 +101,12 @@ class Published:
         self.at_ns.setdefault(stamp_ns, info["source_timestamp"])
 
 
-def measure(checkpoint: str, seconds: float) -> dict[str, Any]:
+def measure(checkpoint: str, seconds: float, priority: int = 0) -> dict[str, Any]:
     """Overheads of all plans of a run."""
     fake.PERIOD_S, fake.POSE_EVERY, fake.CLOUD_EVERY = JOINTS_S, 10, 20
     with tempfile.TemporaryDirectory(prefix="difftori_loop_") as folder:
-        stand = Stand(Path(folder), checkpoint)
+        wish = {"realtime_priority": priority}
+        stand = Stand(Path(folder), checkpoint, policy=wish, guard=wish)
         stand.arm.unplug()
         stand.arm = Loaded(stand.node, cloud="points" in checkpoint)
         plans = Published(stand.node, "policy_node/plan")
@@ -187,15 +188,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--checkpoint", default="pick_cube_points")
+    parser.add_argument("--realtime", type=int, default=0, help="priority of both nodes")
     parser.add_argument("--episodes", type=int, default=0, help="also compare the two clocks")
     parser.add_argument("--json", type=Path, default=Path("out/loop.json"))
     arguments = parser.parse_args()
-    found = measure(arguments.checkpoint, arguments.minutes * 60)
+    found = measure(arguments.checkpoint, arguments.minutes * 60, arguments.realtime)
     overheads = found.pop("overheads_ms")
     card = load_card(find_checkpoint(arguments.checkpoint))
     found |= {
         "checkpoint": card.name,
         "minutes": arguments.minutes,
+        "realtime_priority": arguments.realtime,
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
     }
     if arguments.episodes:

@@ -227,10 +227,9 @@ def test_bag_of_another_rate_is_refused_with_both_rates(recorded, tmp_path):
     assert not (tmp_path / "none.npz").exists()
 
 
+@pytest.mark.parametrize("recorded", ["points"], indirect=True)
 def test_the_example_of_the_how_to_page_runs_as_printed(recorded, tmp_path, monkeypatch):
     card, _, _, path = recorded
-    if card.observation.points is None:
-        pytest.skip("the page replays a bag with a cloud")
     page = (share_dir() / "docs" / "how-to" / "record-and-replay.md").read_text()
     example = page.split("```python\n")[1].split("```")[0]
     (tmp_path / "demos").mkdir()
