@@ -227,6 +227,18 @@ class Entry:
     data: bytes
 
 
+DAMAGE = (
+    McapError,
+    struct.error,
+    ZstdError,
+    ValueError,
+    KeyError,
+    OverflowError,
+    OSError,  # a damaged offset may be one that no file has
+)
+"""What reading a damaged file may raise."""
+
+
 class RecordingError(ValueError):
     """A file cannot be shown; the message says why."""
 
@@ -237,7 +249,7 @@ def load(path: Path) -> tuple[dict[str, str], list[Entry]]:
     Raises:
         RecordingError: It is no MCAP file, is empty, damaged or truncated, or something else has
             written it.
-        OSError: It cannot be read.
+        OSError: It cannot be opened.
     """
     if path.stat().st_size == 0:
         raise RecordingError(f"{path} is empty")
@@ -254,7 +266,7 @@ def load(path: Path) -> tuple[dict[str, str], list[Entry]]:
                 if schema is not None
             ]
             summary = reader.get_summary()
-        except (McapError, struct.error, ZstdError, ValueError, KeyError, OverflowError) as error:
+        except DAMAGE as error:
             raise RecordingError(f"{path} is truncated or damaged: {error!r}") from error
     if not notes:
         topics = sorted(c.topic for c in summary.channels.values()) if summary else []

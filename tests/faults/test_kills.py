@@ -29,6 +29,7 @@ def test_row_15_process_that_is_struck_at_a_random_time_leaves_no_jump_behind(ki
     assert seen.step_rad is not None
 
 
+@pytest.mark.slow
 @pytest.mark.vulkan
 def test_row_15_robot_that_stops_is_named_and_rests_on_its_own_clock_when_it_goes_on(tmp_path):
     stand = BridgedStand(tmp_path, "pick_cube_state", guard=GUARD)

@@ -122,6 +122,7 @@ def test_live_cloud_and_its_record_give_the_same_points(folder, monkeypatch):
         assert ours.tobytes() == state_vector(step.observation, spec).tobytes(), k
 
 
+@pytest.mark.slow
 def test_camera_in_the_hand_is_recorded_beside_the_other_and_comes_along(folder):
     path = make(folder, "wrist", "stack_cube_wrist", variant="rgb", episodes=1)[0]
     demos = load_demos(path)
@@ -133,7 +134,7 @@ def test_camera_in_the_hand_is_recorded_beside_the_other_and_comes_along(folder)
     assert changed[1] > 2 * changed[0] > 0
 
 
-@pytest.mark.parametrize("task", ["pick_cube", "push_cube"])
+@pytest.mark.parametrize("task", ["pick_cube", pytest.param("push_cube", marks=pytest.mark.slow)])
 def test_live_image_and_its_record_are_the_same_bytes_and_show_the_cube(folder, monkeypatch, task):
     heard, run = [], DirectLoop.run
 

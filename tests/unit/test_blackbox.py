@@ -304,3 +304,18 @@ def test_every_flipped_bit_of_the_messages_is_noticed(tmp_path):
         except RecordingError:
             continue
         assert [e.data for e in found[1]] == [e.data for e in expected[1]], place
+
+
+def test_damaged_index_is_noticed_or_harms_no_message(tmp_path):
+    path = write(tmp_path, messages=[Heard(k, "joint_states", b"x" * 100) for k in range(20)])
+    whole, expected = path.read_bytes(), load(path)
+    noticed = 0
+    for place in range(len(whole) - 800, len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+        try:
+            found = load(path)
+        except RecordingError:
+            noticed += 1
+            continue
+        assert len(found[1]) <= len(expected[1])
+    assert noticed > 100
