@@ -19,7 +19,7 @@ from difftori_ros import codecs
 from difftori_ros.bags import CLOCK, TF, TF_STATIC, Bag, BagError, Recorded
 from difftori_ros.clock_watch import shown_ns
 from difftori_ros.codecs_cloud import decode_cloud
-from difftori_ros.frames import FrameError, FrameTree, decode_transforms
+from difftori_ros.frames import FrameError, FrameTree, take_transforms
 from difftori_ros.image import decode_picture, image_topic, info_topic
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.observe import Observer, Refusal
@@ -183,11 +183,7 @@ class BagReplay:
 
     def _transforms(self, message: Any, static: bool) -> None:
         try:
-            for parent, child, stamp_ns, matrix in decode_transforms(message):
-                if static:
-                    self._frames.set_static(parent, child, matrix)
-                else:
-                    self._frames.push(parent, child, stamp_ns, matrix)
+            take_transforms(self._frames, message, static)
         except (codecs.CodecError, FrameError):
             self.unreadable += 1
 

@@ -79,6 +79,20 @@ def decode_transforms(msg: Any) -> list[StampedTransform]:
     return found
 
 
+def take_transforms(tree: FrameTree, msg: Any, static: bool) -> None:
+    """The tree knows the transforms of a TFMessage, of `/tf_static` or of `/tf`.
+
+    Raises:
+        CodecError: As `decode_transforms`.
+        FrameError: The tree cannot take one of them.
+    """
+    for parent, child, stamp_ns, matrix in decode_transforms(msg):
+        if static:
+            tree.set_static(parent, child, matrix)
+        else:
+            tree.push(parent, child, stamp_ns, matrix)
+
+
 @dataclass
 class _Edge:
     """How a child hangs on its parent: one matrix for all times, or matrices by stamp."""

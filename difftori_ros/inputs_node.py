@@ -25,7 +25,7 @@ from difftori_ros.base_node import (
     nobody_publishes,
 )
 from difftori_ros.clock_watch import shown_ns
-from difftori_ros.frames import FrameError, FrameTree, decode_transforms
+from difftori_ros.frames import FrameError, FrameTree, take_transforms
 from difftori_ros.health import Health
 from difftori_ros.image import (
     decode_compressed_picture,
@@ -165,11 +165,7 @@ class Inputs:
 
         def on_transforms(message: Any, static: bool) -> None:
             try:
-                for parent, child, stamp_ns, matrix in decode_transforms(message):
-                    if static:
-                        self._frames.set_static(parent, child, matrix)
-                    else:
-                        self._frames.push(parent, child, stamp_ns, matrix)
+                take_transforms(self._frames, message, static)
             except (codecs.CodecError, FrameError) as error:
                 self._node.get_logger().warning(f"/tf: {error}", throttle_duration_sec=2.0)
 

@@ -43,7 +43,7 @@ def decode_card(data: Any) -> Card:
     """
     if isinstance(data, dict):
         if data.get("schema") == WITHOUT_IMAGES:
-            data = with_images(data) | {"schema": SCHEMA}
+            data = upgraded(data) | {"schema": SCHEMA}
         if data.get("schema") != SCHEMA:
             raise CheckpointError(
                 f"unknown card schema {json.dumps(data.get('schema'))}; this version reads "
@@ -52,7 +52,7 @@ def decode_card(data: Any) -> Card:
     return decode(Card, data)
 
 
-def with_images(data: Any) -> Any:
+def upgraded(data: Any) -> Any:
     """The card or meta data of demonstrations from before images, saying that there are none.
 
     Nor were there several clouds, or points that are dropped because they are on the arm.

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .card import with_images
+from .card import upgraded
 from .contract import ActionSpec, FloatArray, Observation, ObservationSpec
 from .features import policy_images, policy_points, state_size, state_vector
 from .jsonio import JsonError, decode, dumps, loads, write_atomically
@@ -235,7 +235,7 @@ def load_demos(path: str | Path) -> Demos:
         if name in arrays and arrays[name].dtype != kind:
             raise DemosError(f"{path}: {name} must be {kind}, got {arrays[name].dtype}")
     try:
-        meta: Meta = decode(Meta, with_images(loads(str(arrays["meta"]))), "meta")
+        meta: Meta = decode(Meta, upgraded(loads(str(arrays["meta"]))), "meta")
     except JsonError as error:
         raise DemosError(f"{path}: {error}") from error
     demos = Demos(
