@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from difftori_models.contract import FloatArray, Observation, ObservationSpec, PointSpec
+from difftori_models.contract import FloatArray, Observation, ObservationSpec, PointSpec, tip_at
 from difftori_ros.cloud import CloudError, View, process_clouds
 from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_matrix
 from difftori_ros.image import ImageError, process_image
@@ -28,6 +28,8 @@ Sample = JointState | Pose | Cloud | Image
 
 MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "image": 0.2, "pose": 0.5}
 """Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, poses slower."""
+JOINTS_KEPT = 512
+"""Joint states kept: at 1 kHz they reach back to clouds and images of twice their age limit."""
 FOREVER = 2**62
 """A time after every stamp [ns]."""
 
@@ -83,7 +85,8 @@ class Observer:
         self._images: dict[str, tuple[Image, np.ndarray]] = {}
         self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
         self.streams: dict[str, Stream[Any]] = {
-            name: Stream(depth=64 if name == "joint_states" else 4) for name in spec.streams
+            name: Stream(depth=JOINTS_KEPT if name == "joint_states" else 4)
+            for name in spec.streams
         }
 
     @property
@@ -251,6 +254,12 @@ class Observer:
         position, velocity = joints.position[order], joints.velocity[order]
         arm = position[[names.index(name) for name in self._profile.arm_joints]]
         poses: dict[str, FloatArray] = {"tip": self._kinematics.tip_pose(arm)}
+        for name in (*self._spec.clouds, *self._spec.images):
+            then = self._arm_at(samples[name].stamp_ns, now_ns)
+            if then is None:
+                detail = f"no joint states with the whole arm at the stamp of '{name}'"
+                return Refusal(Reason.BAD_JOINT_STATE, detail)
+            poses[tip_at(name)] = self._kinematics.tip_pose(then)
         try:
             for name in self._spec.poses:
                 pose = samples[name]
@@ -315,6 +324,11 @@ class Observer:
             for name, here in _positions(first).items()
             if name in there
         }
+
+    def _arm_at(self, stamp_ns: int, now_ns: int) -> FloatArray | None:
+        """Arm joint positions at a stamp; None when those around it lack a joint."""
+        joints, names = self._joints_at(stamp_ns, now_ns), self._profile.arm_joints
+        return np.array([joints[n] for n in names]) if joints.keys() >= set(names) else None
 
     def _image(self, name: str, picture: Sample) -> np.ndarray:
         assert isinstance(picture, Image)

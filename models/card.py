@@ -145,7 +145,7 @@ def _check_clouds(spec: ObservationSpec, require: Any) -> None:
     require(len(clouds) > 0, f"{where} is empty")
     for name in clouds:
         require(bool(_CAMERA.fullmatch(name)), f"{where}: '{name}' is not a plain name")
-        taken = name in ("joint_states", "tip", *spec.poses) or clouds.count(name) > 1
+        taken = name in ("joint_states", *spec.tips, *spec.poses) or clouds.count(name) > 1
         require(not taken, f"{where}: '{name}' is another stream's name")
     if margin is not None:
         require(
@@ -161,7 +161,7 @@ def _check_clouds(spec: ObservationSpec, require: Any) -> None:
 
 
 def _check_images(spec: ObservationSpec, require: Any) -> None:
-    others = ("joint_states", "tip", *spec.clouds, *spec.poses)
+    others = ("joint_states", *spec.tips, *spec.clouds, *spec.poses)
     for name, image in spec.images.items():
         where = f"observation.images['{name}']"
         require(bool(_CAMERA.fullmatch(name)), f"{where}: '{name}' is not a plain camera name")

@@ -21,6 +21,11 @@ SCHEMA = 3
 FloatArray = NDArray[np.float64]
 
 
+def tip_at(stream: str) -> str:
+    """Name of the pose of the tip at the stamp of a cloud or image."""
+    return f"tip@{stream}"
+
+
 @dataclass(frozen=True)
 class Observation:
     """Everything the policy may see, at one time, bound by name.
@@ -31,7 +36,8 @@ class Observation:
         position: Joint positions, shape (n,) [rad, or m for prismatic joints].
         velocity: Joint velocities, shape (n,) [rad/s or m/s].
         poses: Named poses in the base frame, shape (7,): x y z [m], quaternion x y z w. The tip of
-            the arm is always there under the name `tip`; it comes from forward kinematics.
+            the arm is always there under the name `tip`, and for every cloud and camera under
+            `tip@<stream>` where it was when that was seen; they come from forward kinematics.
         points: Processed cloud in the frame of the card, shape (N, 3) xyz [m] or (N, 6) xyz + rgb
             in [0, 1]; float32. None when the card asks for none.
         images: Named images, shape (H, W, 3) uint8 RGB.
@@ -163,6 +169,11 @@ class ObservationSpec:
     def clouds(self) -> tuple[str, ...]:
         """Names of the streams that are clouds."""
         return self.points.clouds if self.points else ()
+
+    @property
+    def tips(self) -> tuple[str, ...]:
+        """Names of the poses that kinematics gives: the tip now, and when each camera looked."""
+        return ("tip", *map(tip_at, (*self.clouds, *self.images)))
 
     def kind(self, stream: str) -> str:
         """What a stream carries: `joint_states`, `points`, `image` or `pose`."""

@@ -8,7 +8,8 @@ Arrays, T steps in all, the steps of an episode consecutive and in order:
 | `episode`, `seed` | (T,) int32 | number of the episode; seed it was started from |
 | `position`, `velocity` | (T, n) float64 | joints in the order of the spec [rad, m; rad/s, m/s] |
 | `actions` | (T, A) float32 | the expert's clean action of each step [network units] |
-| `pose_<name>` | (T, 7) float64 | `tip` and the spec's poses: x y z [m], quaternion x y z w |
+| `pose_<name>` | (T, 7) float64 | `tip`, `tip@<stream>` where it was when that cloud or image \
+was seen, and the spec's poses: x y z [m], quaternion x y z w |
 | `points` | (T, N, 3 or 6) float32 | processed cloud, when the spec has one |
 | `image_<camera>` | (T, H, W, 3) uint8 | processed RGB image of each camera of the spec |
 | `meta` | () text | JSON: `task robot noise observation action command` |
@@ -77,24 +78,43 @@ class Demos:
     def __len__(self) -> int:
         return len(self.episode)
 
-    def observation(self, step: int) -> Observation:
-        """The observation of a step, as it was when it was recorded."""
+    def before(self, delay: int) -> NDArray[np.intp]:
+        """Of every step the one `delay` steps earlier, or the first of its episode, shape (T,)."""
+        starts = np.flatnonzero(np.diff(self.episode, prepend=self.episode[0] - 1))
+        first = np.repeat(starts, np.diff(starts, append=len(self)))
+        return np.maximum(np.arange(len(self)) - delay, first)
+
+    def observation(self, step: int, seen: int | None = None) -> Observation:
+        """The observation of a step, as it was when it was recorded.
+
+        Args:
+            step: Number of the step.
+            seen: Its clouds and images are those of this step, as if they had come late.
+        """
+        seen = step if seen is None else seen
+        cameras = self.meta.observation.tips[1:]
         return Observation(
             stamp_ns=0,
             joint_names=self.meta.observation.joint_names,
             position=self.position[step],
             velocity=self.velocity[step],
-            poses={name: rows[step] for name, rows in self.poses.items()},
-            points=None if self.points is None else self.points[step],
-            images={name: rows[step] for name, rows in self.images.items()},
+            poses={
+                name: rows[seen if name in cameras else step] for name, rows in self.poses.items()
+            },
+            points=None if self.points is None else self.points[seen],
+            images={name: rows[seen] for name, rows in self.images.items()},
         )
 
-    def states(self) -> NDArray[np.float32]:
-        """State vectors of all steps, shape (T, D), made by the function the planner calls."""
+    def states(self, delay: int = 0) -> NDArray[np.float32]:
+        """State vectors of all steps, shape (T, D), made by the function the planner calls.
+
+        Args:
+            delay: Steps by which clouds and images come late.
+        """
         spec = self.meta.observation
         rows = np.empty((len(self), state_size(spec)), dtype=np.float32)
-        for step in range(len(self)):
-            rows[step] = state_vector(self.observation(step), spec)
+        for step, seen in enumerate(self.before(delay)):
+            rows[step] = state_vector(self.observation(step, int(seen)), spec)
         return rows
 
     def clouds(self) -> NDArray[np.float32] | None:
@@ -174,7 +194,10 @@ def write_demos(
         position=np.asarray(position, dtype=np.float64),
         velocity=np.asarray(velocity, dtype=np.float64),
         actions=np.asarray(actions, dtype=np.float32),
-        poses={name: np.asarray(rows, dtype=np.float64) for name, rows in poses.items()},
+        poses=_with_tips(
+            {name: np.asarray(rows, dtype=np.float64) for name, rows in poses.items()},
+            meta.observation,
+        ),
         points=None if points is None else np.asarray(points, dtype=np.float32),
         images=dict(images or {}),
     )
@@ -238,6 +261,7 @@ def load_demos(path: str | Path) -> Demos:
         meta: Meta = decode(Meta, upgraded(loads(str(arrays["meta"]))), "meta")
     except JsonError as error:
         raise DemosError(f"{path}: {error}") from error
+    poses = {n[len("pose_") :]: rows for n, rows in arrays.items() if n.startswith("pose_")}
     demos = Demos(
         meta=meta,
         episode=arrays["episode"],
@@ -245,9 +269,7 @@ def load_demos(path: str | Path) -> Demos:
         position=arrays["position"],
         velocity=arrays["velocity"],
         actions=arrays["actions"],
-        poses={
-            name[len("pose_") :]: rows for name, rows in arrays.items() if name.startswith("pose_")
-        },
+        poses=_with_tips(poses, meta.observation),
         points=arrays.get("points"),
         images={
             name[len("image_") :]: rows
@@ -260,6 +282,12 @@ def load_demos(path: str | Path) -> Demos:
     return demos
 
 
+def _with_tips(poses: Mapping[str, FloatArray], spec: ObservationSpec) -> dict[str, FloatArray]:
+    """The poses; where the tip is not said to have been elsewhere, cameras had no delay."""
+    tip = {name: poses["tip"] for name in spec.tips if "tip" in poses}
+    return tip | dict(poses)
+
+
 def _check(demos: Demos, where: str) -> None:
     spec, action = demos.meta.observation, demos.meta.action
     steps = len(demos.episode)
@@ -267,7 +295,7 @@ def _check(demos: Demos, where: str) -> None:
         raise DemosError(f"{where}: episode must have shape (T,) with T > 0")
     if (np.diff(demos.episode) < 0).any():
         raise DemosError(f"{where}: episode must not decrease; steps of an episode stand together")
-    missing = [name for name in ("tip", *spec.poses) if name not in demos.poses]
+    missing = [name for name in (*spec.tips, *spec.poses) if name not in demos.poses]
     if missing:
         raise DemosError(
             f"{where}: missing {', '.join(f'pose_{name}' for name in missing)}; poses there: "

@@ -9,7 +9,8 @@ Entries of `ObservationSpec.features`, in the order of the state vector:
 | entry | numbers |
 |---|---|
 | `position`, `velocity` | one per joint of `spec.joint_names` [rad, m; rad/s, m/s] |
-| `<pose>` | x y z of that pose in the base frame [m]; `tip` is always there |
+| `<pose>` | x y z of that pose in the base frame [m]; `tip` is always there, and for every cloud \
+and camera `tip@<stream>`, where the tip was when it looked |
 | `<pose>.quat` | its quaternion x y z w, with the sign that makes its largest entry positive |
 | `<a>-<b>` | x y z of pose a minus x y z of pose b [m], as in `goal-tip` |
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import FloatArray, Observation, ObservationSpec
+from .contract import FloatArray, Observation, ObservationSpec, tip_at
 
 POINT_SCALE = 0.1
 """Length that becomes 1 in the point encoder [m]; recorded in the card's network."""
@@ -78,9 +79,10 @@ def state_vector(observation: Observation, spec: ObservationSpec) -> NDArray[np.
 def policy_points(observation: Observation, spec: ObservationSpec) -> NDArray[np.float32]:
     """The points as the encoder sees them, shape (N, 3) or (N, 6) as the spec says.
 
-    x y z are counted from the tip's position with axes parallel to the base frame [m], so that a
-    scene looks the same wherever in the workspace hand and objects stand together; rgb stays in
-    [0, 1]. `Normaliser.points` divides by `POINT_SCALE` afterwards.
+    x y z are counted from where the tip was when the (first) cloud was seen, with axes parallel to
+    the base frame [m], so that a scene looks the same wherever in the workspace hand and objects
+    stand together, and however old the cloud is; rgb stays in [0, 1]. `Normaliser.points` divides
+    by `POINT_SCALE` afterwards. How far the tip has come since is the feature `tip-tip@<stream>`.
 
     Raises:
         FeatureError: No points, too few columns, another count than the spec's, or a cloud frame
@@ -100,7 +102,8 @@ def policy_points(observation: Observation, spec: ObservationSpec) -> NDArray[np
     if len(shape) != 2 or shape[0] != want.count or shape[1] < width:
         raise FeatureError(f"points must have shape ({want.count}, {width}), got {shape}")
     points = np.array(observation.points[:, :width], dtype=np.float32)
-    points[:, :3] -= _pose(observation, "tip", "points")[:3].astype(np.float32)
+    origin = _pose(observation, tip_at(want.clouds[0]), "points")
+    points[:, :3] -= origin[:3].astype(np.float32)
     return points
 
 
@@ -135,7 +138,7 @@ def blank_images(spec: ObservationSpec) -> tuple[NDArray[np.uint8], ...]:
 
 
 def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:
-    known = ("tip", *spec.poses)
+    known = (*spec.tips, *spec.poses)
     if feature in ("position", "velocity"):
         return ()
     if feature in known:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import FloatArray, Observation, ObservationSpec
+from .contract import FloatArray, Observation, ObservationSpec, tip_at
 
 POINTS = "points"
 LENGTH_FLOOR = 0.003
@@ -54,7 +54,7 @@ def summaries(observation: Observation, spec: ObservationSpec) -> dict[str, Floa
     """Kind -> its numbers, of one observation."""
     found: dict[str, FloatArray] = {}
     if spec.points is not None and observation.points is not None:
-        tip = observation.poses["tip"]
+        tip = observation.poses[tip_at(spec.points.clouds[0])]
         found[POINTS] = _of_cloud(observation.points, tip, spec.points.color)
     for camera in spec.images:
         if camera in observation.images:
@@ -64,7 +64,7 @@ def summaries(observation: Observation, spec: ObservationSpec) -> dict[str, Floa
 
 def summary_statistics(
     spec: ObservationSpec,
-    tips: FloatArray,
+    poses: Mapping[str, FloatArray],
     points: NDArray[np.float32] | None,
     images: Mapping[str, NDArray[np.uint8]],
     steps: NDArray[np.intp],
@@ -73,13 +73,14 @@ def summary_statistics(
 
     Args:
         spec: What is observed.
-        tips: Poses of the tip (T, 7) in the frame of the clouds.
+        poses: Poses by name, each (T, 7), in the frame of the clouds.
         points: Processed clouds (T, N, C), or None.
         images: Processed images by camera, each (T, H, W, 3).
         steps: Which of the T count.
     """
     rows: dict[str, list[FloatArray]] = {}
     if spec.points is not None and points is not None:
+        tips = poses[tip_at(spec.points.clouds[0])]
         rows[POINTS] = [_of_cloud(points[k], tips[k], spec.points.color) for k in steps]
     for camera in spec.images:
         rows[image_kind(camera)] = [_of_image(images[camera][k]) for k in steps]

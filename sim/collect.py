@@ -150,7 +150,9 @@ def collect(
         position=np.array([o.position for o in steps]),
         velocity=np.array([o.velocity for o in steps]),
         actions=np.concatenate(actions),
-        poses={name: np.array([o.poses[name] for o in steps]) for name in ("tip", *spec.poses)},
+        poses={
+            name: np.array([o.poses[name] for o in steps]) for name in (*spec.tips, *spec.poses)
+        },
         points=np.array([o.points for o in steps]) if spec.points else None,
         images={name: np.array([o.images[name] for o in steps]) for name in spec.images},
         meta=Meta(card.task, profile.name, 0.0, spec, card.action, command),

@@ -73,9 +73,7 @@ def remember(folder: Path, demos: Demos) -> Card:
     card = load_card(folder)
     _check_same(demos, card)
     steps = np.arange(len(demos))
-    found = summary_statistics(
-        card.observation, demos.poses["tip"], demos.points, demos.images, steps
-    )
+    found = summary_statistics(card.observation, demos.poses, demos.points, demos.images, steps)
     if not found:
         raise DemosError(f"checkpoint '{card.name}' sees neither clouds nor images")
     card = replace(card, normaliser={**card.normaliser, **found})

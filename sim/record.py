@@ -132,7 +132,7 @@ def record(
         actions=np.array([a for _, steps, clean in kept for a in clean[: len(steps)]]),
         poses={
             name: np.array([o.poses[name] for o in observations])
-            for name in ("tip", *card.observation.poses)
+            for name in (*card.observation.tips, *card.observation.poses)
         },
         points=np.array([o.points for o in observations]) if card.observation.points else None,
         images={

@@ -49,6 +49,9 @@ class TrainConfig:
     """Iterations per solve, in training and in deployment."""
     residuals: int = 16
     """Residuals of the score; `gauss_newton` alone."""
+    delay: int = 0
+    """Clouds and images are 0 to this many steps late, all delays alike, in training alone. Where
+    a camera's pictures come late, a policy trained without delay acts on what has long moved."""
     shift: int = 2
     """Images are moved by up to this many pixels each way, in training alone [px]."""
     brightness: float = 0.1
@@ -90,6 +93,8 @@ class TrainConfig:
         for key, top in (("dropout", 1.0), ("ema", 1.0), ("val_fraction", 1.0)):
             if not 0 <= getattr(self, key) < top:
                 raise ConfigError(f"{key} must lie in [0, {top}), got {getattr(self, key)}")
+        if not 0 <= self.delay <= 32:
+            raise ConfigError(f"delay must be 0 to 32 steps, got {self.delay}")
         if not 0 <= self.shift <= 32:
             raise ConfigError(f"shift must be 0 to 32 pixels, got {self.shift}")
         for key in ("brightness", "contrast"):

@@ -67,6 +67,20 @@ def test_the_split_keeps_episodes_whole_and_uses_each_step_once(path: Path) -> N
         demos.split(0.99, seed=0)
 
 
+def test_a_late_cloud_is_that_of_an_earlier_step_of_the_episode(path: Path) -> None:
+    demos = load_demos(path)
+    earlier = demos.before(3)
+    assert earlier[:6].tolist() == [0, 0, 0, 0, 1, 2]
+    assert earlier[20:25].tolist() == [20, 20, 20, 20, 21], "an episode begins with its own"
+    late = demos.observation(30, int(earlier[30]))
+    assert late.points is not None
+    assert demos.points is not None
+    np.testing.assert_array_equal(late.points, demos.points[27])
+    np.testing.assert_array_equal(late.poses["tip@points"], demos.poses["tip"][27])
+    np.testing.assert_array_equal(late.poses["tip"], demos.poses["tip"][30])
+    np.testing.assert_array_equal(late.position, demos.position[30])
+
+
 def test_a_missing_array_is_named_with_what_the_file_has(path: Path) -> None:
     rewrite(path, actions=None)
     with pytest.raises(DemosError, match=r"missing actions; the file has episode, meta"):

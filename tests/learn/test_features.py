@@ -31,6 +31,7 @@ OBSERVATION = Observation(
     velocity=np.array([0.2, 0.9, 0.1]),
     poses={
         "tip": np.array([0.1, 0.2, 0.3, 1.0, 0.0, 0.0, 0.0]),
+        "tip@points": np.array([0.1, 0.2, 0.3, 1.0, 0.0, 0.0, 0.0]),
         "goal": np.array([0.5, 0.5, 0.5, 0.0, 0.0, -0.8, -0.6]),
         "object": np.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]),
     },
@@ -85,10 +86,19 @@ def test_points_are_counted_from_the_tip_and_move_with_it() -> None:
     tip[:3] += shift
     cloud = np.array(OBSERVATION.points)
     cloud[:, :3] += shift.astype(np.float32)
-    moved = replace(OBSERVATION, poses={"tip": tip}, points=cloud)
+    moved = replace(OBSERVATION, poses={"tip": tip, "tip@points": tip}, points=cloud)
     np.testing.assert_allclose(policy_points(moved, SPEC), points, atol=1e-6)
     assert OBSERVATION.points is not None
     assert (OBSERVATION.points == 0.5).all(), "the caller's cloud must stay as it was"
+
+
+def test_a_late_cloud_is_counted_from_where_the_tip_was_and_the_way_since_is_a_feature() -> None:
+    now = OBSERVATION.poses["tip"] + np.array([0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0])
+    late = replace(OBSERVATION, poses={**OBSERVATION.poses, "tip": now})
+    np.testing.assert_array_equal(policy_points(late, SPEC), policy_points(OBSERVATION, SPEC))
+    spec = replace(SPEC, features=("tip-tip@points",))
+    np.testing.assert_allclose(state_vector(late, spec), [0.0, 0.25, 0.0], atol=1e-7)
+    np.testing.assert_array_equal(state_vector(OBSERVATION, spec), np.zeros(3, np.float32))
 
 
 def test_colour_is_left_out_when_the_spec_has_none() -> None:
@@ -118,7 +128,7 @@ def test_what_is_missing_is_named_with_what_exists(
 
 @pytest.mark.parametrize("feature", ["gaol", "gaol-tip", "goal-tip-object", ".quat", "goal.rot"])
 def test_an_unknown_feature_is_refused_with_the_known_poses(feature: str) -> None:
-    with pytest.raises(FeatureError, match=r"is not known.*tip, goal, object"):
+    with pytest.raises(FeatureError, match=r"is not known.*tip, tip@points, goal, object"):
         state_size(replace(SPEC, features=(feature,)))
 
 

@@ -13,8 +13,11 @@ from reach_task import make_demos, train
 
 from difftori_models.checkpoint import load, load_card
 from difftori_models.dataset import load_demos
+from difftori_models.policies.agent import Agent
 from difftori_models.solver.method import solve
 from difftori_models.training.cli import train_main
+from difftori_models.training.config import TrainConfig
+from difftori_models.training.data import Samples, new_card
 
 
 def rows(run: Path) -> list[dict]:
@@ -92,6 +95,30 @@ def test_a_cloud_is_learned_from(tmp_path: Path) -> None:
     train(tmp_path / "cloud.npz", out, base_steps=150, head_steps=20, save_every=50, ema=0.9)
     base = [row for row in rows(out) if row["phase"] == "base"]
     assert base[-1]["train_l1"] < 0.8 * base[0]["train_l1"]
+
+
+def test_clouds_are_learned_from_though_they_come_late(tmp_path: Path) -> None:
+    make_demos(tmp_path / "cloud.npz", 10, points=32)
+    settings = {"base_steps": 100, "head_steps": 5, "save_every": 50, "ema": 0.9, "delay": 3}
+    folder = train(tmp_path / "cloud.npz", tmp_path / "run", **settings)
+    base = [row for row in rows(tmp_path / "run") if row["phase"] == "base"]
+    assert base[-1]["train_l1"] < 0.9 * base[0]["train_l1"]
+    assert load_card(folder).training["settings"]["delay"] == 3
+
+
+def test_every_step_is_learned_from_with_every_delay(tmp_path: Path) -> None:
+    demos = make_demos(tmp_path / "cloud.npz", 4, points=8)
+    config = TrainConfig(tmp_path / "cloud.npz", tmp_path, "late", delay=2, val_fraction=0.25)
+    agent = Agent(new_card(config, demos))
+    samples = Samples(agent, demos, config)
+    assert len(samples.training) == 3 * 60
+    assert len(samples.validation) == 3 * 20
+    step, steps = 33, len(demos)
+    late = samples.at(torch.tensor([step, step + steps, step + 2 * steps]))
+    cloud = agent.normaliser.points(torch.from_numpy(demos.clouds()[[33, 32, 31]]))
+    assert late.points is not None
+    assert torch.equal(late.points, cloud)
+    assert torch.equal(samples.labels[step], samples.labels[step + 2 * steps])
 
 
 def test_pictures_are_learned_from_though_every_batch_shows_them_otherwise(tmp_path: Path) -> None:

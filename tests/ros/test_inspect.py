@@ -78,7 +78,7 @@ def demos_like(card, path):
         position=np.tile(np.append(PROFILE.home, 0.04), (steps, 1)),
         velocity=np.zeros((steps, 8)),
         actions=np.zeros((steps, 4)),
-        poses={"tip": pose, "goal": pose},
+        poses={"tip": pose, "tip@points": pose, "goal": pose},
         points=rng.uniform(0.4, 0.5, (steps, spec.points.count, 6)),
     )
     return load_demos(path)
@@ -88,7 +88,7 @@ def test_a_look_shows_ages_and_distances_and_writes_a_picture_beside_a_sample(lo
     card = load_card(find_checkpoint("pick_cube_points"))
     demos = demos_like(card, tmp_path / "demos.npz")
     steps = np.arange(len(demos))
-    statistics = summary_statistics(card.observation, demos.poses["tip"], demos.points, {}, steps)
+    statistics = summary_statistics(card.observation, demos.poses, demos.points, {}, steps)
     card = dataclasses.replace(card, normaliser={**card.normaliser, **statistics})
     status, text, png = looked(card, demos=demos)
     assert status == 0
@@ -130,8 +130,7 @@ def test_a_card_can_be_told_later_what_clouds_looked_like(tmp_path, capsys):
     assert "points" in capsys.readouterr().out.splitlines()[-2]
     after = load_card(folder)
     steps = np.arange(len(demos))
-    tips = demos.poses["tip"]
-    wanted = summary_statistics(before.observation, tips, demos.points, {}, steps)
+    wanted = summary_statistics(before.observation, demos.poses, demos.points, {}, steps)
     assert after.normaliser[POINTS] == wanted[POINTS]
     assert dataclasses.replace(after, normaliser=before.normaliser) == before
 

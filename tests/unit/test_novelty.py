@@ -27,7 +27,7 @@ SPEC = ObservationSpec(
 
 def at_home(**poses):
     tip = Kinematics(PANDA).tip_pose(PANDA.home)
-    given = {"tip": tip, "goal": tip, "object": tip} | poses
+    given = {"tip": tip, "tip@points": tip, "goal": tip, "object": tip} | poses
     position = np.append(PANDA.home, 0.04)
     return Observation(1, PANDA.joint_names, position, np.zeros(8), given)
 
@@ -44,7 +44,7 @@ def card_that_saw(count):
     points = np.array([o.points for o in seen])
     images = {"camera": np.array([o.images["camera"] for o in seen])}
     tips = np.array([o.poses["tip"] for o in seen])
-    statistics = summary_statistics(SPEC, tips, points, images, np.arange(count))
+    statistics = summary_statistics(SPEC, {"tip@points": tips}, points, images, np.arange(count))
     state = {"mean": tuple(seen[0].position), "std": (0.1,) * 8}
     return dataclasses.replace(
         CARD, observation=SPEC, normaliser={"state": state, "action": {}, **statistics}
@@ -118,7 +118,7 @@ def test_a_camera_that_was_moved_shows_at_the_hand_more_than_in_the_whole_cloud(
     spec = dataclasses.replace(SPEC, images={})
     clouds = np.array([seen(0.0).points for _ in range(50)])
     tips = np.tile(at_home().poses["tip"], (50, 1))
-    statistics = summary_statistics(spec, tips, clouds, {}, np.arange(50))
+    statistics = summary_statistics(spec, {"tip@points": tips}, clouds, {}, np.arange(50))
     state = card_that_saw(2).normaliser["state"]
     card = dataclasses.replace(CARD, observation=spec, normaliser={"state": state, **statistics})
     found = novelty(seen(np.array([0.0, 0.03, 0.0])), card).distances

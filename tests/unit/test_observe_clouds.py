@@ -96,6 +96,39 @@ def test_arm_is_looked_for_where_it_was_when_the_cloud_was_taken():
     np.testing.assert_array_equal(found.position[:7], end)
 
 
+def test_tip_is_known_where_it_was_when_the_cloud_was_taken():
+    begin, end = np.array(PROFILE.home), np.array(PROFILE.home)
+    begin[0], end[0] = -0.4, 0.4
+    seen = observer(spec(BOX))
+    for k in range(200):  # at 1 kHz
+        share = k / 199
+        moved = [*(begin + share * (end - begin)), 0.04]
+        seen.push("joint_states", joints(NOW - (199 - k) * MS, position=moved), NOW)
+    late = cloud(NOW - 150 * MS - MS // 2)
+    found = fill(seen, without=("joint_states",), points=late).observe(NOW)
+    assert isinstance(found, Observation)
+    then = KINEMATICS.tip_pose(begin + (199 - 150.5) / 199 * (end - begin))
+    np.testing.assert_allclose(found.poses["tip@points"], then, atol=1e-9)
+    np.testing.assert_array_equal(found.poses["tip"], KINEMATICS.tip_pose(end))
+
+
+def test_tip_is_the_same_bits_now_and_then_when_the_cloud_is_of_now():
+    found = fill(observer(spec(BOX)), joint_states=joints(), points=cloud()).observe(NOW)
+    assert isinstance(found, Observation)
+    np.testing.assert_array_equal(found.poses["tip@points"], found.poses["tip"])
+
+
+def test_joint_states_without_the_whole_arm_at_the_stamp_of_the_cloud_are_named():
+    seen = observer(spec(BOX))
+    whole = joints(NOW - 40 * MS)
+    half = replace(whole, names=whole.names[:3], position=whole.position[:3])
+    seen.push("joint_states", half, NOW)
+    found = fill(seen, joint_states=joints(), points=cloud(NOW - 20 * MS)).observe(NOW)
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.BAD_JOINT_STATE
+    assert "at the stamp of 'points'" in found.detail
+
+
 def test_cloud_prepared_ahead_gives_the_same_bits():
     wanted = replace(TWO, self_filter_m=MARGIN, count=16)
     clouds = {"points": cloud(seed=3), "points_wrist": cloud(frame=CAMERA, seed=4)}
