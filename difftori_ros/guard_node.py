@@ -78,14 +78,15 @@ class GuardNode(Node):
         self._period_s, self._ticked_s = 1 / rate_hz, self._steady_s()
         self._begun_s = self._ticked_s
         self._jitter_s = Percentiles()
-        self._listened = False
+        self._listened, self._stopped = False, True
         self._verdict: dict[str, str] = {}
         self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATUS_QOS)
         self.create_subscription(JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS)
-        self.create_subscription(
-            DiagnosticStatus, "policy_node/status", self._on_heartbeat, STATUS_QOS
-        )
+        # reliably and in order, for it may say that it stops; and at best effort, for after a lost
+        # datagram whatever is sent reliably waits until DDS notices, which may take seconds
+        for hear, qos in ((self._on_policy, STATUS_QOS), (self._on_pulse, SENSOR_QOS)):
+            self.create_subscription(DiagnosticStatus, "policy_node/status", hear, qos)
         self.create_subscription(JointStateMessage, "joint_states", self._on_joints, SENSOR_QOS)
         self._changed = self.create_publisher(JointTrajectory, "~/changed", COMMAND_QOS)
         self.create_subscription(Bool, "emergency_stop", self._on_estop, STATUS_QOS)
@@ -140,11 +141,16 @@ class GuardNode(Node):
         self._joints_ns = state.stamp_ns
         self._try_pending()
 
-    def _on_heartbeat(self, message: DiagnosticStatus) -> None:
-        stopped = any(v.key == "code" and v.value == Reason.STOPPED.name for v in message.values)
-        if stopped:
+    def _on_policy(self, message: DiagnosticStatus) -> None:
+        code = next((v.value for v in message.values if v.key == "code"), "")
+        self._stopped = code == Reason.STOPPED.name
+        if self._stopped:
             self._send(self._guard.farewell(self._now_ns()))
         else:
+            self._guard.heartbeat(self._steady_s())
+
+    def _on_pulse(self, _: DiagnosticStatus) -> None:
+        if not self._stopped:  # else it was published before the last word, and came after it
             self._guard.heartbeat(self._steady_s())
 
     def _on_reset(self, request: Any, response: Any) -> Any:

@@ -65,8 +65,9 @@ class Stand(Graph):
             patch.setenv(*next(iter(TRANSPORT.items())))
             super().__init__(environment, folder)
         self.heard: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        self._said_s: dict[str, list[float]] = {}
         for name in ("policy_node", "guard_node"):
-            self.heard[name] = []
+            self.heard[name], self._said_s[name] = [], []
             self.node.create_subscription(
                 DiagnosticStatus, f"{name}/status", self._listener(name), 100
             )
@@ -98,8 +99,9 @@ class Stand(Graph):
         return FakeArm(self.node, cloud=cloud, simulated=SimulatedTime() if simulated else None)
 
     def _listener(self, name: str):
-        def listen(message: DiagnosticStatus) -> None:
+        def listen(message: DiagnosticStatus, info: dict[str, int]) -> None:
             self.heard[name].append((self.arm.now_ns(), values_of(message)))
+            self._said_s[name].append(time.monotonic() - late_ns(info) * 1e-9)
 
         return listen
 
@@ -249,6 +251,19 @@ class Stand(Graph):
             0,
         )
 
+    def said_s(self, name: str, key: str, values: tuple[str, ...], since_s: float) -> float:
+        """When a node first published one of these values, whenever that was heard.
+
+        It must have been heard by now. Steady clock [s].
+        """
+        said = zip(self._said_s[name], self.heard[name], strict=True)
+        return next(at for at, (_, v) in said if at >= since_s and v.get(key) in values)
+
+    def forget_words(self, name: str) -> None:
+        """What a node has said so far is forgotten."""
+        self.heard[name].clear()
+        self._said_s[name].clear()
+
     # beginning and end ---------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -304,7 +319,7 @@ class Stand(Graph):
         for heard in (self.commands, self.published_ns, self._measured, self.plans):
             heard.clear()
         for name in self.heard:
-            del self.heard[name][:-1], self.status[name][:]
+            del self.heard[name][:-1], self._said_s[name][:-1], self.status[name][:]
 
     def assert_rests(self, since_ns: int, within_s: float = REST_WITHIN_S) -> None:
         """P3: from `within_s` after `since_ns` on the arm stands still, for half a second."""
