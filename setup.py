@@ -77,7 +77,7 @@ setup(
             f"ros-jazzy-common-interfaces==5.3.6; {ON_LINUX_X86}",
         ],
         # `colcon test` runs pytest only when it finds it under this name.
-        "test": ["pytest", "pytest-timeout", "hypothesis", "coverage"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage"],
         "dev": ["ruff", "pyright", "pre-commit"],
     },
     entry_points={
