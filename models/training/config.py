@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..network import MAX_ITERATIONS, MAX_RESIDUALS, METHODS, SOLVERS
+from ..network import MAX_FRAMES, MAX_ITERATIONS, MAX_RESIDUALS, METHODS, SOLVERS
 
 
 class ConfigError(Exception):
@@ -49,6 +49,11 @@ class TrainConfig:
     """Iterations per solve, in training and in deployment."""
     residuals: int = 16
     """Residuals of the score; `gauss_newton` alone."""
+    frames: int = 1
+    """Frames that the policy sees at once. The demonstrations need no more than they have: the
+    steps before a step are its past."""
+    frames_apart: float = 0.1
+    """Time between two frames, in whole steps of the demonstrations [s]."""
     shift: int = 2
     """Images are moved by up to this many pixels each way, in training alone [px]."""
     brightness: float = 0.1
@@ -90,6 +95,8 @@ class TrainConfig:
         for key, top in (("dropout", 1.0), ("ema", 1.0), ("val_fraction", 1.0)):
             if not 0 <= getattr(self, key) < top:
                 raise ConfigError(f"{key} must lie in [0, {top}), got {getattr(self, key)}")
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise ConfigError(f"frames must be 1 to {MAX_FRAMES}, got {self.frames}")
         if not 0 <= self.shift <= 32:
             raise ConfigError(f"shift must be 0 to 32 pixels, got {self.shift}")
         for key in ("brightness", "contrast"):

@@ -47,10 +47,11 @@ VALUES = values_of("policy_node", POLICY, [config_dir() / "sim.yaml"]) | {"trigg
 BASE_FROM_CAMERA = pose_to_matrix(np.array(VALUES["camera_pose"]))
 
 
-def card_of(variant):
+def card_of(variant, frames):
     task = find_task("pick_cube")
     card = expert_card(task, variant, "panda")
-    return dataclasses.replace(card, observation=task.observation(variant))
+    seen = dataclasses.replace(task.observation(variant), frames=frames, frames_apart_s=0.1)
+    return dataclasses.replace(card, observation=seen)
 
 
 class Episode:
@@ -174,13 +175,17 @@ def tensors(observation, spec):
     return [part.tobytes() for part in (*parts, *policy_images(observation, spec))]
 
 
-@pytest.fixture(scope="module", params=["state", "points", "rgb"])
+WAYS = [("state", 1), ("points", 1), ("rgb", 1), ("points", 3), ("rgb", 3)]
+"""Variants, and how many frames are stacked."""
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=str)
 def recorded(request, tmp_path_factory):
     """Card, episode, what was seen of it live, and its bag."""
     from tests.conftest import next_domain
 
-    card = card_of(request.param)
-    path = tmp_path_factory.mktemp("bags") / f"{request.param}.mcap"
+    card = card_of(*request.param)
+    path = tmp_path_factory.mktemp("bags") / f"{request.param[0]}.mcap"
     stand, episode = Stand(card, path, next_domain()), Episode(card)
     try:
         seen = stand.live(episode)
@@ -201,6 +206,7 @@ def test_live_and_replayed_and_trained_are_the_same_bits(recorded, tmp_path):
     for k, (one, other) in enumerate(zip(live, replayed, strict=True)):
         assert tensors(one, spec) == tensors(other, spec), k
         assert one.stamps_ns == other.stamps_ns
+        assert [o.stamps_ns for o in one.past] == [o.stamps_ns for o in other.past]
     for k in range(len(demos)):
         assert tensors(live[k], spec) == tensors(demos.observation(k), spec), k
         assert demos.states()[k].tobytes() == tensors(live[k], spec)[0]
@@ -227,7 +233,7 @@ def test_bag_of_another_rate_is_refused_with_both_rates(recorded, tmp_path):
     assert not (tmp_path / "none.npz").exists()
 
 
-@pytest.mark.parametrize("recorded", ["points"], indirect=True)
+@pytest.mark.parametrize("recorded", [("points", 1)], indirect=True)
 def test_the_example_of_the_how_to_page_runs_as_printed(recorded, tmp_path, monkeypatch):
     card, _, _, path = recorded
     page = (share_dir() / "docs" / "how-to" / "record-and-replay.md").read_text()
