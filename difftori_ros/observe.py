@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -203,8 +204,14 @@ class Observer:
             past.append(frame)
         return replace(seen, past=tuple(past))
 
-    def prepare(self, now_ns: int) -> None:
-        """Do what can be done ahead of the observation: process the newest images and cloud."""
+    def prepare(self, now_ns: int, due_ns: int = 0) -> None:
+        """Do what can be done ahead of the observation: process the newest images and cloud.
+
+        Args:
+            now_ns: The time now [ns].
+            due_ns: The time of the observation [ns]: a cloud that will not be the newest one by
+                then, as far as its stream's rhythm tells, is left alone.
+        """
         for name in self._spec.images:
             picture = self.streams[name].latest_before(now_ns)
             if picture is not None:
@@ -216,6 +223,8 @@ class Observer:
         clouds = tuple(sample for _, sample in filter(None, found))
         if len(clouds) < len(found) or _same(clouds, self._seen):
             return
+        if any(map(self._outdated, self._spec.clouds, clouds, repeat(due_ns))):
+            return
         if self._self_filter is not None:
             measured_ns = self.newest_ns("joint_states", now_ns) or 0
             if measured_ns < max(cloud.stamp_ns for cloud in clouds):
@@ -224,6 +233,15 @@ class Observer:
         # what is wrong with them is told when they are needed
         with suppress(FrameError, CloudError):
             self._cloud(clouds, self._spec.points, now_ns)
+
+    def _outdated(self, stream: str, cloud: Cloud, due_ns: int) -> bool:
+        """Whether the stream's next cloud will be there, and processed in time, at `due_ns`."""
+        rhythm = self._watches[stream].rhythm()
+        if rhythm is None or not due_ns:
+            return False
+        period_s, delay_s = rhythm
+        # half a period for its way and its processing
+        return cloud.stamp_ns + round((1.5 * period_s + delay_s) * 1e9) < due_ns
 
     def lacking(self, now_ns: int) -> Refusal | None:
         """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""
