@@ -20,8 +20,11 @@ from difftori_ros.bags import CLOCK, TF, TF_STATIC
 from difftori_ros.base_node import STATUS_QOS, StartupError, run
 from difftori_ros.blackbox_node import inputs
 from difftori_ros.image import info_topic
+from difftori_ros.parameter_files import values_of
+from difftori_ros.parameters import POLICY
 from difftori_ros.recording import Channel, definition, type_name
 from difftori_ros.robot import RobotProfile
+from difftori_ros.sources import SourceError
 
 INPUT_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 STATIC_QOS = QoSProfile(
@@ -31,11 +34,13 @@ STATIC_QOS = QoSProfile(
 )
 
 
-def recorded(card: Card, profile: RobotProfile) -> dict[str, tuple[Any, str, QoSProfile]]:
-    """What is written: role -> message class, topic, quality of service."""
+def recorded(
+    card: Card, profile: RobotProfile, values: Mapping[str, Any]
+) -> dict[str, tuple[Any, str, QoSProfile]]:
+    """What is written: role -> message class, topic, quality of service; see `inputs`."""
     found = {
         role: (kind, topic, INPUT_QOS if role in card.observation.streams else STATUS_QOS)
-        for role, (kind, topic, _) in inputs(card, profile).items()
+        for role, (kind, topic, _) in inputs(card, profile, values).items()
     }
     for camera in card.observation.images:
         topic = info_topic(camera)
@@ -59,6 +64,8 @@ class BagNode(Node):
         profile: RobotProfile,
         path: Path,
         seconds: float | None = None,
+        *,
+        values: Mapping[str, Any] | None = None,
         **options: Any,
     ):
         """Listen.
@@ -68,16 +75,23 @@ class BagNode(Node):
             profile: Names the controllers' topics.
             path: The file.
             seconds: Time after which it ends by itself [s, steady clock]; None for never.
+            values: Parameters of the policy node, which say how images and points come; its
+                defaults without.
             options: Of `rclpy.node.Node`.
 
         Raises:
-            StartupError: The file cannot be written.
+            StartupError: The file cannot be written, or the streams cannot come in that way.
         """
         super().__init__("bag_node", **options)
+        values = values or values_of("policy_node", POLICY)
         self._wall = Clock(clock_type=ClockType.SYSTEM_TIME)
         self.finished: int | None = None
         channels = []
-        for role, (kind, topic, qos) in recorded(card, profile).items():
+        try:
+            topics = recorded(card, profile, values)
+        except SourceError as error:
+            raise StartupError(str(error)) from error
+        for role, (kind, topic, qos) in topics.items():
             heard = self.create_subscription(
                 kind, topic, partial(self._on_message, role), qos, raw=True
             )
@@ -115,9 +129,10 @@ def record_bag(
     path: Path,
     seconds: float | None = None,
     remaps: Mapping[str, str] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> int:
     """Record until SIGINT or SIGTERM, or for `seconds`; return the exit status."""
     arguments = ["--ros-args"]
     for name, topic in (remaps or {}).items():
         arguments += ["-r", f"{name}:={topic}"]
-    return run(lambda: BagNode(card, profile, path, seconds), arguments)
+    return run(lambda: BagNode(card, profile, path, seconds, values=values), arguments)

@@ -14,43 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from difftori_models.contract import Card, Observation, ObservationSpec
+from difftori_models.contract import Card, Observation
 from difftori_ros import codecs
 from difftori_ros.bags import CLOCK, TF, TF_STATIC, Bag, BagError, Recorded
 from difftori_ros.clock_watch import shown_ns
-from difftori_ros.codecs_cloud import decode_cloud
 from difftori_ros.frames import FrameError, FrameTree, take_transforms
-from difftori_ros.image import decode_picture, image_topic, info_topic
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.observe import Observer, Refusal
 from difftori_ros.parameter_files import values_of
 from difftori_ros.parameters import POLICY
 from difftori_ros.plan_times import PlanTimes
-from difftori_ros.rectify import decode_lens
 from difftori_ros.robot import RobotProfile, check_card
-
-Decoder = Callable[[Any], Any]
-TYPES = {
-    "joint_states": "sensor_msgs/msg/JointState",
-    "pose": "geometry_msgs/msg/PoseStamped",
-    "points": "sensor_msgs/msg/PointCloud2",
-    "image": "sensor_msgs/msg/Image",
-}
-"""Type of every kind of stream."""
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-DECODERS: Mapping[str, Decoder] = {
-    "sensor_msgs/msg/JointState": codecs.decode_joint_state,
-    "geometry_msgs/msg/PoseStamped": codecs.decode_pose,
-    "sensor_msgs/msg/PointCloud2": decode_cloud,
-    "sensor_msgs/msg/Image": decode_picture,
-}
-"""Decoder of every type that a stream can have, as the policy node has it."""
-
-
-def source_of(stream: str, spec: ObservationSpec) -> tuple[str, str]:
-    """Name of the topic that a stream comes from, relative, and its type."""
-    kind = spec.kind(stream)
-    return image_topic(stream) if kind == "image" else stream, TYPES[kind]
+from difftori_ros.sources import CAMERA_INFO, Sources
 
 
 class BagReplay:
@@ -80,8 +55,8 @@ class BagReplay:
             bag: The bag.
             card: What the policy sees, and how often it plans.
             profile: The robot; it must be the card's.
-            values: Parameters of the policy node: age limits, camera extrinsics, `trigger`; the
-                defaults without.
+            values: Parameters of the policy node: age limits, camera extrinsics, `trigger`,
+                `image_transport`, `points_from`; the defaults without.
             remaps: Name of a topic -> name under which it was recorded.
             period_s: Time between two observations with `trigger` timer; the card's by default.
             also: Topics beside the streams that `hear` is called with.
@@ -89,6 +64,7 @@ class BagReplay:
 
         Raises:
             BagError: A stream is not in the bag.
+            SourceError: The streams cannot come in the way that `values` say.
             ProfileError: The card is that of another robot.
             FrameError: The camera's pose in `values` is not one.
         """
@@ -96,14 +72,14 @@ class BagReplay:
         self._bag, self._also, self._hear = bag, frozenset(also), hear
         self._values = values = values or values_of("policy_node", POLICY)
         spec = card.observation
-        self._streams: dict[str, tuple[str, Decoder]] = {}
-        for stream in spec.streams:
-            name, kind = source_of(stream, spec)
-            self._streams[bag.topic(name, (kind,), remaps or {})] = stream, DECODERS[kind]
+        self._sources = Sources(spec, values)
+        self._streams = {
+            bag.topic(topic, (self._sources.types[stream],), remaps or {}): stream
+            for stream, topic in self._sources.topics.items()
+        }
         self._cameras = {
-            bag.topic(info_topic(camera), (CAMERA_INFO,), remaps or {}): camera
-            for camera, wanted in spec.images.items()
-            if wanted.rectify
+            bag.topic(topic, (CAMERA_INFO,), remaps or {}): stream
+            for stream, topic in self._sources.calibrations.items()
         }
         self._simulated = CLOCK in bag.topics
         self._frames = FrameTree()
@@ -153,9 +129,9 @@ class BagReplay:
         elif topic in (TF, TF_STATIC):
             self._transforms(message, topic == TF_STATIC)
         elif topic in self._cameras:
-            self._lens(self._cameras[topic], message)
+            self._calibrate(self._cameras[topic], message)
         elif topic in self._streams:
-            self._sample(*self._streams[topic], message)
+            self._sample(self._streams[topic], message)
         if topic in self._also:
             self._hear(self._now_ns, recorded)
 
@@ -165,9 +141,9 @@ class BagReplay:
             self._times.clear()
         self._now_ns = now_ns
 
-    def _sample(self, stream: str, decode: Decoder, message: Any) -> None:
+    def _sample(self, stream: str, message: Any) -> None:
         try:
-            sample = decode(message)
+            sample = self._sources.decode(stream, message)
         except codecs.CodecError as error:
             self._observer.dropped(stream, str(error))
             self.unreadable += 1
@@ -175,9 +151,9 @@ class BagReplay:
         now_ns = shown_ns(self._now_ns, sample.stamp_ns, self._simulated)
         self._observer.push(stream, sample, now_ns)
 
-    def _lens(self, camera: str, message: Any) -> None:
+    def _calibrate(self, stream: str, message: Any) -> None:
         try:
-            self._observer.set_lens(camera, decode_lens(message))
+            self._sources.calibrate(stream, message, self._observer)
         except codecs.CodecError:
             self.unreadable += 1
 

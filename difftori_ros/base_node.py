@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -161,6 +162,16 @@ def diagnostics(node: Node, statuses: Sequence[DiagnosticStatus]) -> DiagnosticA
     array = DiagnosticArray(status=list(statuses))
     array.header.stamp = node.get_clock().now().to_msg()
     return array
+
+
+def message_class(name: str) -> Any:
+    """The class of `sensor_msgs/msg/JointState`.
+
+    Raises:
+        ImportError, AttributeError, ValueError: There is none.
+    """
+    package, _, short = name.split("/")
+    return getattr(importlib.import_module(f"{package}.msg"), short)
 
 
 def nobody_publishes(node: Node, name: str, kind: type) -> str | None:

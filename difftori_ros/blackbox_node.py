@@ -3,21 +3,20 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.logging import get_logging_directory
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Image, JointState, PointCloud2
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Bool, Float32MultiArray, Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -30,12 +29,12 @@ from difftori_ros.base_node import (
     StartupError,
     declare,
     diagnostics,
+    message_class,
     run,
     status_message,
 )
 from difftori_ros.blackbox import FaultWatch, Ring
 from difftori_ros.bringup import find_checkpoint
-from difftori_ros.image import image_topic
 from difftori_ros.parameters import BLACKBOX
 from difftori_ros.recording import (
     Channel,
@@ -46,6 +45,7 @@ from difftori_ros.recording import (
     type_name,
 )
 from difftori_ros.robot import RobotProfile, load_profile
+from difftori_ros.sources import Sources
 from difftori_ros.types import Level, Reason
 
 TICK_S = 0.1
@@ -53,26 +53,27 @@ TICK_S = 0.1
 STATUS_EVERY = 5
 """Ticks between two `~/status` messages."""
 POLICY_STATUS, GUARD_STATUS = "policy_node/status", "guard_node/status"
-STREAMS: dict[str, Any] = {
-    "joint_states": JointState,
-    "points": PointCloud2,
-    "pose": PoseStamped,
-    "image": Image,
-}
-"""Message type of every kind of stream."""
 
 
-def inputs(card: Card, profile: RobotProfile) -> dict[str, tuple[Any, str, QoSProfile]]:
-    """What is recorded: role -> message class, relative topic, quality of service."""
-    spec = card.observation
+def inputs(
+    card: Card, profile: RobotProfile, values: Mapping[str, Any]
+) -> dict[str, tuple[Any, str, QoSProfile]]:
+    """What is recorded: role -> message class, relative topic, quality of service.
+
+    Args:
+        card: Names the streams.
+        profile: Names the controllers' topics.
+        values: `image_transport` and `points_from`, as the policy node has them.
+
+    Raises:
+        SourceError: The streams cannot come in that way.
+    """
+    sources = Sources(card.observation, values)
     found = {
-        name: (
-            STREAMS[spec.kind(name)],
-            image_topic(name) if name in spec.images else name,
-            SENSOR_QOS,
-        )
-        for name in spec.streams
+        stream: (message_class(sources.types[stream]), topic, SENSOR_QOS)
+        for stream, topic in sources.topics.items()
     }
+    found |= {topic: (CameraInfo, topic, SENSOR_QOS) for topic in sources.calibrations.values()}
     ours = {
         "policy_node/plan": JointTrajectory,
         "policy_node/actions": JointTrajectory,
@@ -100,10 +101,8 @@ def decode(name: str, data: bytes) -> Any:
     Raises:
         RecordingError: They hold none.
     """
-    package, _, short = name.split("/")
     try:
-        kind = getattr(importlib.import_module(f"{package}.msg"), short)
-        return deserialize_message(data, kind)
+        return deserialize_message(data, message_class(name))
     except (RuntimeError, ValueError, ImportError, AttributeError) as error:
         raise RecordingError(f"{len(data)} bytes cannot be read as {name}: {error}") from error
 
@@ -117,6 +116,7 @@ class BlackboxNode(Node):
         try:
             card = load_card(find_checkpoint(values["checkpoint"]))
             profile = load_profile(values["robot"])
+            topics = inputs(card, profile, values)
         except (ValueError, OSError) as error:
             raise StartupError(str(error)) from error
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -138,7 +138,7 @@ class BlackboxNode(Node):
         self._ticks = self._written = 0
         self._last = self._complaint = ""
         self._channels = []
-        for role, (kind, topic, qos) in inputs(card, profile).items():
+        for role, (kind, topic, qos) in topics.items():
             heard = self.create_subscription(
                 kind, topic, partial(self._on_message, role), qos, raw=True
             )

@@ -17,6 +17,8 @@ from typing import Any
 
 from difftori_models.checkpoint import load_card
 from difftori_models.engines.engine import BACKENDS
+from difftori_ros.parameter_files import ParameterFileError, values_of
+from difftori_ros.parameters import POLICY, WAYS
 from difftori_ros.paths import checkpoint_dir, config_dir
 from difftori_ros.robot import check_card, load_profile
 from difftori_ros.scripted import is_scripted, open_script
@@ -85,7 +87,8 @@ def policy_specs(
         blackbox: Record the last seconds, and write them when a fault occurs.
         enclaves: Path of the SROS2 enclaves; each node has its own below it. Empty for none.
     """
-    own = {"policy_node": parameters, "guard_node": guard_parameters, "blackbox_node": None}
+    ways = _ways(config_file, parameters or {})
+    own = {"policy_node": parameters, "guard_node": guard_parameters, "blackbox_node": ways}
     both = {"checkpoint": checkpoint, "robot": robot}
     first = {"guard_node": {"robot": robot}, "policy_node": both, "blackbox_node": both}
     return [
@@ -104,6 +107,16 @@ def policy_specs(
         for name in first
         if blackbox or name != "blackbox_node"
     ]
+
+
+def _ways(config_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """How the policy node will be told that images and points come: the black box listens so."""
+    files = [config_dir() / "policy.yaml", *([config_file] if config_file else [])]
+    try:
+        values = values_of("policy_node", POLICY, files) | dict(parameters)
+    except (ParameterFileError, OSError):
+        return {}  # the policy node refuses that file with its reason
+    return {parameter.name: values[parameter.name] for parameter in WAYS}
 
 
 def _enclave(enclaves: str, name: str) -> str:

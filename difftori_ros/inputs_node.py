@@ -4,47 +4,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo as CameraInfoMessage
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
-from sensor_msgs.msg import JointState as JointStateMessage
+from sensor_msgs.msg import CameraInfo
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import codecs, codecs_camera, codecs_cloud
+from difftori_ros import codecs
 from difftori_ros.base_node import (
     COMMAND_QOS,
     LATCHED_QOS,
     SENSOR_QOS,
     STATUS_QOS,
     StartupError,
+    message_class,
     nobody_publishes,
 )
 from difftori_ros.clock_watch import shown_ns
 from difftori_ros.frames import FrameError, FrameTree, take_transforms
 from difftori_ros.health import Health
-from difftori_ros.image import (
-    decode_compressed_picture,
-    decode_picture,
-    image_topic,
-    info_topic,
-)
 from difftori_ros.observe import Observer
 from difftori_ros.policy_loop import PolicyLoop
-from difftori_ros.rectify import decode_lens
-from difftori_ros.types import CameraInfo, Cloud, Reason
-
-MESSAGES: dict[str, tuple[Any, Any]] = {
-    "joint_states": (JointStateMessage, codecs.decode_joint_state),
-    "points": (PointCloud2, codecs_cloud.decode_cloud),
-    "pose": (PoseStamped, codecs.decode_pose),
-}
-"""Message type and decoder of every kind of stream that comes in one way alone, or as it does by
-default."""
+from difftori_ros.sources import SourceError, Sources
+from difftori_ros.types import Reason
 
 
 class Inputs:
@@ -61,23 +44,15 @@ class Inputs:
     ):
         self._node, self._observer, self._frames = node, observer, frames
         self._loop, self._health, self._steady_s = loop, health, steady_s
-        self._compressed = _text(node, "image_transport") == "compressed"
-        self._from_depth = _text(node, "points_from") == "depth"
-        self._depth_cameras: dict[str, CameraInfo] = {}
-        points = observer.spec.points
-        if self._from_depth and points is not None and points.color:
-            raise StartupError(
-                "points_from is 'depth', which has no colour, and the checkpoint wants xyz + rgb"
-            )
+        ways = {name: _text(node, name) for name in ("image_transport", "points_from")}
+        try:
+            self._sources = Sources(observer.spec, ways)
+        except SourceError as error:
+            raise StartupError(str(error)) from error
         self._simulated = bool(node.get_parameter("use_sim_time").value)
         subscribe = node.create_subscription
         self._open = [self._subscribe(name) for name in observer.streams]
-        for camera, spec in observer.spec.images.items():
-            if spec.rectify:
-                self._open.append(self._subscribe_info(camera, partial(self._take_lens, camera)))
-        for stream in observer.spec.clouds if self._from_depth else ():
-            take = partial(self._take_depth_camera, stream)
-            self._open.append(self._subscribe_info(stream, take))
+        self._open += map(self._subscribe_info, self._sources.calibrations)
         self._open += [
             subscribe(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS),
             subscribe(JointTrajectory, "guard_node/changed", self._on_changed, COMMAND_QOS),
@@ -92,7 +67,7 @@ class Inputs:
     def topics(self) -> dict[str, str]:
         """Resolved topic of every stream."""
         resolve = self._node.resolve_topic_name
-        return {name: resolve(self._codec(name)[0]) for name in self._observer.streams}
+        return {name: resolve(topic) for name, topic in self._sources.topics.items()}
 
     def unpublished(self, silent_only: bool = False) -> list[str]:
         """A sentence for every stream that nobody publishes.
@@ -101,31 +76,19 @@ class Inputs:
             silent_only: Leave out streams that have delivered.
         """
         streams = self._observer.silent() if silent_only else self._observer.streams
-        sentences = [nobody_publishes(self._node, *self._codec(name)[:2]) for name in streams]
+        sentences = [nobody_publishes(self._node, *self._source(name)) for name in streams]
         return [sentence for sentence in sentences if sentence]
 
-    def _codec(self, stream: str) -> tuple[str, Any, Any]:
-        """Relative topic, message type and decoder of a stream."""
-        kind = self._observer.spec.kind(stream)
-        if kind == "image" and self._compressed:
-            return f"{image_topic(stream)}/compressed", CompressedImage, decode_compressed_picture
-        if kind == "image":
-            return image_topic(stream), Image, decode_picture
-        if kind == "points" and self._from_depth:
-            return f"{stream}/image_rect_raw", Image, partial(self._depth_cloud, stream)
-        return stream, *MESSAGES[kind]
-
-    def _depth_cloud(self, stream: str, message: Image) -> Cloud:
-        if stream not in self._depth_cameras:
-            raise codecs.CodecError(f"depth image: nothing on '{info_topic(stream)}' yet")
-        return codecs_camera.decode_depth_cloud(message, self._depth_cameras[stream])
+    def _source(self, stream: str) -> tuple[str, Any]:
+        """Relative topic and message class of a stream."""
+        return self._sources.topics[stream], message_class(self._sources.types[stream])
 
     def _subscribe(self, stream: str) -> Any:
-        topic, kind, decode = self._codec(stream)
+        topic, kind = self._source(stream)
 
         def callback(message: Any) -> None:
             try:
-                sample = decode(message)
+                sample = self._sources.decode(stream, message)
             except codecs.CodecError as error:
                 self._observer.dropped(stream, str(error))
                 self._node.get_logger().warning(
@@ -138,24 +101,18 @@ class Inputs:
 
         return self._node.create_subscription(kind, topic, callback, SENSOR_QOS)
 
-    def _subscribe_info(self, stream: str, take: Callable[[Any], None]) -> Any:
-        topic = info_topic(stream)
+    def _subscribe_info(self, stream: str) -> Any:
+        topic = self._sources.calibrations[stream]
 
-        def callback(message: CameraInfoMessage) -> None:
+        def callback(message: CameraInfo) -> None:
             try:
-                take(message)
+                self._sources.calibrate(stream, message, self._observer)
             except codecs.CodecError as error:
                 self._node.get_logger().warning(
                     f"{Reason.BAD_MESSAGE.value}: '{topic}': {error}", throttle_duration_sec=2.0
                 )
 
-        return self._node.create_subscription(CameraInfoMessage, topic, callback, SENSOR_QOS)
-
-    def _take_lens(self, camera: str, message: CameraInfoMessage) -> None:
-        self._observer.set_lens(camera, decode_lens(message))
-
-    def _take_depth_camera(self, stream: str, message: CameraInfoMessage) -> None:
-        self._depth_cameras[stream] = codecs_camera.decode_camera_info(message)
+        return self._node.create_subscription(CameraInfo, topic, callback, SENSOR_QOS)
 
     def _subscribe_transforms(self) -> list[Any]:
         try:

@@ -85,6 +85,7 @@ class NoveltyWatch:
 
     Attributes:
         value: Of the newest observation, for `~/status`: the largest distance and its feature.
+        first: The next observation is the first one of an episode.
     """
 
     def __init__(self, card: Card):
@@ -93,7 +94,7 @@ class NoveltyWatch:
 
     def reset(self) -> None:
         """A new episode begins."""
-        self.value, self._first = "", True
+        self.value, self.first = "", True
 
     def look(self, observation: Observation) -> str | None:
         """The sentence when the first observation of an episode is far from the training.
@@ -103,5 +104,5 @@ class NoveltyWatch:
         found = novelty(observation, self._card)
         name, distance = found.worst
         self.value = f"{distance:.1f} {name}" if name else "not known"
-        first, self._first = self._first, False
+        first, self.first = self.first, False
         return found.far() if first else None

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,18 +22,18 @@ from difftori_ros.kinematics import Kinematics
 from difftori_ros.rectify import Lens
 from difftori_ros.robot import RobotProfile
 from difftori_ros.self_filter import SelfFilter
-from difftori_ros.stream import Stream
+from difftori_ros.stream import FOREVER, Stream
 from difftori_ros.stream_watch import StreamWatch
 from difftori_ros.types import Cloud, Image, JointState, Pose, Reason
 
 Sample = JointState | Pose | Cloud | Image
 
+HELD = 4
+"""Clouds and images that are kept processed, for each frame of a stack."""
 MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "image": 0.2, "pose": 0.5}
 """Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, poses slower."""
 JOINTS_KEPT = 512
 """Joint states kept: at 1 kHz they reach back to clouds and images of twice their age limit."""
-FOREVER = 2**62
-"""A time after every stamp [ns]."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,17 @@ class Observer:
         self._frozen_frames, self._frozen_is_fault = frozen_frames, frozen_is_fault
         self._dropped: dict[str, str] = {}
         self._seen: tuple[Cloud, ...] = ()
-        self._processed: tuple[tuple[Cloud, ...], np.ndarray | None] = ((), None)
+        held = 1 if spec.frames == 1 else HELD * spec.frames
+        self._processed: deque[tuple[tuple[Cloud, ...], np.ndarray]] = deque(maxlen=held)
         margin = spec.points.self_filter_m if spec.points else None
         self._self_filter = None if margin is None else SelfFilter(profile, margin)
         self._lenses: dict[str, Lens] = {}
-        self._images: dict[str, tuple[Image, np.ndarray]] = {}
+        self._images: dict[str, deque[tuple[Image, np.ndarray]]] = {
+            name: deque(maxlen=held) for name in spec.images
+        }
         self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
         self.streams: dict[str, Stream[Any]] = {
-            name: Stream(depth=JOINTS_KEPT if name == "joint_states" else 4)
+            name: Stream(JOINTS_KEPT if name == "joint_states" else 4, span_s=self._span_s(name))
             for name in spec.streams
         }
 
@@ -97,6 +102,15 @@ class Observer:
     def limit_s(self, stream: str) -> float:
         """Age limit of a stream on the clock of the stamps [s]."""
         return self._max_age_s.get(stream, self._max_age_s[self._spec.kind(stream)])
+
+    def _span_s(self, stream: str) -> float:
+        """How far back a stream is kept for the frames before the present one [s]."""
+        past_s = (self._spec.frames - 1) * self._spec.frames_apart_s
+        if not past_s:
+            return 0.0
+        # joint states reach back to where the arm was when the oldest frame of a camera was seen
+        cameras = [*self._spec.clouds, *self._spec.images] if stream == "joint_states" else []
+        return past_s + self.limit_s(stream) + max(map(self.limit_s, cameras), default=0.0)
 
     def set_limit(self, stream: str, limit_s: float) -> None:
         """Samples of `stream` may be `limit_s` old from now on [s]."""
@@ -183,10 +197,27 @@ class Observer:
         A stream that is missing or older than its limit gives a refusal, never a zero.
         """
         samples = self._fresh(now_ns)
-        return samples if isinstance(samples, Refusal) else self._assemble(samples, now_ns)
+        if isinstance(samples, Refusal):
+            return samples
+        seen = self._assemble(samples, now_ns)
+        if isinstance(seen, Refusal) or self._spec.frames == 1:
+            return seen
+        past: list[Observation] = []
+        for k in range(1, self._spec.frames):
+            frame = self._before(samples, k)
+            if isinstance(frame, Refusal):
+                return frame
+            past.append(frame)
+        return replace(seen, past=tuple(past))
 
-    def prepare(self, now_ns: int) -> None:
-        """Do what can be done ahead of the observation: process the newest images and cloud."""
+    def prepare(self, now_ns: int, due_ns: int = 0) -> None:
+        """Do what can be done ahead of the observation: process the newest images and cloud.
+
+        Args:
+            now_ns: The time now [ns].
+            due_ns: The time of the observation [ns]: a cloud that will not be the newest one by
+                then, as far as its stream's rhythm tells, is left alone.
+        """
         for name in self._spec.images:
             picture = self.streams[name].latest_before(now_ns)
             if picture is not None:
@@ -198,6 +229,8 @@ class Observer:
         clouds = tuple(sample for _, sample in filter(None, found))
         if len(clouds) < len(found) or _same(clouds, self._seen):
             return
+        if any(map(self._outdated, self._spec.clouds, clouds, repeat(due_ns))):
+            return
         if self._self_filter is not None:
             measured_ns = self.newest_ns("joint_states", now_ns) or 0
             if measured_ns < max(cloud.stamp_ns for cloud in clouds):
@@ -205,7 +238,16 @@ class Observer:
         self._seen = clouds
         # what is wrong with them is told when they are needed
         with suppress(FrameError, CloudError):
-            self._processed = clouds, self._process(clouds, self._spec.points, now_ns)
+            self._cloud(clouds, self._spec.points, now_ns)
+
+    def _outdated(self, stream: str, cloud: Cloud, due_ns: int) -> bool:
+        """Whether the stream's next cloud will be there, and processed in time, at `due_ns`."""
+        rhythm = self._watches[stream].rhythm()
+        if rhythm is None or not due_ns:
+            return False
+        period_s, delay_s = rhythm
+        # half a period for its way and its processing
+        return cloud.stamp_ns + round((1.5 * period_s + delay_s) * 1e9) < due_ns
 
     def lacking(self, now_ns: int) -> Refusal | None:
         """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""
@@ -282,6 +324,27 @@ class Observer:
             stamps_ns={name: sample.stamp_ns for name, sample in samples.items()},
         )
 
+    def _before(self, samples: Mapping[str, Sample], k: int) -> Observation | Refusal:
+        """The k-th frame before the present one: of each stream the sample nearest to that time.
+
+        The time counts from the stream's own present sample, so that two frames of a camera that
+        is late lie as far apart as those of one that is not. Before the first sample there is the
+        first one once more.
+        """
+        back_ns = round(k * self._spec.frames_apart_s * 1e9)
+        found: dict[str, Sample] = {}
+        for name, sample in samples.items():
+            wanted_ns = sample.stamp_ns - back_ns
+            stamp_ns, found[name] = self.streams[name].nearest(wanted_ns) or (wanted_ns, sample)
+            gap_s = (wanted_ns - stamp_ns) * 1e-9
+            if gap_s > self.limit_s(name):
+                detail = (
+                    f"'{name}' has a gap: the frame {back_ns * 1e-9:g} s ago would be {gap_s:.3f} "
+                    f"s older than that, limit {self.limit_s(name):.3f} s"
+                )
+                return Refusal(Reason.STALE, detail)
+        return self._assemble(found, found["joint_states"].stamp_ns)
+
     def _to_base(self, pose: Pose) -> FloatArray:
         matrix = pose_to_matrix(pose.pose)
         if pose.frame_id != self._spec.frame:
@@ -295,8 +358,16 @@ class Observer:
         clouds = tuple(
             sample for name in spec.clouds if isinstance(sample := samples[name], Cloud)
         )
-        done, points = self._processed
-        return points if _same(done, clouds) else self._process(clouds, spec, now_ns)
+        return self._cloud(clouds, spec, now_ns)
+
+    def _cloud(self, clouds: tuple[Cloud, ...], spec: PointSpec, now_ns: int) -> np.ndarray:
+        """Those clouds processed; once, as long as they are among the newest."""
+        for done, points in self._processed:
+            if _same(done, clouds):
+                return points
+        points = self._process(clouds, spec, now_ns)
+        self._processed.append((clouds, points))
+        return points
 
     def _process(self, clouds: tuple[Cloud, ...], spec: PointSpec, now_ns: int) -> np.ndarray:
         views = []
@@ -332,15 +403,16 @@ class Observer:
 
     def _image(self, name: str, picture: Sample) -> np.ndarray:
         assert isinstance(picture, Image)
-        done = self._images.get(name)
-        if done is None or done[0] is not picture:
-            lens = self._lenses.get(name)
-            try:
-                image = process_image(picture.rgb, self._spec.images[name], lens)
-            except ImageError as error:
-                raise ImageError(f"'{name}': {error}", error.reason) from error
-            done = self._images[name] = picture, image
-        return done[1]
+        for done, image in self._images[name]:
+            if done is picture:
+                return image
+        lens = self._lenses.get(name)
+        try:
+            image = process_image(picture.rgb, self._spec.images[name], lens)
+        except ImageError as error:
+            raise ImageError(f"'{name}': {error}", error.reason) from error
+        self._images[name].append((picture, image))
+        return image
 
 
 def _positions(state: JointState) -> dict[str, float]:

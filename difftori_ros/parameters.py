@@ -53,6 +53,24 @@ REAL_TIME = (
     Parameter("lock_memory", False, "Keep the memory of the process in RAM (mlockall)."),
 )
 
+WAYS = (
+    Parameter(
+        "image_transport",
+        "raw",
+        "How images come: 'raw' as Image on '<camera>/image_raw', 'compressed' as JPEG or PNG on "
+        "'<camera>/image_raw/compressed'.",
+        choices=("raw", "compressed"),
+    ),
+    Parameter(
+        "points_from",
+        "cloud",
+        "How points come: 'cloud' as PointCloud2, 'depth' as depth images on "
+        "'<stream>/image_rect_raw' with '<stream>/camera_info', without colour.",
+        choices=("cloud", "depth"),
+    ),
+)
+"""How images and points come; policy and black box must agree."""
+
 POLICY = (
     Parameter(
         "checkpoint",
@@ -165,20 +183,7 @@ POLICY = (
     Parameter(
         "pose_max_age_s", 0.5, "Oldest pose a plan is made from [s]. Live.", 0.001, 10.0, live=True
     ),
-    Parameter(
-        "image_transport",
-        "raw",
-        "How images come: 'raw' as Image on '<camera>/image_raw', 'compressed' as JPEG or PNG on "
-        "'<camera>/image_raw/compressed'.",
-        choices=("raw", "compressed"),
-    ),
-    Parameter(
-        "points_from",
-        "cloud",
-        "How points come: 'cloud' as PointCloud2, 'depth' as depth images on "
-        "'<stream>/image_rect_raw' with '<stream>/camera_info', without colour.",
-        choices=("cloud", "depth"),
-    ),
+    *WAYS,
     Parameter(
         "frozen_frames",
         30,
@@ -328,6 +333,7 @@ BLACKBOX = (
         "Checkpoint of the policy, which names the streams: a folder, or a name that ships.",
     ),
     Parameter("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
+    *WAYS,
     Parameter(
         "folder",
         "",

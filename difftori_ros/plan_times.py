@@ -14,6 +14,7 @@ class PlanTimes:
 
     Attributes:
         last_ns: Stamp of the newest observation that was planned from [ns].
+        due_ns: The time to plan next [ns]; 0 when that is now or depends on what comes.
     """
 
     def __init__(self, observer: Observer, trigger: str, period_s: float):
@@ -31,7 +32,7 @@ class PlanTimes:
 
     def clear(self) -> None:
         """As when nothing had been planned, for the clock is another one now."""
-        self.last_ns = self._due_ns = 0
+        self.last_ns = self.due_ns = 0
 
     def time_ns(self, now_ns: int) -> int | None:
         """The time to plan at when the clock shows `now_ns` [ns], or None when it is not due."""
@@ -39,7 +40,7 @@ class PlanTimes:
             common = self._observer.newest_common_ns()
             return None if common is None or common <= self.last_ns else max(now_ns, common)
         measured_ns = self._observer.newest_ns("joint_states", now_ns)
-        due = measured_ns is not None and measured_ns >= self._due_ns - self._early_ns
+        due = measured_ns is not None and measured_ns >= self.due_ns - self._early_ns
         return now_ns if due and measured_ns != self.last_ns else None
 
     def observed(self, stamp_ns: int) -> bool:
@@ -47,8 +48,8 @@ class PlanTimes:
         if stamp_ns <= self.last_ns:
             return False
         self.last_ns = stamp_ns
-        due_ns = self._due_ns + self._period_ns
+        due_ns = self.due_ns + self._period_ns
         if due_ns <= stamp_ns:  # the first one, or the first one after a pause
             due_ns = stamp_ns + self._period_ns
-        self._due_ns = max(due_ns, stamp_ns + self._period_ns // 2)
+        self.due_ns = max(due_ns, stamp_ns + self._period_ns // 2)
         return True

@@ -197,7 +197,7 @@ class PolicyLoop:
             if lacking is not None:
                 self._refuse(lacking)
             else:
-                self._observer.prepare(self._ports.now_ns())
+                self._observer.prepare(self._ports.now_ns(), self._times.due_ns)
             return
         observation = self._observer.observe(time_ns)
         if isinstance(observation, Refusal):
@@ -205,7 +205,9 @@ class PolicyLoop:
             return
         if not self._times.observed(observation.stamp_ns):
             return
-        self._tell_novelty(observation)
+        told = self._novelty.first
+        if told:
+            self._tell_novelty(observation)
         heard = self._guard_at_work or self._values["dry_run"]
         if (elsewhere := self._start_pose.check(observation, heard)) is not None:
             self._refuse(elsewhere)
@@ -218,6 +220,8 @@ class PolicyLoop:
             if allowed and not self._reset_wanted.is_set():
                 self._supervisor.finished_a_plan()
                 self._judge(driver, observation, motion)
+        if not told:  # of later observations only the status tells: the plan goes first
+            self._tell_novelty(observation)
 
     def _judge(self, driver: Driver, observation: Observation, motion: Motion) -> None:
         plan, steady_s = motion.plan, self._ports.steady_s()

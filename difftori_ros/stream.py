@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+FOREVER = 2**62
+"""A time after every stamp [ns]."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Stream(Generic[T]):
     that clock jumps back, call `clear`: what is here then stems from another time.
     """
 
-    def __init__(self, depth: int = 64, future_tolerance_s: float = 0.05):
+    def __init__(self, depth: int = 64, future_tolerance_s: float = 0.05, span_s: float = 0.0):
         """Make an empty stream.
 
         Args:
             depth: Samples kept; the oldest go first.
+            span_s: Samples are kept for this long before the newest one too, however many [s].
             future_tolerance_s: A stamp may be ahead of the clock by this much [s], for clocks of
                 two machines never agree exactly.
 
@@ -53,6 +56,7 @@ class Stream(Generic[T]):
             )
         self._depth = depth
         self._tolerance_ns = round(future_tolerance_s * 1e9)
+        self._span_ns = round(span_s * 1e9)
         self._lock = threading.Lock()
         self._stamps: list[int] = []
         self._values: list[T] = []
@@ -77,11 +81,12 @@ class Stream(Generic[T]):
                 return False
             self._stamps.insert(place, stamp_ns)
             self._values.insert(place, value)
-            if len(self._stamps) > self._depth:
+            kept = True
+            while len(self._stamps) > self._depth and self._beyond(self._stamps[0]):
                 del self._stamps[0], self._values[0]
                 self._late += place == 0
-                return place > 0
-            return True
+                kept, place = kept and place > 0, place - 1
+            return kept
 
     def latest_before(self, t_ns: int) -> tuple[int, T] | None:
         """Stamp and value of the newest sample stamped `t_ns` or earlier; None without one."""
@@ -104,10 +109,20 @@ class Stream(Generic[T]):
             before = (self._stamps[place - 1], self._values[place - 1]) if place else None
             return before, (self._stamps[place], self._values[place]) if more else None
 
+    def nearest(self, t_ns: int) -> tuple[int, T] | None:
+        """Stamp and value of the sample nearest to `t_ns`, of two the older; None without one."""
+        before, after = self.around(t_ns, FOREVER)
+        if before is None or after is None:
+            return before or after
+        return before if t_ns - before[0] <= after[0] - t_ns else after
+
     def age_s(self, t_ns: int) -> float | None:
         """Age at `t_ns` of what `latest_before` gives [s]; None when that is None."""
         found = self.latest_before(t_ns)
         return None if found is None else (t_ns - found[0]) * 1e-9
+
+    def _beyond(self, stamp_ns: int) -> bool:
+        return stamp_ns < self._stamps[-1] - self._span_ns
 
     def clear(self) -> None:
         """Forget every sample; the counts go on."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from .contract import SCHEMA, ActionSpec, Card, ObservationSpec
 from .features import FeatureError, state_size
 from .jsonio import decode, encode
 from .network import (
+    MAX_FRAMES,
     MAX_ITERATIONS,
     MAX_RESIDUALS,
     METHODS,
@@ -25,6 +27,13 @@ _CAMERA = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 WITHOUT_IMAGES = 2
 """The last schema whose cards could not ask for images."""
+FRAMES = {
+    "observation": {"frames": 1, "frames_apart_s": 0.1},
+    "network": {"frames": 1},
+}
+"""What cards from before stacked frames do not say."""
+IMAGES = {"observation": {"images": {}}, "network": {"images": 0}}
+"""What cards from before images do not say."""
 MAX_SIDE = 1024
 """Largest image that a card may ask for [px]."""
 _KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
@@ -42,6 +51,7 @@ def decode_card(data: Any) -> Card:
         JsonError: A key is missing or unknown, or a value has another type.
     """
     if isinstance(data, dict):
+        data = _filled(data, FRAMES)
         if data.get("schema") == WITHOUT_IMAGES:
             data = upgraded(data) | {"schema": SCHEMA}
         if data.get("schema") != SCHEMA:
@@ -55,20 +65,24 @@ def decode_card(data: Any) -> Card:
 def upgraded(data: Any) -> Any:
     """The card or meta data of demonstrations from before images, saying that there are none.
 
-    Nor were there several clouds, or points that are dropped because they are on the arm.
+    Nor were there several clouds, points that are dropped because they are on the arm, or several
+    frames.
     """
     if not isinstance(data, dict):
         return data
-    added = {"observation": {"images": {}}, "network": {"images": 0}}
-    found = data | {
-        key: none | data[key] for key, none in added.items() if isinstance(data.get(key), dict)
-    }
+    found = _filled(_filled(data, FRAMES), IMAGES)
     spec = found.get("observation")
     points = spec.get("points") if isinstance(spec, dict) else None
     if isinstance(spec, dict) and isinstance(points, dict):
         alone = {"clouds": ["points"], "self_filter_m": None}
         found["observation"] = spec | {"points": alone | points}
     return found
+
+
+def _filled(data: Any, added: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The data with what its parts lack of `added`."""
+    parts = {key: data[key] for key in added if isinstance(data.get(key), dict)}
+    return data | {key: {**added[key], **part} for key, part in parts.items()}
 
 
 def check_card(card: Card) -> None:
@@ -119,6 +133,7 @@ def check_card(card: Card) -> None:
     require(
         network.images == count, f"network.images is {network.images}, the spec has {count} images"
     )
+    _check_frames(spec, network, require)
     try:
         size = state_size(spec)
     except FeatureError as error:
@@ -136,6 +151,17 @@ def check_card(card: Card) -> None:
         for key, row in card.normaliser[kind].items():
             require(len(row) == length, f"normaliser.{kind}.{key} has {len(row)}, wanted {length}")
         require(min(card.normaliser[kind]["std"]) > 0, f"normaliser.{kind}.std must be positive")
+
+
+def _check_frames(spec: ObservationSpec, network: Network, require: Any) -> None:
+    frames, apart_s = spec.frames, spec.frames_apart_s
+    require(
+        1 <= frames <= MAX_FRAMES, f"observation.frames is {frames}, must be 1 to {MAX_FRAMES}"
+    )
+    require(
+        1e-3 <= apart_s <= 1.0, f"observation.frames_apart_s is {apart_s} s, must be 0.001 to 1"
+    )
+    require(network.frames == frames, f"network.frames is {network.frames}, the spec has {frames}")
 
 
 def _check_clouds(spec: ObservationSpec, require: Any) -> None:

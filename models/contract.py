@@ -42,6 +42,8 @@ class Observation:
             in [0, 1]; float32. None when the card asks for none.
         images: Named images, shape (H, W, 3) uint8 RGB.
         stamps_ns: Stamp of the newest message of each stream used here [ns].
+        past: What was seen before, newest first, when the card stacks frames; each with stamps of
+            its own and without a past.
     """
 
     stamp_ns: int
@@ -52,6 +54,7 @@ class Observation:
     points: NDArray[np.float32] | None = None
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     stamps_ns: Mapping[str, int] = field(default_factory=dict)
+    past: tuple[Observation, ...] = ()
 
 
 class PlanStatus(Enum):
@@ -151,6 +154,9 @@ class ObservationSpec:
         features: Entries of the state vector, in order; see `difftori_models.features`.
         points: The cloud, or None.
         images: Image of each camera, by the camera's name; their order is that of the networks.
+        frames: Frames that are seen at once: the present one and those before it. The first frame
+            of an episode stands in for those that would have come before.
+        frames_apart_s: Time between two of them [s].
     """
 
     frame: str
@@ -159,6 +165,8 @@ class ObservationSpec:
     features: tuple[str, ...]
     points: PointSpec | None = None
     images: Mapping[str, ImageSpec] = field(default_factory=dict)
+    frames: int = 1
+    frames_apart_s: float = 0.1
 
     @property
     def streams(self) -> tuple[str, ...]:

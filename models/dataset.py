@@ -13,6 +13,9 @@ was seen, and the spec's poses: x y z [m], quaternion x y z w |
 | `points` | (T, N, 3 or 6) float32 | processed cloud, when the spec has one |
 | `image_<camera>` | (T, H, W, 3) uint8 | processed RGB image of each camera of the spec |
 | `meta` | () text | JSON: `task robot noise observation action command` |
+
+A step holds its own frame alone. When the observation spec stacks frames, the past of a step is
+the steps before it in its episode; before the first there is the first once more.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +87,17 @@ class Demos:
         first = np.repeat(starts, np.diff(starts, append=len(self)))
         return np.maximum(np.arange(len(self)) - delay, first)
 
+    def stacked(self, frames: int, apart_s: float) -> Demos:
+        """The same demonstrations, observed as so many frames at once.
+
+        Raises:
+            DemosError: `apart_s` is not a whole number of steps.
+        """
+        spec = replace(self.meta.observation, frames=frames, frames_apart_s=apart_s)
+        found = replace(self, meta=replace(self.meta, observation=spec))
+        _check(found, "demonstrations")
+        return found
+
     def observation(self, step: int, seen: int | None = None) -> Observation:
         """The observation of a step, as it was when it was recorded.
 
@@ -91,7 +105,16 @@ class Demos:
             step: Number of the step.
             seen: Its clouds and images are those of this step, as if they had come late.
         """
-        seen = step if seen is None else seen
+        spec, seen = self.meta.observation, step if seen is None else seen
+        back = round(spec.frames_apart_s / self.meta.action.dt_s)
+        first = int(np.searchsorted(self.episode, self.episode[step]))
+        frames = [
+            self._frame(max(first, step - k * back), max(first, seen - k * back))
+            for k in range(spec.frames)
+        ]
+        return replace(frames[0], past=tuple(frames[1:]))
+
+    def _frame(self, step: int, seen: int) -> Observation:
         cameras = self.meta.observation.tips[1:]
         return Observation(
             stamp_ns=0,
@@ -126,8 +149,12 @@ class Demos:
 
     def pictures(self) -> tuple[NDArray[np.uint8], ...]:
         """Images of all steps, (T, H, W, 3) per camera, checked as the planner checks them."""
-        policy_images(self.observation(0), self.meta.observation)
-        return tuple(self.images[name] for name in self.meta.observation.images)
+        spec = self.meta.observation
+        policy_images(self.observation(0), spec)
+        if spec.frames == 1:
+            return tuple(self.images[name] for name in spec.images)
+        seen = [policy_images(self.observation(step), spec) for step in range(len(self))]
+        return tuple(np.stack(rows) for rows in zip(*seen, strict=True))
 
     def chunks(self) -> NDArray[np.float32]:
         """The expert's next H actions at every step, shape (T, H, A).
@@ -309,6 +336,12 @@ def _check(demos: Demos, where: str) -> None:
         "actions": (demos.actions, (steps, len(action.names))),
     }
     shapes |= {f"pose_{name}": (rows, (steps, 7)) for name, rows in demos.poses.items()}
+    steps_apart = spec.frames_apart_s / action.dt_s
+    if spec.frames > 1 and (not _whole(steps_apart)):
+        raise DemosError(
+            f"{where}: frames {spec.frames_apart_s:g} s apart are not a whole number of steps of "
+            f"{action.dt_s:g} s"
+        )
     if (spec.points is None) != (demos.points is None):
         raise DemosError(
             f"{where}: the observation spec has {'no ' if spec.points is None else ''}points, "
@@ -338,3 +371,7 @@ def _check(demos: Demos, where: str) -> None:
     if outside.any():
         names = ", ".join(name for name, out in zip(action.names, outside, strict=True) if out)
         raise DemosError(f"{where}: actions leave the box of the action spec in {names}")
+
+
+def _whole(number: float) -> bool:
+    return round(number) >= 1 and abs(number - round(number)) < 1e-6

@@ -90,8 +90,9 @@ def compare(one: Engine, other: Engine, samples: int = SAMPLES, seed: int = 0) -
         state = (mean + std * rng.standard_normal((1, len(mean)))).astype(np.float32)
         points = None
         if spec is not None:
-            xyz = rng.uniform(-0.2, 0.2, (1, spec.count, 3))
-            rgb = rng.uniform(0, 1, (1, spec.count, 3 if spec.color else 0))
+            count = card.observation.frames * spec.count
+            xyz = rng.uniform(-0.2, 0.2, (1, count, 3))
+            rgb = rng.uniform(0, 1, (1, count, 3 if spec.color else 0))
             points = np.concatenate([xyz, rgb], axis=2).astype(np.float32)
         images = tuple(
             rng.integers(0, 256, blank.shape, dtype=np.uint8)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from .checkpoint import Checkpoint
 from .engines.graphs import image_input
-from .features import blank_images
+from .features import blank_images, blank_points
 from .jsonio import dumps
 from .policies.deployed import Deployed
 from .solver.method import State
@@ -31,9 +31,9 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
     """
     card, agent = checkpoint.card, checkpoint.agent
     inputs = {"state": torch.zeros(1, agent.network.state)}
-    spec = card.observation.points
-    if spec is not None:
-        inputs["points"] = torch.zeros(1, spec.count, agent.network.points)
+    points = blank_points(card.observation)
+    if points is not None:
+        inputs["points"] = torch.from_numpy(points)
     cameras = [image_input(name) for name in card.observation.images]
     blank_ones = map(torch.from_numpy, blank_images(card.observation))
     inputs |= dict(zip(cameras, blank_ones, strict=True))

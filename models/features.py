@@ -2,7 +2,8 @@
 """What the networks see of an observation: a state vector, a set of points, images; by name.
 
 Training and deployment call these same functions, so that a replayed observation gives bit for
-bit the numbers the policy was trained on. numpy only.
+bit the numbers the policy was trained on. With several frames each gives the same numbers, the
+present one first: states one after the other, points and rows of images likewise. numpy only.
 
 Entries of `ObservationSpec.features`, in the order of the state vector:
 
@@ -16,6 +17,8 @@ and camera `tip@<stream>`, where the tip was when it looked |
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +36,8 @@ class FeatureError(ValueError):
 def state_names(spec: ObservationSpec) -> tuple[str, ...]:
     """One name per entry of the state vector, such as `position.panda_joint1` or `goal-tip.x`.
 
+    Those of the frame before the present one end in `@-1`, and so on.
+
     Raises:
         FeatureError: An entry of `spec.features` is not known, or names a pose that the spec
             lacks.
@@ -45,7 +50,8 @@ def state_names(spec: ObservationSpec) -> tuple[str, ...]:
         else:
             axes = "xyzw" if feature.endswith(".quat") else "xyz"
             names += [f"{feature}.{axis}" for axis in axes]
-    return tuple(names)
+    before = [f"{name}@-{k}" for k in range(1, spec.frames) for name in names]
+    return (*names, *before)
 
 
 def state_size(spec: ObservationSpec) -> int:
@@ -53,12 +59,29 @@ def state_size(spec: ObservationSpec) -> int:
     return len(state_names(spec))
 
 
+def frames_of(
+    observation: Observation, spec: ObservationSpec
+) -> tuple[tuple[Observation, ...], ObservationSpec]:
+    """The frames of an observation, the present one first, and what each of them shows.
+
+    Raises:
+        FeatureError: There are fewer than the spec wants.
+    """
+    found = (replace(observation, past=()), *observation.past[: spec.frames - 1])
+    if len(found) < spec.frames:
+        raise FeatureError(f"the spec asks for {spec.frames} frames, there are {len(found)}")
+    return found, replace(spec, frames=1)
+
+
 def state_vector(observation: Observation, spec: ObservationSpec) -> NDArray[np.float32]:
     """The state vector, shape (D,), not normalised; a number that is not finite stays what it is.
 
     Raises:
-        FeatureError: The observation lacks a joint or a pose that the spec asks for.
+        FeatureError: The observation lacks a joint, a pose or a frame that the spec asks for.
     """
+    if spec.frames > 1:
+        frames, alone = frames_of(observation, spec)
+        return np.concatenate([state_vector(frame, alone) for frame in frames])
     columns: NDArray[np.intp] | None = None
     parts: list[FloatArray] = []
     for feature in spec.features:
@@ -88,6 +111,9 @@ def policy_points(observation: Observation, spec: ObservationSpec) -> NDArray[np
         FeatureError: No points, too few columns, another count than the spec's, or a cloud frame
             other than the base frame.
     """
+    if spec.frames > 1:
+        frames, alone = frames_of(observation, spec)
+        return np.concatenate([policy_points(frame, alone) for frame in frames])
     want = spec.points
     if want is None:
         raise FeatureError("points were asked for, but the observation spec has none")
@@ -112,9 +138,15 @@ def policy_images(
 ) -> tuple[NDArray[np.uint8], ...]:
     """The images in the spec's order, each of shape (H, W, 3), uint8 RGB.
 
+    Several frames stand one below the other, the present one on top: (frames * H, W, 3).
+
     Raises:
         FeatureError: The observation lacks an image, or one has another shape or type.
     """
+    if spec.frames > 1:
+        frames, alone = frames_of(observation, spec)
+        seen = [policy_images(frame, alone) for frame in frames]
+        return tuple(np.concatenate(stack) for stack in zip(*seen, strict=True))
     found = []
     for name, want in spec.images.items():
         if name not in observation.images:
@@ -133,8 +165,19 @@ def policy_images(
 
 
 def blank_images(spec: ObservationSpec) -> tuple[NDArray[np.uint8], ...]:
-    """A batch of one black image per camera, shape (1, H, W, 3), to try something out with."""
-    return tuple(np.zeros((1, w.height, w.width, 3), np.uint8) for w in spec.images.values())
+    """One black image of every camera, as a batch (1, frames * H, W, 3), to try things out."""
+    return tuple(
+        np.zeros((1, spec.frames * want.height, want.width, 3), np.uint8)
+        for want in spec.images.values()
+    )
+
+
+def blank_points(spec: ObservationSpec) -> NDArray[np.float32] | None:
+    """Points in the tip, as a batch (1, frames * N, C), to try things out; None without points."""
+    want = spec.points
+    if want is None:
+        return None
+    return np.zeros((1, spec.frames * want.count, 6 if want.color else 3), np.float32)
 
 
 def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ SOLVERS = ("projected_gradient", "gauss_newton", "adam_box")
 
 MAX_ITERATIONS = 10_000
 MAX_RESIDUALS = 1024
+MAX_FRAMES = 8
 """Bounds of what a card may ask for."""
 
 STARTS = ("base", "previous", "noise")
@@ -33,6 +34,7 @@ class Network:
         state: Length of the state vector, D.
         points: Channels of a point: 0 (no cloud), 3 (xyz) or 6 (xyz + rgb).
         images: Cameras; each has an encoder of its own.
+        frames: Frames that are seen at once.
         point_scale: Length that becomes 1 in the point encoder [m].
         feature: Length of the encoded observation z.
         hidden: Width of the hidden layers.
@@ -45,6 +47,7 @@ class Network:
     state: int
     points: int = 0
     images: int = 0
+    frames: int = 1
     point_scale: float = POINT_SCALE
     feature: int = 128
     hidden: int = 256
@@ -91,6 +94,7 @@ def network_for(spec: ObservationSpec, dropout: float, latent: int, residuals: i
         state=state_size(spec),
         points=channels,
         images=len(spec.images),
+        frames=spec.frames,
         dropout=dropout,
         latent=latent,
         residuals=residuals,

@@ -11,7 +11,7 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .contract import Card, FloatArray, Observation, Plan, PlanStatus
 from .engines.engine import Engine, Floats, Images, open_engine
-from .features import blank_images, policy_images, policy_points, state_vector
+from .features import blank_images, blank_points, policy_images, policy_points, state_vector
 
 _NONE = float("nan")
 
@@ -62,11 +62,10 @@ class Planner:
         """The first `plan` is as fast as the rest: buffers are allocated, kernels chosen."""
         spec = self.card.observation
         state = np.zeros((1, int(self.card.network["state"])), np.float32)
-        points = None
-        if spec.points is not None:
-            points = np.zeros((1, spec.points.count, 6 if spec.points.color else 3), np.float32)
         for _ in range(3):
-            self._solve(state, points, blank_images(spec), self._shifted(0), None, True)
+            self._solve(
+                state, blank_points(spec), blank_images(spec), self._shifted(0), None, True
+            )
 
     def reset(self, seed: int) -> None:
         """A new episode: its CVAE latents are drawn and held, the last plan is forgotten."""

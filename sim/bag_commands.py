@@ -29,6 +29,7 @@ def add_commands(commands: Any) -> None:
     """Add the parsers of these commands to those of `difftori`."""
     bag = commands.add_parser("bag", help="record what the policy sees, from its topics")
     _add_robot_arguments(bag)
+    _add_config_argument(bag)
     bag.add_argument("--out", type=Path, required=True, help="the .mcap file")
     bag.add_argument("--seconds", type=float, help="end by itself after this time")
 
@@ -94,7 +95,8 @@ def run_command(arguments: argparse.Namespace, console: Console) -> int:
             from difftori_ros.bag_node import record_bag
         except ImportError as error:
             raise RuntimeError(f"recording needs ROS 2's Python packages: {error}") from error
-        return record_bag(card, profile, arguments.out, arguments.seconds, remaps)
+        values = policy_values(arguments)
+        return record_bag(card, profile, arguments.out, arguments.seconds, remaps, values)
 
     from tqdm import tqdm
 

@@ -21,10 +21,11 @@ from difftori_ros.health import Health
 from difftori_ros.inputs_node import Inputs
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.novelty import Novelty, novelty
-from difftori_ros.observe import FOREVER, Observer, Refusal
+from difftori_ros.observe import Observer, Refusal
 from difftori_ros.parameters import POLICY
 from difftori_ros.policy_loop import PolicyLoop
 from difftori_ros.robot import RobotProfile
+from difftori_ros.stream import FOREVER
 
 from .inspection import Look, draw, look_table, nearest
 

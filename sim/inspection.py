@@ -53,7 +53,7 @@ def nearest(demos: Demos, card: Card, observation: Observation) -> Observation:
     Raises:
         DemosError: They were observed in another way than the card says.
     """
-    _check_same(demos, card)
+    demos = _as_seen(demos, card)
     mean, std = (np.array(card.normaliser["state"][key]) for key in ("mean", "std"))
     here = (state_vector(observation, card.observation) - mean) / std
     there = (demos.states() - mean) / std
@@ -71,7 +71,7 @@ def remember(folder: Path, demos: Demos) -> Card:
         OSError: It cannot be written.
     """
     card = load_card(folder)
-    _check_same(demos, card)
+    demos = _as_seen(demos, card)
     steps = np.arange(len(demos))
     found = summary_statistics(card.observation, demos.poses, demos.points, demos.images, steps)
     if not found:
@@ -81,12 +81,17 @@ def remember(folder: Path, demos: Demos) -> Card:
     return card
 
 
-def _check_same(demos: Demos, card: Card) -> None:
-    if demos.meta.observation != card.observation:
+def _as_seen(demos: Demos, card: Card) -> Demos:
+    """The demonstrations in as many frames as the checkpoint sees."""
+    spec = card.observation
+    if spec.frames > 1 and demos.meta.observation.frames == 1:
+        demos = demos.stacked(spec.frames, spec.frames_apart_s)
+    if demos.meta.observation != spec:
         raise DemosError(
             f"these demonstrations of '{demos.meta.task}' show something else than checkpoint "
             f"'{card.name}' sees; take those that it was trained on"
         )
+    return demos
 
 
 def card_table(card: Card) -> Table:
@@ -100,6 +105,8 @@ def card_table(card: Card) -> Table:
         ("poses", f"{' '.join(spec.poses) or 'none'}, in {spec.frame}"),
         ("state", " ".join(spec.features)),
     ]
+    if spec.frames > 1:
+        rows.append(("frames", f"{spec.frames}, {spec.frames_apart_s:g} s apart"))
     if spec.points is not None:
         p = spec.points
         colour = "with" if p.color else "without"

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
+from difftori_models.card import FRAMES
 from difftori_models.contract import ActionSpec, ObservationSpec
 from difftori_models.jsonio import JsonError, decode
 from difftori_ros.paths import config_dir
@@ -76,6 +78,15 @@ def find_task(name: str) -> Task:
     if name not in available_tasks():
         raise ValueError(f"unknown task '{name}'; known: {', '.join(available_tasks())}")
     try:
-        return decode(Task, yaml.safe_load(path.read_text()))
+        return decode(Task, _single(yaml.safe_load(path.read_text())))
     except (JsonError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _single(data: Any) -> Any:
+    """The file's content; how many frames are stacked is said in training, not by a task."""
+    if not isinstance(data, dict):
+        return data
+    specs = {name: data[name] for name in ("state", "points", "rgb") if name in data}
+    alone = FRAMES["observation"]
+    return data | {n: alone | spec for n, spec in specs.items() if isinstance(spec, dict)}

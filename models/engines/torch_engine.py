@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ..checkpoint import Checkpoint, CheckpointError
-from ..features import blank_images
+from ..features import blank_images, blank_points
 from ..policies.deployed import Answer, Deployed, Proposal
 from ..solver.compiled import compiled
 from ..solver.method import State
@@ -105,9 +105,7 @@ class TorchEngine:
 
     def _prepare(self, deployed: Deployed) -> None:
         network, action = self._agent.network, self.card.action
-        spec = self.card.observation.points
-        points = None if spec is None else np.zeros((1, spec.count, network.points), np.float32)
-        images = blank_images(self.card.observation)
+        points, images = blank_points(self.card.observation), blank_images(self.card.observation)
         chunk = np.full((1, action.horizon, len(action.names)), np.nan, np.float32)
         latents = np.zeros(self.latents, np.float32)
         self.propose(np.zeros((1, network.state), np.float32), points, images, latents, chunk)

@@ -17,10 +17,17 @@ GREY = 127.5
 
 
 def augment(inputs: Inputs, config: TrainConfig) -> Inputs:
-    """The batch with every image moved and its colours changed; the rest as it was."""
+    """The batch with every image moved and its colours changed; the rest as it was.
+
+    The frames of a stack are moved and coloured alike, for they show one day.
+    """
     changed = []
     for images in inputs.images:
-        moved = random_shift(images, config.shift) if config.shift else images
+        moved = images
+        if config.shift:  # the frames of a stack as channels of one picture
+            stack = images.unflatten(1, (config.frames, -1)).movedim(1, 3)
+            moved = random_shift(stack.flatten(3), config.shift)
+            moved = moved.unflatten(3, (config.frames, -1)).movedim(3, 1).flatten(1, 2)
         changed.append(random_colour(moved, config.brightness, config.contrast))
     return replace(inputs, images=tuple(changed))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..network import MAX_ITERATIONS, MAX_RESIDUALS, METHODS, SOLVERS
+from ..network import MAX_FRAMES, MAX_ITERATIONS, MAX_RESIDUALS, METHODS, SOLVERS
 
 
 class ConfigError(Exception):
@@ -52,6 +52,11 @@ class TrainConfig:
     delay: int = 0
     """Clouds and images are 0 to this many steps late, all delays alike, in training alone. Where
     a camera's pictures come late, a policy trained without delay acts on what has long moved."""
+    frames: int = 1
+    """Frames that the policy sees at once. The demonstrations need no more than they have: the
+    steps before a step are its past."""
+    frames_apart: float = 0.1
+    """Time between two frames, in whole steps of the demonstrations [s]."""
     shift: int = 2
     """Images are moved by up to this many pixels each way, in training alone [px]."""
     brightness: float = 0.1
@@ -95,6 +100,8 @@ class TrainConfig:
                 raise ConfigError(f"{key} must lie in [0, {top}), got {getattr(self, key)}")
         if not 0 <= self.delay <= 32:
             raise ConfigError(f"delay must be 0 to 32 steps, got {self.delay}")
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise ConfigError(f"frames must be 1 to {MAX_FRAMES}, got {self.frames}")
         if not 0 <= self.shift <= 32:
             raise ConfigError(f"shift must be 0 to 32 pixels, got {self.shift}")
         for key in ("brightness", "contrast"):

@@ -53,6 +53,8 @@ class Trainer:
         self.config = config
         torch.set_num_threads(config.threads)
         demos = load_demos(config.demos)
+        if config.frames > 1:
+            demos = demos.stacked(config.frames, config.frames_apart)
         self.card = new_card(config, demos)
         torch.manual_seed(draw_seed(config.seed, "weights", 0))
         self.agent = Agent(self.card).to(config.device)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from difftori_models.checkpoint import load_card
 from difftori_models.dataset import DemosError, load_demos
+from difftori_models.normaliser import statistics
 from difftori_models.summaries import POINTS, summary_statistics
 from difftori_ros.bringup import find_checkpoint
 from difftori_ros.parameter_files import values_of
@@ -88,8 +89,8 @@ def test_a_look_shows_ages_and_distances_and_writes_a_picture_beside_a_sample(lo
     card = load_card(find_checkpoint("pick_cube_points"))
     demos = demos_like(card, tmp_path / "demos.npz")
     steps = np.arange(len(demos))
-    statistics = summary_statistics(card.observation, demos.poses, demos.points, {}, steps)
-    card = dataclasses.replace(card, normaliser={**card.normaliser, **statistics})
+    seen = summary_statistics(card.observation, demos.poses, demos.points, {}, steps)
+    card = dataclasses.replace(card, normaliser={**card.normaliser, **seen})
     status, text, png = looked(card, demos=demos)
     assert status == 0
     for part in ("joint_states", "points", "goal", "camera_optical_frame", "cloud centroid.x"):
@@ -118,6 +119,17 @@ def test_demonstrations_of_another_observation_are_refused(tmp_path):
     other = load_card(find_checkpoint("pick_cube_state"))
     with pytest.raises(DemosError, match="show something else than checkpoint 'pick_cube_state'"):
         nearest(demos, other, demos.observation(0))
+
+
+def test_a_policy_of_two_frames_is_shown_beside_the_demonstrations_it_was_stacked_from(tmp_path):
+    card = load_card(find_checkpoint("pick_cube_points"))
+    demos = demos_like(card, tmp_path / "demos.npz")
+    stacked = demos.stacked(2, 0.1)
+    spec, known = stacked.meta.observation, statistics(stacked.states(), stacked.actions)
+    two = dataclasses.replace(card, observation=spec, normaliser=known)
+    found = nearest(demos, two, stacked.observation(3))
+    assert len(found.past) == 1
+    np.testing.assert_array_equal(found.points, demos.points[0])  # of states alike the first
 
 
 def test_a_card_can_be_told_later_what_clouds_looked_like(tmp_path, capsys):

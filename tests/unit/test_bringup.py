@@ -5,17 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import rclpy
 import yaml
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from difftori_models.checkpoint import CheckpointError
+from difftori_models.checkpoint import CheckpointError, load_card
 from difftori_ros import bringup
+from difftori_ros.blackbox_node import inputs
 from difftori_ros.bringup import NodeSpec, command_line, find_checkpoint
 from difftori_ros.parameters import BLACKBOX, GUARD, POLICY
 from difftori_ros.paths import checkpoint_dir, config_dir
+from difftori_ros.robot import load_profile
 
 CHECKPOINT = "pick_cube_state"
 VALUES = {
@@ -94,6 +98,31 @@ def test_shipped_parameter_files_hold_the_documented_defaults():
         found = as_ros_reads(NodeSpec(spec.name, "", "", spec.parameter_files))
         of_ros = {"use_sim_time", "start_type_description_service"}
         assert {n: v for n, v in found.items() if n not in of_ros} == defaults
+
+
+def depth_card():
+    """A checkpoint that wants points without colour."""
+    card = load_card(find_checkpoint("pick_cube_points"))
+    assert card.observation.points is not None
+    points = replace(card.observation.points, color=False)
+    return replace(card, observation=replace(card.observation, points=points))
+
+
+def test_the_black_box_listens_to_images_and_points_as_the_policy_does(tmp_path):
+    file = tmp_path / "cell.yaml"
+    ways = {"policy_node": {"ros__parameters": {"image_transport": "compressed"}}}
+    file.write_text(yaml.safe_dump(ways))
+    *_, blackbox = bringup.policy_specs(
+        CHECKPOINT, "panda", config_file=file, parameters={"points_from": "depth"}, blackbox=True
+    )
+    heard = {name: blackbox.parameters[name] for name in ("image_transport", "points_from")}
+    assert heard == {"image_transport": "compressed", "points_from": "depth"}
+    card, profile = load_card(find_checkpoint("pick_cube_rgb")), load_profile("panda")
+    kind, topic, _ = inputs(card, profile, heard)["camera"]
+    assert (kind, topic) == (CompressedImage, "camera/image_raw/compressed")
+    kind, topic, _ = inputs(depth_card(), profile, heard)["points"]
+    assert (kind, topic) == (Image, "points/image_rect_raw")
+    assert inputs(depth_card(), profile, heard)["points/camera_info"][0] is CameraInfo
 
 
 def test_shipped_checkpoint_is_found_by_name_and_any_other_by_path(tmp_path, monkeypatch):

@@ -63,6 +63,7 @@ def new_card(points: bool = False) -> Card:
         "state": 5,
         "points": 3 if points else 0,
         "images": 0,
+        "frames": 1,
         "point_scale": 0.1,
         "feature": 8,
     }
@@ -333,6 +334,9 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ),
         ({"observation__points": POINTS | {"crop_min": [2, 0, 0]}}, "crop_min must lie below"),
         ({"observation__images": ...}, "observation: missing images"),
+        ({"network__frames": 2}, "network.frames is 2, the spec has 1"),
+        ({"observation__frames": 9}, "observation.frames is 9, must be 1 to 8"),
+        ({"observation__frames_apart_s": 0}, "observation.frames_apart_s is 0.0 s, must be"),
         ({"network__images": 1}, "network.images is 1, the spec has 0 images"),
         ({"observation__images": {"camera": IMAGE}}, "network.images is 0, the spec has 1 images"),
         ({"observation__images": {"a/b": IMAGE}}, "'a/b' is not a plain camera name"),

@@ -154,3 +154,17 @@ def test_cameras_tell_their_period_and_delay():
     told = seen.report(NOW + 800 * MS)
     assert (told["period_points"], told["delay_points"]) == ("0.100", "0.030")
     assert "period_joint_states" not in told
+
+
+def test_only_the_cloud_that_will_be_planned_from_is_prepared():
+    seen, step_ms = observer(spec(BOX)), 33
+    due_ns, prepared = NOW + 10 * step_ms * MS, []
+    for k in range(11):
+        stamp_ns = NOW + k * step_ms * MS
+        seen.push("points", cloud(stamp_ns, seed=k), stamp_ns)
+        seen.push("joint_states", joints(stamp_ns), stamp_ns)
+        if k >= 5:  # the rhythm is known
+            seen.prepare(stamp_ns, due_ns)
+            prepared.append(seen._processed[-1][0][0].stamp_ns if seen._processed else None)
+    last = [NOW + k * step_ms * MS for k in (9, 10)]
+    assert prepared == [None] * 4 + last
