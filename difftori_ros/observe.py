@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from difftori_models.contract import FloatArray, Observation, ObservationSpec, P
 from difftori_ros.cloud import CloudError, View, process_clouds
 from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_matrix
 from difftori_ros.image import ImageError, process_image
+from difftori_ros.joints_at import joints_at
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.rectify import Lens
 from difftori_ros.robot import RobotProfile
@@ -90,7 +90,7 @@ class Observer:
         }
         self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
         self.streams: dict[str, Stream[Any]] = {
-            name: Stream(JOINTS_KEPT if name == "joint_states" else 4, span_s=self._span_s(name))
+            name: Stream(JOINTS_KEPT if name == "joint_states" else 4, span_s=self._span_s())
             for name in spec.streams
         }
 
@@ -103,14 +103,11 @@ class Observer:
         """Age limit of a stream on the clock of the stamps [s]."""
         return self._max_age_s.get(stream, self._max_age_s[self._spec.kind(stream)])
 
-    def _span_s(self, stream: str) -> float:
-        """How far back a stream is kept for the frames before the present one [s]."""
+    def _span_s(self) -> float:
+        """How far back streams are kept for the frames before the present one [s]."""
         past_s = (self._spec.frames - 1) * self._spec.frames_apart_s
-        if not past_s:
-            return 0.0
-        # joint states reach back to where the arm was when the oldest frame of a camera was seen
-        cameras = [*self._spec.clouds, *self._spec.images] if stream == "joint_states" else []
-        return past_s + self.limit_s(stream) + max(map(self.limit_s, cameras), default=0.0)
+        # joint states tell where the arm was when the oldest frame of a late camera was seen
+        return past_s + 2.0 * max(self._max_age_s.values()) if past_s else 0.0
 
     def set_limit(self, stream: str, limit_s: float) -> None:
         """Samples of `stream` may be `limit_s` old from now on [s]."""
@@ -229,7 +226,8 @@ class Observer:
         clouds = tuple(sample for _, sample in filter(None, found))
         if len(clouds) < len(found) or _same(clouds, self._seen):
             return
-        if any(map(self._outdated, self._spec.clouds, clouds, repeat(due_ns))):
+        coming = (self._watches[name].next_ns() for name in self._spec.clouds)
+        if any(next_ns is not None and next_ns < due_ns for next_ns in coming):
             return
         if self._self_filter is not None:
             measured_ns = self.newest_ns("joint_states", now_ns) or 0
@@ -239,15 +237,6 @@ class Observer:
         # what is wrong with them is told when they are needed
         with suppress(FrameError, CloudError):
             self._cloud(clouds, self._spec.points, now_ns)
-
-    def _outdated(self, stream: str, cloud: Cloud, due_ns: int) -> bool:
-        """Whether the stream's next cloud will be there, and processed in time, at `due_ns`."""
-        rhythm = self._watches[stream].rhythm()
-        if rhythm is None or not due_ns:
-            return False
-        period_s, delay_s = rhythm
-        # half a period for its way and its processing
-        return cloud.stamp_ns + round((1.5 * period_s + delay_s) * 1e9) < due_ns
 
     def lacking(self, now_ns: int) -> Refusal | None:
         """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""
@@ -376,29 +365,15 @@ class Observer:
             if cloud.frame_id != spec.frame:
                 transform = self._frames.lookup(spec.frame, cloud.frame_id, cloud.stamp_ns)
             if self._self_filter is not None:
-                joints = self._joints_at(cloud.stamp_ns, now_ns)
+                joints = joints_at(self.streams["joint_states"], cloud.stamp_ns, now_ns)
                 outside = partial(self._self_filter.outside, joints=joints)
             views.append(View(cloud, transform, outside))
         return process_clouds(views, spec)
 
-    def _joints_at(self, stamp_ns: int, now_ns: int) -> dict[str, float]:
-        """Joint positions at a stamp, in between the joint states that are known at `now_ns`."""
-        before, after = self.streams["joint_states"].around(stamp_ns, now_ns)
-        if before is None or after is None:
-            _, only = before or after or (0, None)
-            return {} if only is None else _positions(only)
-        (begin_ns, first), (end_ns, last) = before, after
-        share = (stamp_ns - begin_ns) / max(end_ns - begin_ns, 1)
-        there = _positions(last)
-        return {
-            name: (1 - share) * here + share * there[name]
-            for name, here in _positions(first).items()
-            if name in there
-        }
-
     def _arm_at(self, stamp_ns: int, now_ns: int) -> FloatArray | None:
         """Arm joint positions at a stamp; None when those around it lack a joint."""
-        joints, names = self._joints_at(stamp_ns, now_ns), self._profile.arm_joints
+        joints = joints_at(self.streams["joint_states"], stamp_ns, now_ns)
+        names = self._profile.arm_joints
         return np.array([joints[n] for n in names]) if joints.keys() >= set(names) else None
 
     def _image(self, name: str, picture: Sample) -> np.ndarray:
@@ -413,10 +388,6 @@ class Observer:
             raise ImageError(f"'{name}': {error}", error.reason) from error
         self._images[name].append((picture, image))
         return image
-
-
-def _positions(state: JointState) -> dict[str, float]:
-    return dict(zip(state.names, state.position.tolist(), strict=True))
 
 
 def _same(some: tuple[Cloud, ...], others: tuple[Cloud, ...]) -> bool:

@@ -88,6 +88,13 @@ class StreamWatch:
         periods = [abs(b - a) for a, b in pairwise(stamps)]
         return median(periods) * 1e-9, median(behind for _, behind in arrivals) * 1e-9
 
+    def next_ns(self) -> int | None:
+        """When the next message will be here and half a period old [ns], by the rhythm of late."""
+        rhythm = self.rhythm()
+        if rhythm is None:
+            return None
+        return self._arrivals[-1][0] + round(1.5e9 * rhythm[0])
+
     def constant_offset(self) -> str | None:
         """The sentence that says so when every stamp of late is off by more than the age limit."""
         arrivals = list(self._arrivals)
