@@ -134,7 +134,7 @@ class DirectLoop:
         if "points" in wanted:
             self.observer.push("points", cloud, now_ns)
         for name in wanted & set(world.cameras):
-            picture = rgb if name == CAMERA_STREAM else world.picture(name)
-            self.observer.push(
-                name, Image(cloud.stamp_ns, f"{name}_optical_frame", picture), now_ns
-            )
+            # the table's camera may be late; then its stamp says so, and the other one is not
+            table = name == CAMERA_STREAM
+            picture, stamp_ns = (rgb, cloud.stamp_ns) if table else (world.picture(name), now_ns)
+            self.observer.push(name, Image(stamp_ns, f"{name}_optical_frame", picture), now_ns)

@@ -63,6 +63,12 @@ class TrainConfig:
     """Spread of what is added to all of an image, in training alone; 1 is black to white."""
     contrast: float = 0.1
     """Spread of the factor on an image's distance from grey, around 1, in training alone."""
+    cloud_shift: float = 0.0
+    """Clouds are moved by a vector drawn with this spread along each axis, in training alone [m]:
+    calibrations of another day. The arm in the cloud is then worth looking at."""
+    cloud_colour: float = 0.0
+    """Each colour channel of a cloud is brighter or darker by up to this share, in training
+    alone."""
     cvae: bool = False
     """Give the score a 64-d CVAE latent."""
     kl_weight: float = 0.003
@@ -104,7 +110,7 @@ class TrainConfig:
             raise ConfigError(f"frames must be 1 to {MAX_FRAMES}, got {self.frames}")
         if not 0 <= self.shift <= 32:
             raise ConfigError(f"shift must be 0 to 32 pixels, got {self.shift}")
-        for key in ("brightness", "contrast"):
+        for key in ("brightness", "contrast", "cloud_shift", "cloud_colour"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} must lie in [0, 1], got {getattr(self, key)}")
         for key in ("noise", "kl_weight", "weight_decay"):

@@ -61,6 +61,23 @@ def test_without_settings_nothing_changes_and_the_state_never_does() -> None:
     assert not torch.equal(changed.images[0], IMAGES)
 
 
+def test_every_cloud_is_moved_as_a_whole_and_coloured_channel_by_channel() -> None:
+    torch.manual_seed(0)
+    points = torch.cat([torch.randn(200, 5, 3), torch.zeros(200, 5, 3)], dim=-1)
+    inputs = Inputs(torch.zeros(200, 1), points)
+    assert torch.equal(augment(inputs, config()).points, points)
+    changed = augment(inputs, config(cloud_shift=0.02, cloud_colour=0.3)).points
+    moved, gain = changed[..., :3] - points[..., :3], (changed[..., 3:] + 0.5) / 0.5
+    for same in (moved, gain):
+        torch.testing.assert_close(same, same[:, :1].expand(-1, 5, -1))
+        assert len(same[:, 0].unique()) > 500
+    assert 0.15 < moved.std() < 0.25, "two centimetres, in units of ten"
+    assert 0.7 <= gain.min() < 0.72
+    assert 1.28 < gain.max() <= 1.3
+    bare = augment(Inputs(inputs.state, points[..., :3]), config(cloud_shift=0.02)).points
+    assert bare.shape == (200, 5, 3)
+
+
 def test_the_same_seed_gives_the_same_images() -> None:
     seen = []
     for seed in (1, 1, 2):
@@ -70,7 +87,9 @@ def test_the_same_seed_gives_the_same_images() -> None:
     assert not torch.equal(seen[0], seen[2])
 
 
-@pytest.mark.parametrize("wrong", [{"shift": -1}, {"brightness": 2.0}, {"contrast": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"shift": -1}, {"brightness": 2.0}, {"contrast": -0.1}, {"cloud_shift": -1.0}]
+)
 def test_settings_that_make_no_sense_are_named(wrong) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         config(**wrong)
