@@ -7,7 +7,7 @@ import pytest
 from difftori_models.contract import ImageSpec, ObservationSpec
 from difftori_ros.frames import FrameTree
 from difftori_ros.kinematics import Kinematics
-from difftori_ros.observe import JOINTS_KEPT, Observer, Refusal
+from difftori_ros.observe import Observer, Refusal
 from difftori_ros.robot import load_profile
 from difftori_ros.types import Image, JointState, Reason
 
@@ -103,6 +103,6 @@ def test_a_gap_in_the_past_is_no_frame_and_is_named():
 
 def test_one_frame_has_no_past():
     seen = observer(frames=1)
-    found = seen.observe(feed(seen, 600, joints_ms=1))
+    found = seen.observe(feed(seen, 600))
     assert found.past == ()
-    assert len(seen.streams["joint_states"]._stamps) == JOINTS_KEPT
+    assert len(seen.streams["camera"]._stamps) == 4
