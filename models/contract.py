@@ -36,6 +36,7 @@ class Observation:
             in [0, 1]; float32. None when the card asks for none.
         images: Named images, shape (H, W, 3) uint8 RGB.
         stamps_ns: Stamp of the newest message of each stream used here [ns].
+        vectors: Named flat arrays (n,) of environments that are not arms of ours.
     """
 
     stamp_ns: int
@@ -46,6 +47,7 @@ class Observation:
     points: NDArray[np.float32] | None = None
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     stamps_ns: Mapping[str, int] = field(default_factory=dict)
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class PlanStatus(Enum):
@@ -145,6 +147,7 @@ class ObservationSpec:
         features: Entries of the state vector, in order; see `difftori_models.features`.
         points: The cloud, or None.
         images: Image of each camera, by the camera's name; their order is that of the networks.
+        vectors: Length of each flat array that an environment without streams shows, by name.
     """
 
     frame: str
@@ -153,6 +156,12 @@ class ObservationSpec:
     features: tuple[str, ...]
     points: PointSpec | None = None
     images: Mapping[str, ImageSpec] = field(default_factory=dict)
+    vectors: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def tips(self) -> tuple[str, ...]:
+        """The pose that is there without being named: what has joints has a tip."""
+        return ("tip",) if self.joint_names else ()
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -179,8 +188,8 @@ class ActionSpec:
 
     Attributes:
         kind: `ee_delta_pos` (x y z displacement of the tip in the base frame [m]), `joint_delta`
-            (displacement of every arm joint [rad]) or `joint_position` (arm joint positions
-            [rad]).
+            (displacement of every arm joint [rad]), `joint_position` (arm joint positions
+            [rad]) or `env` (what the environment of a suite takes, as it is: no robot's).
             Displacements add up along the plan, starting from the measured state.
         names: Name of every action entry, in order. The last one is `gripper` when there is one:
             -1 closed, 1 open.

@@ -11,6 +11,7 @@ Arrays, T steps in all, the steps of an episode consecutive and in order:
 | `pose_<name>` | (T, 7) float64 | `tip` and the spec's poses: x y z [m], quaternion x y z w |
 | `points` | (T, N, 3 or 6) float32 | processed cloud, when the spec has one |
 | `image_<camera>` | (T, H, W, 3) uint8 | processed RGB image of each camera of the spec |
+| `vector_<name>` | (T, n) float64 | each vector of the spec; without joints there is no `tip` |
 | `meta` | () text | JSON: `task robot noise observation action command` |
 """
 
@@ -73,6 +74,7 @@ class Demos:
     points: NDArray[np.float32] | None = None
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     sha256: str = field(default="", compare=False)
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -87,6 +89,7 @@ class Demos:
             poses={name: rows[step] for name, rows in self.poses.items()},
             points=None if self.points is None else self.points[step],
             images={name: rows[step] for name, rows in self.images.items()},
+            vectors={name: rows[step] for name, rows in self.vectors.items()},
         )
 
     def states(self) -> NDArray[np.float32]:
@@ -161,6 +164,7 @@ def write_demos(
     poses: Mapping[str, FloatArray],
     points: NDArray[np.float32] | None = None,
     images: Mapping[str, NDArray[np.uint8]] | None = None,
+    vectors: Mapping[str, FloatArray] | None = None,
 ) -> Demos:
     """The demonstrations lie in `path`, whole and checked, or the file is what it was before.
 
@@ -177,6 +181,7 @@ def write_demos(
         poses={name: np.asarray(rows, dtype=np.float64) for name, rows in poses.items()},
         points=None if points is None else np.asarray(points, dtype=np.float32),
         images=dict(images or {}),
+        vectors={n: np.asarray(rows, np.float64) for n, rows in (vectors or {}).items()},
     )
     _check(demos, "demonstrations")
     arrays = {"meta": np.array(dumps(meta))}
@@ -186,6 +191,7 @@ def write_demos(
     if demos.points is not None:
         arrays["points"] = demos.points
     arrays |= {f"image_{name}": rows for name, rows in demos.images.items()}
+    arrays |= {f"vector_{name}": rows for name, rows in demos.vectors.items()}
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
     path = Path(path)
@@ -217,7 +223,7 @@ def load_demos(path: str | Path) -> Demos:
         if isinstance(error, DemosError):
             raise
         raise DemosError(f"{path}: not an .npz file of plain arrays ({error})") from error
-    wanted = ("meta", "episode", "seed", "position", "velocity", "actions", "pose_tip")
+    wanted = ("meta", "episode", "seed", "position", "velocity", "actions")
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise DemosError(
@@ -254,6 +260,11 @@ def load_demos(path: str | Path) -> Demos:
             for name, rows in arrays.items()
             if name.startswith("image_")
         },
+        vectors={
+            name[len("vector_") :]: rows
+            for name, rows in arrays.items()
+            if name.startswith("vector_")
+        },
         sha256=hashlib.sha256(data).hexdigest(),
     )
     _check(demos, str(path))
@@ -267,7 +278,7 @@ def _check(demos: Demos, where: str) -> None:
         raise DemosError(f"{where}: episode must have shape (T,) with T > 0")
     if (np.diff(demos.episode) < 0).any():
         raise DemosError(f"{where}: episode must not decrease; steps of an episode stand together")
-    missing = [name for name in ("tip", *spec.poses) if name not in demos.poses]
+    missing = [name for name in (*spec.tips, *spec.poses) if name not in demos.poses]
     if missing:
         raise DemosError(
             f"{where}: missing {', '.join(f'pose_{name}' for name in missing)}; poses there: "
@@ -294,6 +305,12 @@ def _check(demos: Demos, where: str) -> None:
             f"{where}: the observation spec has images of {', '.join(spec.images) or 'no camera'},"
             f" the file of {', '.join(demos.images) or 'none'}"
         )
+    if set(spec.vectors) != set(demos.vectors):
+        raise DemosError(
+            f"{where}: the observation spec has vectors {', '.join(spec.vectors) or 'none'}, "
+            f"the file {', '.join(demos.vectors) or 'none'}"
+        )
+    shapes |= {f"vector_{n}": (demos.vectors[n], (steps, k)) for n, k in spec.vectors.items()}
     for name, want in spec.images.items():
         rows = demos.images[name]
         if rows.dtype != np.uint8:

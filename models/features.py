@@ -12,6 +12,7 @@ Entries of `ObservationSpec.features`, in the order of the state vector:
 | `<pose>` | x y z of that pose in the base frame [m]; `tip` is always there |
 | `<pose>.quat` | its quaternion x y z w, with the sign that makes its largest entry positive |
 | `<a>-<b>` | x y z of pose a minus x y z of pose b [m], as in `goal-tip` |
+| `<vector>` | all of that vector of `spec.vectors` |
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def state_names(spec: ObservationSpec) -> tuple[str, ...]:
         _poses_of(feature, spec)
         if feature in ("position", "velocity"):
             names += [f"{feature}.{joint}" for joint in spec.joint_names]
+        elif feature in spec.vectors:
+            names += [f"{feature}.{k}" for k in range(spec.vectors[feature])]
         else:
             axes = "xyzw" if feature.endswith(".quat") else "xyz"
             names += [f"{feature}.{axis}" for axis in axes]
@@ -64,6 +67,9 @@ def state_vector(observation: Observation, spec: ObservationSpec) -> NDArray[np.
         if feature in ("position", "velocity"):
             columns = _columns(observation, spec) if columns is None else columns
             parts.append(np.asarray(getattr(observation, feature), dtype=np.float64)[columns])
+            continue
+        if feature in spec.vectors:
+            parts.append(_vector(observation, feature, spec.vectors[feature]))
             continue
         poses = [_pose(observation, name, feature) for name in _poses_of(feature, spec)]
         if feature.endswith(".quat"):
@@ -135,8 +141,8 @@ def blank_images(spec: ObservationSpec) -> tuple[NDArray[np.uint8], ...]:
 
 
 def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:
-    known = ("tip", *spec.poses)
-    if feature in ("position", "velocity"):
+    known = (*spec.tips, *spec.poses)
+    if feature in ("position", "velocity") or feature in spec.vectors:
         return ()
     if feature in known:
         return (feature,)
@@ -145,8 +151,21 @@ def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:
         return names
     raise FeatureError(
         f"feature '{feature}' is not known; it is one of position, velocity, <pose>, <pose>.quat, "
-        f"<a>-<b>, with poses {', '.join(known)}"
+        f"<a>-<b>, with poses {', '.join(known) or 'none'}, "
+        f"or a vector: {', '.join(spec.vectors) or 'none'}"
     )
+
+
+def _vector(observation: Observation, name: str, size: int) -> FloatArray:
+    if name not in observation.vectors:
+        raise FeatureError(
+            f"vector '{name}' is wanted; the observation has "
+            f"{', '.join(sorted(observation.vectors)) or 'no vectors'}"
+        )
+    vector = np.asarray(observation.vectors[name], dtype=np.float64)
+    if vector.shape != (size,):
+        raise FeatureError(f"vector '{name}' must have shape ({size},), got {vector.shape}")
+    return vector
 
 
 def _pose(observation: Observation, name: str, feature: str) -> FloatArray:

@@ -64,7 +64,7 @@ def summaries(observation: Observation, spec: ObservationSpec) -> dict[str, Floa
 
 def summary_statistics(
     spec: ObservationSpec,
-    tips: FloatArray,
+    tips: FloatArray | None,
     points: NDArray[np.float32] | None,
     images: Mapping[str, NDArray[np.uint8]],
     steps: NDArray[np.intp],
@@ -73,13 +73,13 @@ def summary_statistics(
 
     Args:
         spec: What is observed.
-        tips: Poses of the tip (T, 7) in the frame of the clouds.
+        tips: Poses of the tip (T, 7) in the frame of the clouds; None where there is no cloud.
         points: Processed clouds (T, N, C), or None.
         images: Processed images by camera, each (T, H, W, 3).
         steps: Which of the T count.
     """
     rows: dict[str, list[FloatArray]] = {}
-    if spec.points is not None and points is not None:
+    if spec.points is not None and points is not None and tips is not None:
         rows[POINTS] = [_of_cloud(points[k], tips[k], spec.points.color) for k in steps]
     for camera in spec.images:
         rows[image_kind(camera)] = [_of_image(images[camera][k]) for k in steps]

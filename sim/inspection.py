@@ -74,7 +74,7 @@ def remember(folder: Path, demos: Demos) -> Card:
     _check_same(demos, card)
     steps = np.arange(len(demos))
     found = summary_statistics(
-        card.observation, demos.poses["tip"], demos.points, demos.images, steps
+        card.observation, demos.poses.get("tip"), demos.points, demos.images, steps
     )
     if not found:
         raise DemosError(f"checkpoint '{card.name}' sees neither clouds nor images")

@@ -70,7 +70,7 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
         normaliser={
             **statistics(demos.states()[training], demos.actions[training]),
             **summary_statistics(
-                meta.observation, demos.poses["tip"], demos.points, demos.images, training
+                meta.observation, demos.poses.get("tip"), demos.points, demos.images, training
             ),
         },
         solver=encode(Solver(config.solver, config.iterations)),
