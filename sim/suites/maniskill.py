@@ -1,0 +1,2 @@
+from __future__ import annotations
+def own_task(name): return None
