@@ -18,6 +18,7 @@ from difftori_ros.cloud import process_cloud
 from difftori_ros.image import process_image
 
 from .env import Episode, SuiteError, Turn, env_action, roll_out
+from .mujoco_camera import MujocoCamera
 
 PAPER_TASKS = (
     *("basketball", "bin-picking", "box-close", "coffee-pull", "coffee-push", "hammer"),
@@ -62,8 +63,6 @@ class MetaWorld:
         self.task = f"metaworld.{task}"
         self.observation = observation_spec(variant)
         self.action = env_action(("x", "y", "z", "gripper"), DT_S)
-        from .mujoco_camera import MujocoCamera
-
         self._env: Any = _module("env_dict").ENV_CLS_MAP[f"{task}-v3"]()
         # the goal is shown, and places are drawn when the episode begins instead of by `set_task`
         self._env._partially_observable, self._env._set_task_called = False, True
