@@ -18,6 +18,8 @@ LET_GO = 0.035
 """Finger position from which what was held is free [m]."""
 BALL = 0.035
 """Radius of the ball that is rolled [m]."""
+GRIP = BALL + 0.0008
+"""Finger position below which the ball is held [m]."""
 PEG_HEAD = 0.12
 """From the middle of the peg to its head [m]."""
 
@@ -88,20 +90,23 @@ def poke(
 def roll(
     tip: FloatArray, ball: FloatArray, goal: FloatArray, finger: float, scale: FloatArray
 ) -> FloatArray:
-    """Behind the ball, down, and after it as fast as the arm goes.
-
-    The fingers stand half open: the ball lies in the groove between them and stays on its way.
-    """
-    half, height = 0.0, 0.03
+    """Grasp the ball, carry it before the goal, take it along and let go in full motion."""
+    start_x, let_go_x, height = 0.42, 0.52, BALL + 0.004
     way = (goal - ball)[:2] / float(np.linalg.norm((goal - ball)[:2]))
-    behind = float((ball - tip)[:2] @ way)
-    aside = abs(float(np.cross(way, (ball - tip)[:2])))
-    if ball[0] > 0.62:  # it is on its way
-        return move(np.array([tip[0], tip[1], 0.1]), tip, scale, 0.3, half)
-    if behind > 0.01 and aside < 0.012 and tip[2] < height + 0.02:
-        ahead = ball[:2] + 0.2 * way
-        return move(np.append(ahead, height), tip, scale, 1.0, half)
-    start = np.append(ball[:2] - (BALL + 0.05) * way, height)
-    if float(np.linalg.norm((tip - start)[:2])) < 0.012:
-        return move(start, tip, scale, 0.8, half)
-    return move(np.array([start[0], start[1], 0.14]), tip, scale, 0.8, half)
+    apart = float(np.linalg.norm((tip - ball)[:2]))
+    along = np.append(tip[:2] + 0.2 * way, height)
+    if ball[0] > let_go_x:  # open while it goes on, then out of its way
+        if apart < 0.03 and finger < 0.0385:
+            return move(along, tip, scale, 1.0, OPEN)
+        if tip[2] < 0.15:
+            up = np.append(0.8 * way if apart < 0.05 else 0.0 * way, 0.8)
+            return np.append(up, OPEN)
+        return np.array([0.0, 0.0, 0.0, OPEN])
+    if apart < 0.015 and tip[2] < BALL + 0.03:
+        if finger > GRIP:
+            return move(ball, tip, scale, 0.1, CLOSE)
+        if abs(float(ball[1] - goal[1])) > 0.015 and ball[0] < start_x + 0.06:
+            return move(np.array([start_x, goal[1], height + 0.01]), tip, scale, 0.6, CLOSE)
+        return move(along, tip, scale, 1.0, CLOSE)
+    over = ball if apart < 0.008 else np.append(ball[:2], 0.14)
+    return move(over, tip, scale, 0.8, OPEN)

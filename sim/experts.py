@@ -9,7 +9,7 @@ import numpy as np
 
 from difftori_models.contract import ActionSpec, FloatArray, Observation
 
-from .expert_rules import CLOSE, LET_GO, OPEN, SHUT, place_in_bin, poke, pull, roll
+from .expert_rules import CLOSE, GRIP, LET_GO, OPEN, SHUT, place_in_bin, poke, pull, roll
 from .expert_rules import move as _move
 
 Expert = Callable[[Observation, ActionSpec], FloatArray]
@@ -24,9 +24,12 @@ CARRIED = 0.04
 
 
 def _foresee(
-    rule: Callable[..., FloatArray], observation: Observation, spec: ActionSpec
+    rule: Callable[..., FloatArray], observation: Observation, spec: ActionSpec, grip: float
 ) -> FloatArray:
-    """The rule applied H times to what it foresees: the tip arrives, a grasped cube follows."""
+    """The rule applied H times to what it foresees: the tip arrives, a grasped cube follows.
+
+    What lies between the fingers is grasped when they are nearer to each other than `grip` [m].
+    """
     scale = np.array(spec.scale[:3])
     tip = observation.poses["tip"][:3].copy()
     cube = observation.poses["object"][:3].copy()
@@ -37,7 +40,7 @@ def _foresee(
         action = rule(tip, cube, goal, finger, scale)
         moved = tip + action[:3] * scale
         held = bool(np.linalg.norm(cube - tip) < HALF_CUBE)
-        if held and finger < SHUT:
+        if held and finger < grip:
             cube = cube + moved - tip
         blocked = HALF_CUBE if held else 0.0
         finger = (
@@ -124,4 +127,5 @@ def expert(task: str) -> Expert:
     if task not in EXPERTS:
         raise ValueError(f"no scripted expert for '{task}'; there are: {', '.join(EXPERTS)}")
     rule = EXPERTS[task]
-    return lambda observation, spec: _foresee(rule, observation, spec)
+    grip = GRIP if rule is roll else SHUT
+    return lambda observation, spec: _foresee(rule, observation, spec, grip)
