@@ -20,7 +20,16 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 class MujocoCamera:
     """Pictures (size, size, 3) and clouds in the world's frame from one named camera."""
 
-    def __init__(self, model: Any, data: Any, name: str, size: int, upside_down: bool = False):
+    def __init__(
+        self,
+        model: Any,
+        data: Any,
+        name: str,
+        size: int,
+        *,
+        upside_down: bool = False,
+        hidden: tuple[int, ...] = (),
+    ) -> None:
         """Make a renderer.
 
         Args:
@@ -29,6 +38,7 @@ class MujocoCamera:
             name: The camera's name in the model.
             size: Rows and columns of a picture [px].
             upside_down: The camera hangs upside down, and its pictures are turned.
+            hidden: Groups of geometry that are not drawn.
 
         Raises:
             SuiteError: Nothing renders here; the message says what is needed.
@@ -37,6 +47,9 @@ class MujocoCamera:
 
         self._model, self._data, self._size = model, data, size
         self._camera, self._upside_down = model.camera(name).id, upside_down
+        self._shown = mujoco.MjvOption()
+        for group in hidden:
+            self._shown.geomgroup[group] = 0
         try:
             self._renderer = mujoco.Renderer(model, size, size)
         except (RuntimeError, AttributeError, ImportError) as error:
@@ -70,7 +83,7 @@ class MujocoCamera:
         return Cloud(stamp_ns, frame, xyz, rgb.reshape(-1, 3))
 
     def _render(self) -> Any:
-        self._renderer.update_scene(self._data, camera=self._camera)
+        self._renderer.update_scene(self._data, self._camera, self._shown)
         return self._renderer.render()
 
     def close(self) -> None:
