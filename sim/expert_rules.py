@@ -102,11 +102,12 @@ def roll(
             up = np.append(0.8 * way if apart < 0.05 else 0.0 * way, 0.8)
             return np.append(up, OPEN)
         return np.array([0.0, 0.0, 0.0, OPEN])
-    if apart < 0.015 and tip[2] < BALL + 0.03:
+    beside = np.abs((tip - ball)[:2])
+    if beside[0] < 0.02 and beside[1] < 0.012 and tip[2] < BALL + 0.03:
         if finger > GRIP:
             return move(ball, tip, scale, 0.1, CLOSE)
         if abs(float(ball[1] - goal[1])) > 0.015 and ball[0] < start_x + 0.06:
             return move(np.array([start_x, goal[1], height + 0.01]), tip, scale, 0.6, CLOSE)
         return move(along, tip, scale, 1.0, CLOSE)
-    over = ball if apart < 0.008 else np.append(ball[:2], 0.14)
+    over = ball if beside[0] < 0.015 and beside[1] < 0.006 else np.append(ball[:2], 0.12)
     return move(over, tip, scale, 0.8, OPEN)

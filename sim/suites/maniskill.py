@@ -111,7 +111,8 @@ class ManiSkill:
     def demonstrate(self, seed: int, noise: float) -> Episode:
         """An episode of a scripted rule or of a motion planner."""
         if self.env_id in EXPERTS:
-            return roll_out(self, seed, lambda _: EXPERTS[self.env_id](self.sim), noise)
+            act = EXPERTS[self.env_id](self.sim)
+            return roll_out(self, seed, lambda _: act(), noise)
         return demonstrate(self, seed, noise)
 
     def tip(self) -> FloatArray:
@@ -179,7 +180,7 @@ class ManiSkill:
 
 
 EXPERTS = {"PushT-v1": push_t}
-"""Rules that steer the tool, from the simulator's state to a network action."""
+"""Experts that steer the tool: from the simulator to the next network action."""
 
 
 def _refuse_absent(env_id: str) -> None:
