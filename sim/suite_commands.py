@@ -21,9 +21,9 @@ from .suites.find import SUITES, open_suite
 from .tasks import TEST_SEEDS, TRAIN_SEEDS, Task
 
 COMMANDS = ("collect", "evaluate")
-EXPERTS = ("scripted", "random")
-NOISE = {"scripted": 0.1, "random": 0.0}
-"""Noise on what the expert executes, unless the command line says otherwise [network units]."""
+NOISE = {"metaworld": 0.1, "robomimic": 0.1}
+"""Noise on what a scripted expert executes, unless the command line says otherwise [network units];
+none where a motion planner follows a plan that it does not mend."""
 
 
 def wants_suite(argv: Sequence[str]) -> bool:
@@ -136,7 +136,8 @@ def _collect(arguments: argparse.Namespace, console: Console) -> int:
         return 0
     from .suites.demonstrate import collect
 
-    noise = NOISE.get(arguments.expert, 0.0) if arguments.noise is None else arguments.noise
+    noise = NOISE.get(arguments.suite, 0.0) if arguments.expert == "scripted" else 0.0
+    noise = noise if arguments.noise is None else arguments.noise
     env = open_suite(arguments.suite, arguments.task, arguments.obs)
     try:
         made = collect(

@@ -37,7 +37,7 @@ ASSETS = {"OpenCabinetDoor-v1": ["partnet_mobility_cabinet"]}
 """What ManiSkill does not itself say about its environments."""
 OLDER = ("PushChair", "MoveBucket", "Fill", "Hang", "Excavate", "Pour")
 """Tasks of the paper that ManiSkill 3 no longer has."""
-MAX_STEPS, DT_S, PICTURE = 300, 0.05, 128
+MAX_STEPS, DT_S, PICTURE = 400, 0.05, 128
 
 
 def own_task(name: str) -> Task | None:

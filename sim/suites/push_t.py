@@ -54,7 +54,7 @@ def push_t(sim: Any) -> Callable[[], FloatArray]:
         tip = sim.agent.tcp.pose.p[0].cpu().numpy().astype(np.float64)
         moved = float(np.abs(tip - last.pop()).max())
         last.append(tip)
-        near = 0.02 if len(legs) > 2 else 0.004
+        near = 0.02 if len(legs) == 4 else 0.005
         while legs and (float(np.abs(legs[0] - tip).max()) < near or moved < 0.001):
             legs.pop(0)  # it is there, or as near as friction lets it come
             moved = 1.0
@@ -74,7 +74,10 @@ def _pose(actor: Any) -> FloatArray:
 
 
 def _candidates() -> tuple[FloatArray, FloatArray]:
-    """Contact points and directions in the frame of the T, each (K, 2)."""
+    """Contact points and directions in the frame of the T, each (K, 2).
+
+    Where another part of the T stands in the stick's way down, there is no push.
+    """
     points, ways = [], []
     for a, b in zip(OUTLINE, np.roll(OUTLINE, -1, axis=0), strict=True):
         along = (b - a) / np.linalg.norm(b - a)
@@ -83,7 +86,12 @@ def _candidates() -> tuple[FloatArray, FloatArray]:
             for turn in SIDEWAYS:
                 points.append(a + share * (b - a))
                 ways.append(_turned(inward[None], np.array([turn]))[0])
-    return np.array(points), np.array(ways)
+    contacts, directions = np.array(points), np.array(ways)
+    starts = contacts - (STICK_M + CLEAR_M) * directions
+    free = np.ones(len(starts), dtype=bool)
+    for low, high in ((OUTLINE[0], OUTLINE[2]), (OUTLINE[6], OUTLINE[4])):
+        free &= ((starts < low - STICK_M) | (starts > high + STICK_M)).any(axis=1)
+    return contacts[free], directions[free]
 
 
 def _turned(vectors: FloatArray, angles: FloatArray) -> FloatArray:
