@@ -72,7 +72,7 @@ setup(
         # Reads bags, without ROS.
         "bags": ["rosbags"],
         "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging"],
-        # Suites beside ManiSkill that share its environment: MetaWorld, DeepMind Control, Gymnasium.
+        # Suites that share ManiSkill's environment: MetaWorld, DeepMind Control, Gymnasium.
         "suites": ["metaworld", "dm_control", "mujoco", "gymnasium", "h5py", "packaging"],
         # robosuite, for the tasks of Robomimic. Half a gigabyte, and its keyboard reader evdev
         # has no wheel: it takes a C compiler and the kernel's headers.

@@ -20,10 +20,9 @@ from .suites.env import VARIANTS, Episode, SuiteEnv, SuiteError, roll_out
 from .suites.find import SUITES, open_suite
 from .tasks import TEST_SEEDS, TRAIN_SEEDS, Task
 
-COMMANDS = ("collect", "evaluate")
 NOISE = {"metaworld": 0.1, "robomimic": 0.1}
-"""Noise on what a scripted expert executes, unless the command line says otherwise [network units];
-none where a motion planner follows a plan that it does not mend."""
+"""Noise on what a scripted expert executes, unless the command line says otherwise [network
+units]; none where a motion planner follows a plan that it does not mend."""
 
 
 def wants_suite(argv: Sequence[str]) -> bool:

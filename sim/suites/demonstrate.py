@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from difftori_models.dataset import Meta, write_demos
-from ..tasks import TRAIN_SEEDS
 
+from ..tasks import TRAIN_SEEDS
 from .env import Episode, SuiteEnv, SuiteError
 
 TRIES = 5
@@ -98,6 +98,7 @@ def write(
     lengths = [len(episode.actions) for episode in episodes]
     seen = [observation for episode in episodes for observation in episode.observations]
     spec = env.observation
+    poses = (*spec.tips, *spec.poses)
     write_demos(
         out,
         episode=np.repeat(np.arange(len(episodes)), lengths),
@@ -105,7 +106,7 @@ def write(
         position=np.array([o.position for o in seen]),
         velocity=np.array([o.velocity for o in seen]),
         actions=np.array([a for episode in episodes for a in episode.actions], np.float32),
-        poses={name: np.array([o.poses[name] for o in seen]) for name in (*spec.tips, *spec.poses)},
+        poses={name: np.array([o.poses[name] for o in seen]) for name in poses},
         points=np.array([o.points for o in seen]) if spec.points else None,
         images={name: np.array([o.images[name] for o in seen]) for name in spec.images},
         vectors={name: np.array([o.vectors[name] for o in seen]) for name in spec.vectors},

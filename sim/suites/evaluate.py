@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from difftori_models.contract import FloatArray, Observation
 from difftori_models.planner import BasePlanner, Planner
+
 from ..evaluate import seed_range
 from ..loop import PLANNER_SEED
 from ..results import Result, summarise
-
 from .env import Episode, SuiteEnv, SuiteError, roll_out
 
 

@@ -2,9 +2,9 @@
 """Files of the Robomimic data sets become demonstrations.
 
 The layout (robomimic's documentation, "Dataset contents"): a group `data` whose attribute
-`env_args` is JSON with the environment's name; in it one group per episode, `demo_0`, `demo_1`, ...,
-each with `actions` (T, A) in [-1, 1] and `obs/<key>` (T, ...). Pictures `obs/<camera>_image` are
-(T, H, W, 3) uint8.
+`env_args` is JSON with the environment's name; in it one group per episode, `demo_0`, `demo_1`,
+and so on, each with `actions` (T, A) in [-1, 1] and `obs/<key>` (T, ...). Pictures
+`obs/<camera>_image` are (T, H, W, 3) uint8.
 """
 
 from __future__ import annotations

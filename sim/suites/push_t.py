@@ -7,7 +7,8 @@ a contact at (x, y) from the centre of friction that moves by (u, v) moves the b
 
     ((c^2 + x^2) u + x y v, x y u + (c^2 + y^2) v) / (c^2 + x^2 + y^2)
 
-and turns it by (x v_y - y v_x) / c^2 of that motion. What is foreseen wrongly, the next push mends.
+and turns it by (x v_y - y v_x) / c^2 of that motion. What is foreseen wrongly, the next push
+mends.
 """
 
 from __future__ import annotations

@@ -71,9 +71,7 @@ def vector_names(task: RobomimicTask, variant: str) -> tuple[str, ...]:
     return (*own, "object") if variant == "state" else own
 
 
-def observation_spec(
-    task: RobomimicTask, variant: str, sizes: dict[str, int]
-) -> ObservationSpec:
+def observation_spec(task: RobomimicTask, variant: str, sizes: dict[str, int]) -> ObservationSpec:
     """What is seen; `sizes` are the lengths of the vectors."""
     names = vector_names(task, variant)
     points, images = None, {}

@@ -87,7 +87,7 @@ def test_environment_that_cannot_be_had_is_refused(capsys, tmp_path, suite, task
 def test_robomimics_tasks_without_an_expert_ask_for_a_file():
     env = object.__new__(robomimic.Robomimic)
     env._task, env.task = robomimic.TASKS["Square"], "robomimic.Square"
-    with pytest.raises(SuiteError, match="no scripted expert.*--from-hdf5 FILE"):
+    with pytest.raises(SuiteError, match=r"no scripted expert.*--from-hdf5 FILE"):
         env.demonstrate(0, 0.0)
     with pytest.raises(SuiteError, match="no task 'Fold'; it has Lift, Can, Square"):
         robomimic.find("Fold")
