@@ -53,7 +53,9 @@ def of_arm(name: str, noise: float, seeds: range) -> list[tuple[bool, int]]:
     with contextlib.closing(World(task, profile)) as world:
         planner = NoisyExpert(task, card, noise)
         loop = DirectLoop(world, profile, card.observation, planner, execute=1)
-        episodes = (loop.run(seed, task.max_steps) for seed in tqdm(seeds, desc=name))
+        episodes = (
+            loop.run(seed, task.max_steps) for seed in tqdm(seeds, desc=name, disable=None)
+        )
         return [(episode.success, len(episode.steps)) for episode in episodes]
 
 
@@ -61,7 +63,7 @@ def of_suite(suite: str, name: str, noise: float, seeds: range) -> list[tuple[bo
     """Success and length of every episode of a suite's own expert."""
     env = open_suite(suite, name, "state")
     try:
-        episodes = (env.demonstrate(seed, noise) for seed in tqdm(seeds, desc=name))
+        episodes = (env.demonstrate(seed, noise) for seed in tqdm(seeds, desc=name, disable=None))
         return [(bool(episode.success), len(episode.actions)) for episode in episodes]
     finally:
         env.close()

@@ -47,7 +47,7 @@ class MujocoCamera:
 
         self._model, self._data, self._size = model, data, size
         self._camera, self._upside_down = model.camera(name).id, upside_down
-        self._shown = mujoco.MjvOption()
+        self._shown = mujoco.MjvOption()  # type: ignore[attr-defined]
         for group in hidden:
             self._shown.geomgroup[group] = 0
         try:
