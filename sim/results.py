@@ -119,7 +119,7 @@ def writable(path: str | Path) -> None:
 
 
 def write_json(path: str | Path, result: Any) -> None:
-    """Write the result, a `Result` or a like dataclass, to a file; its folder is made when missing.
+    """Write the result, a dataclass, to a file; its folder is made when missing.
 
     JSON has no NaN: what could not be measured, as the time of a plan when none was made, is null.
     """
