@@ -15,6 +15,9 @@ from typing import Any
 SUITES = {
     "dmc": "dmc",
     "gymnasium": "gymnasium_env",
+    "maniskill": "maniskill",
+    "metaworld": "metaworld",
+    "robomimic": "robomimic",
     "robot": "robot",
 }
 """Name on the command line -> module. `robot` is this package's own simulated arm."""

@@ -23,6 +23,7 @@ from difftori_ros.types import Cloud
 
 from ..tasks import Task, available_tasks, find_task
 from ..vulkan import require_vulkan
+from .as_gym import AsGym
 from .env import Episode, SuiteError, Turn, env_action, roll_out
 from .maniskill_plans import demonstrate
 from .push_t import push_t
@@ -56,6 +57,11 @@ def tasks() -> list[str]:
 def open_env(task: str, variant: str) -> ManiSkill:
     """A task by its name, with or without `-v1`."""
     return ManiSkill(_env_id(task), variant)
+
+
+def make(task: str, obs: str = "state") -> AsGym:
+    """The same for reinforcement learning, seen as `state` or `rgb`."""
+    return AsGym(open_env(task, obs))
 
 
 def _env_id(task: str) -> str:

@@ -17,6 +17,7 @@ from difftori_models.contract import FloatArray, ImageSpec, Observation, Observa
 from difftori_ros.cloud import process_cloud
 from difftori_ros.image import process_image
 
+from .as_gym import AsGym
 from .env import Episode, SuiteError, Turn, env_action, roll_out
 from .mujoco_camera import MujocoCamera
 
@@ -46,6 +47,11 @@ def tasks() -> list[str]:
 def open_env(task: str, variant: str) -> MetaWorld:
     """A task by its name, with or without `-v3`."""
     return MetaWorld(task.removesuffix("-v3"), variant)
+
+
+def make(task: str, obs: str = "state") -> AsGym:
+    """The same for reinforcement learning, seen as `state` or `rgb`."""
+    return AsGym(open_env(task, obs))
 
 
 class MetaWorld:

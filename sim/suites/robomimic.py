@@ -16,6 +16,7 @@ from difftori_models.contract import FloatArray, ImageSpec, Observation, Observa
 from difftori_ros.cloud import process_cloud
 from difftori_ros.image import process_image
 
+from .as_gym import AsGym
 from .env import Episode, SuiteError, Turn, env_action, roll_out
 from .mujoco_camera import MujocoCamera
 
@@ -102,6 +103,11 @@ def action_names(arms: int) -> tuple[str, ...]:
 def open_env(task: str, variant: str) -> Robomimic:
     """A task by its name."""
     return Robomimic(task, variant)
+
+
+def make(task: str, obs: str = "state") -> AsGym:
+    """The same for reinforcement learning, seen as `state` or `rgb`."""
+    return AsGym(open_env(task, obs))
 
 
 class Robomimic:

@@ -9,7 +9,7 @@ import pytest
 from difftori_models.dataset import DemosError, load_demos
 from difftori_sim.cli import main
 from difftori_sim.suite_commands import train_words, wants_suite
-from difftori_sim.suites import metaworld, robomimic
+from difftori_sim.suites import make, metaworld, robomimic
 from difftori_sim.suites.env import SuiteError, roll_out
 from difftori_sim.suites.find import open_suite
 from difftori_sim.suites.hdf5 import convert
@@ -157,6 +157,20 @@ def test_goal_is_told_at_every_step(push):
     later = push.step(np.zeros(4)).observation.vectors["state"]
     assert np.abs(begun[-3:]).max() > 0.05
     np.testing.assert_allclose(later[-3:], begun[-3:])
+
+
+def test_reinforcement_learning_sees_the_same_environment():
+    env = make("metaworld", "push")
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 4)).astype(np.float32)
+    runs = []
+    for _ in range(2):
+        runs.append([env.reset(seed=11)[0], *(env.step(action)[0] for action in actions)])
+    _, reward, terminated, truncated, told = env.step(actions[0])
+    env.close()
+    assert np.array(runs[0]).tobytes() == np.array(runs[1]).tobytes()
+    assert env.observation_space.contains(runs[0][0])
+    assert reward > 0.0
+    assert (terminated, truncated, told) == (False, False, {"success": False})
 
 
 def test_labels_are_clean_and_what_is_executed_is_not(push):
