@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +101,13 @@ def demonstrate(env: ManiSkill, seed: int, noise: float) -> Episode:
     except ImportError as error:
         raise SuiteError(f"motion planning needs mplib: {error}") from error
     watched = _Watched(env, seed, noise)
-    # the solutions print what they could not plan; what comes of it is in the episode
-    with contextlib.suppress(_Over), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        contextlib.suppress(_Over),
+        # the solutions print what they could not plan; what comes of it is in the episode
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        # they call functions that their libraries are about to rename
+        warnings.simplefilter("ignore", DeprecationWarning)
         solve(watched, seed=seed, debug=False, vis=False)
     return watched.episode
