@@ -36,7 +36,7 @@ IMAGES = {"observation": {"images": {}}, "network": {"images": 0}}
 """What cards from before images do not say."""
 MAX_SIDE = 1024
 """Largest image that a card may ask for [px]."""
-_KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
+_KINDS = ("ee_delta_pos", "joint_delta", "joint_position", "env")
 
 
 class CheckpointError(ValueError):
@@ -54,6 +54,7 @@ def decode_card(data: Any) -> Card:
         data = _filled(data, FRAMES)
         if data.get("schema") == WITHOUT_IMAGES:
             data = upgraded(data) | {"schema": SCHEMA}
+        data = _with_vectors(data)
         if data.get("schema") != SCHEMA:
             raise CheckpointError(
                 f"unknown card schema {json.dumps(data.get('schema'))}; this version reads "
@@ -76,7 +77,13 @@ def upgraded(data: Any) -> Any:
     if isinstance(spec, dict) and isinstance(points, dict):
         alone = {"clouds": ["points"], "self_filter_m": None}
         found["observation"] = spec | {"points": alone | points}
-    return found
+    return _with_vectors(found)
+
+
+def _with_vectors(data: dict[str, Any]) -> dict[str, Any]:
+    """A card or meta data from before vectors, saying that there are none."""
+    spec = data.get("observation")
+    return data | {"observation": {"vectors": {}} | spec} if isinstance(spec, dict) else data
 
 
 def _filled(data: Any, added: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -129,6 +136,11 @@ def check_card(card: Card) -> None:
         network.points == channels, f"network.points is {network.points}, the spec has {channels}"
     )
     _check_images(spec, require)
+    for name, length in spec.vectors.items():
+        taken = not _CAMERA.fullmatch(name) or name in ("position", "velocity", "tip", *spec.poses)
+        where = f"observation.vectors['{name}']"
+        require(not taken, f"{where} is no plain name, or another feature's")
+        require(1 <= length <= 1 << 16, f"{where} is {length}, must be 1 to 65536")
     count = len(spec.images)
     require(
         network.images == count, f"network.images is {network.images}, the spec has {count} images"
