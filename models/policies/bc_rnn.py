@@ -43,14 +43,19 @@ class RecurrentCloning(nn.Module):
         self.hidden = network.hidden
         self.memory = 2 * network.hidden
         self.encoder = Encoder(network)
-        self.cell = nn.LSTMCell(network.feature, network.hidden)
+        self.lstm = nn.LSTM(network.feature, network.hidden, batch_first=True)
         # weights, means and standard deviations of all modes
         self.mixture = perceptron(network, network.hidden, MODES * (1 + 2 * horizon * size))
 
     def propose(self, inputs: Inputs, box: Box, noise: Tensor, memory: Tensor) -> Proposed:
         """The mean of the likeliest mode; see `Base.propose`."""
         del box, noise
-        h, c = self.cell(self.encoder.encode(inputs), memory.split(self.hidden, dim=-1))
+        weights = dict(self.lstm.named_parameters())
+        of_inputs, of_memory = weights["weight_ih_l0"], weights["weight_hh_l0"]
+        biases = weights["bias_ih_l0"], weights["bias_hh_l0"]
+        known = list(memory.split(self.hidden, dim=-1))
+        # one step of the same LSTM, as operations that can be exported
+        h, c = torch.lstm_cell(self.encoder.encode(inputs), known, of_inputs, of_memory, *biases)
         logits, mean, _ = self.modes(h)
         best = logits.argmax(dim=-1)[:, None, None, None]
         chosen = mean.take_along_dim(best, dim=1).squeeze(1)
@@ -59,13 +64,8 @@ class RecurrentCloning(nn.Module):
     def loss(self, inputs: Inputs, labels: Tensor, box: Box, real: Tensor) -> Tensor:
         """Negative log likelihood of sequences, per action entry [nats]."""
         del box
-        z = self.encoder.encode(inputs).unflatten(0, real.shape)
-        h, c = z.new_zeros(2, len(z), self.hidden).unbind()
-        states = []
-        for now in z.unbind(dim=1):
-            h, c = self.cell(now, (h, c))
-            states.append(h)
-        logits, mean, std = self.modes(torch.stack(states, dim=1).flatten(0, 1))
+        states, _ = self.lstm(self.encoder.encode(inputs).unflatten(0, real.shape))
+        logits, mean, std = self.modes(states.flatten(0, 1))
         each = log_density(logits, mean, std, labels) / labels[0].numel()
         return -each[real.flatten()].mean()
 

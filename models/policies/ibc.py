@@ -22,7 +22,7 @@ from ..network import Network
 from .base import Box, Proposed
 from .bc import perceptron
 
-NEGATIVES = 64
+NEGATIVES = 32
 """Other chunks that each of the expert's is compared with."""
 SAMPLES = 256
 """Chunks that a search looks at side by side."""
