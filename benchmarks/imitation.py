@@ -42,20 +42,20 @@ TASKS = ("push_cube", "pick_cube", "stack_cube")
 DEMONSTRATIONS = 100
 NOISE = 0.15
 """On the executed actions of the demonstrations; the default of `difftori record`."""
-BUDGET_S = 60
+BUDGET_S = 45
 """CPU time that the updates below take on one core, roughly [s]."""
 POLICIES: Mapping[str, Mapping[str, Any]] = {
-    "bc": {"method": "bc", "base_steps": 12000},
-    "bc_rnn": {"method": "bc_rnn", "base_steps": 3000},
-    "diffusion": {"method": "diffusion", "base_steps": 3000, "batch": 64},
-    "difftori": {"method": "difftori", "base_steps": 6000, "head_steps": 1000},
-    "residual": {"method": "residual", "base_steps": 8000, "head_steps": 4000},
-    "ibc": {"method": "ibc", "base_steps": 900},
+    "bc": {"method": "bc", "base_steps": 10000},
+    "bc_rnn": {"method": "bc_rnn", "base_steps": 2200},
+    "diffusion": {"method": "diffusion", "base_steps": 2200, "batch": 64},
+    "difftori": {"method": "difftori", "base_steps": 6000, "head_steps": 600},
+    "residual": {"method": "residual", "base_steps": 6000, "head_steps": 3000},
+    "ibc": {"method": "ibc", "base_steps": 650},
     "difftori on diffusion": {
         "method": "difftori",
         "base": "diffusion",
-        "base_steps": 2000,
-        "head_steps": 800,
+        "base_steps": 1400,
+        "head_steps": 600,
         "batch": 64,
     },
     "difftori, dynamics": {
@@ -63,7 +63,7 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
         "score": "dynamics",
         "iterations": 5,
         "base_steps": 6000,
-        "head_steps": 300,
+        "head_steps": 150,
     },
 }
 """Settings of `difftori train` by the name in the table; all else is as by default."""

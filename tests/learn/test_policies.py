@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -36,12 +37,23 @@ KINDS = {
 }
 
 
+QUICK = ("bc_rnn", "ibc", "diffusion", "difftori_on_diffusion", "zero")
+"""Kinds that are tried in every run of the tests; the others are slow ones."""
+
+
+def kinds(*quick: str) -> list:
+    """All kinds, as parameters; those that are not `quick` are slow."""
+    return [
+        name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in KINDS
+    ]
+
+
 @pytest.fixture(scope="module")
 def data(demos: Path) -> Demos:
     return load_demos(demos)
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+@pytest.fixture(scope="module", params=kinds(*QUICK))
 def brief(
     request: pytest.FixtureRequest, demos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -80,12 +92,15 @@ def test_a_card_says_what_answers_and_what_is_below_it(brief: Path) -> None:
     assert card.base in ("bc", "bc_rnn", "ibc", "diffusion")
 
 
-def test_exported_graphs_remember_and_draw_as_pytorch_does(brief: Path, tmp_path: Path) -> None:
-    # 100 iterations at weights that have not been trained would compare rounding errors
-    manifest = export(brief, tmp_path)
+@pytest.mark.parametrize("kind", kinds("bc_rnn", "diffusion"))
+def test_exported_graphs_remember_and_draw_as_pytorch_does(
+    demos: Path, tmp_path: Path, kind: str
+) -> None:
+    folder = train(demos, tmp_path / "run", **(BRIEF | KINDS[kind]))
+    manifest = export(folder, tmp_path)
     assert manifest.difference <= 1e-4
     exported = OnnxEngine(tmp_path, "cpu", 1)
-    eager = TorchEngine(load(brief), "eager", "cpu", 1)
+    eager = TorchEngine(load(folder), "eager", "cpu", 1)
     assert (exported.noise, exported.memory) == (eager.noise, eager.memory)
     assert compare(eager, exported, samples=3, seed=5) <= 1e-4
 
@@ -123,8 +138,16 @@ def test_another_episode_of_a_diffusion_policy_draws_other_noise(
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("seen", ["points", "images"])
-@pytest.mark.parametrize("method", ["bc_rnn", "ibc", "diffusion"])
+@pytest.mark.parametrize(
+    ("method", "seen"),
+    [
+        ("bc_rnn", "points"),
+        ("diffusion", "images"),
+        *(pytest.param("ibc", seen, marks=pytest.mark.slow) for seen in ("points", "images")),
+        pytest.param("bc_rnn", "images", marks=pytest.mark.slow),
+        pytest.param("diffusion", "points", marks=pytest.mark.slow),
+    ],
+)
 def test_clouds_and_pictures_are_learned_from_too(tmp_path: Path, method: str, seen: str) -> None:
     what = {"points": 32} if seen == "points" else {"images": True}
     data = make_demos(tmp_path / "demos.npz", 3, **what)
@@ -135,7 +158,7 @@ def test_clouds_and_pictures_are_learned_from_too(tmp_path: Path, method: str, s
     assert np.isfinite(plan.actions).all()
 
 
-@pytest.mark.parametrize("kind", ["bc_rnn", "out_of_fold", "difftori_on_diffusion"])
+@pytest.mark.parametrize("kind", kinds("bc_rnn", "out_of_fold"))
 def test_a_run_that_stops_in_any_phase_goes_on_as_if_nothing_had_happened(
     demos: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,13 +174,10 @@ def test_a_run_that_stops_in_any_phase_goes_on_as_if_nothing_had_happened(
 
     # every call gets as far as one saved state, and is then torn out of its loop
     for _ in range(20):
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             patch.setattr(Trainer, "_record", record_and_die)
-            try:
-                train(demos, tmp_path / "torn", **settings)
-            except KeyboardInterrupt:
-                continue
-        break
+            train(demos, tmp_path / "torn", **settings)
+            break
     torn = train(demos, tmp_path / "torn", **settings)
     assert (torn / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
 
@@ -210,7 +230,16 @@ def test_starts_out_of_fold_are_worse_than_those_that_were_trained_on(
     from difftori_models.training.trainer import Trainer
 
     config = TrainConfig(
-        demos, tmp_path, "x", start="oof", base_steps=300, head_steps=1, dropout=0.0, ema=0.9
+        demos,
+        tmp_path,
+        "x",
+        start="oof",
+        base_steps=300,
+        head_steps=1,
+        dropout=0.0,
+        ema=0.9,
+        batch=64,
+        iterations=2,
     )
     trainer = Trainer(config)
     trainer.run()
