@@ -92,7 +92,7 @@ def test_a_card_says_what_answers_and_what_is_below_it(brief: Path) -> None:
     assert card.base in ("bc", "bc_rnn", "ibc", "diffusion")
 
 
-@pytest.mark.parametrize("kind", kinds("bc_rnn", "diffusion"))
+@pytest.mark.parametrize("kind", kinds("bc_rnn"))
 def test_exported_graphs_remember_and_draw_as_pytorch_does(
     demos: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -214,6 +214,7 @@ def test_a_card_from_before_there_was_a_choice_means_behaviour_cloning(
     assert np.array_equal(*plans)
 
 
+@pytest.mark.slow
 def test_the_paper_preset_is_what_the_released_code_does(demos: Path, tmp_path: Path) -> None:
     card = load_card(train(demos, tmp_path, preset="paper", **(BRIEF | {"iterations": 2})))
     assert card.base == "diffusion"
@@ -234,7 +235,7 @@ def test_starts_out_of_fold_are_worse_than_those_that_were_trained_on(
         tmp_path,
         "x",
         start="oof",
-        base_steps=300,
+        base_steps=200,
         head_steps=1,
         dropout=0.0,
         ema=0.9,
