@@ -10,7 +10,7 @@ from ..encoders import Inputs
 from ..network import BASES, METHODS, Network, Solver, read_network, read_solver
 from ..normaliser import Normaliser
 from ..solver.method import solve
-from .base import Box, Proposed
+from .base import Base, Box, Proposed
 from .bc import BehaviourCloning
 from .bc_rnn import RecurrentCloning
 from .diffusion import Diffusion
@@ -19,8 +19,6 @@ from .ibc import ImplicitCloning
 from .residual import ResidualHead
 from .score import ScoreHead
 
-Base = BehaviourCloning | RecurrentCloning | ImplicitCloning | Diffusion
-"""What proposes a chunk; see `base.Base`."""
 Head = ScoreHead | DynamicsHead | ResidualHead
 """What refines a base policy's chunk."""
 
@@ -43,7 +41,7 @@ class Agent(nn.Module):
         self.solver: Solver = read_solver(card.solver)
         horizon, size = card.action.horizon, len(card.action.names)
         self.normaliser = Normaliser(card.normaliser, card.action, self.network.point_scale)
-        self.base: Base = new_base(card.base, self.network, self.solver, horizon, size)
+        self.base = new_base(card.base, self.network, self.solver, horizon, size)
         self.head: Head | None = None
         if card.method == "difftori":
             kind = ScoreHead if self.network.score == "chunk" else DynamicsHead
@@ -64,7 +62,11 @@ class Agent(nn.Module):
         return Inputs(self.normaliser.state(state), scaled, images)
 
     def recall(
-        self, inputs: Inputs, noise: Tensor | None = None, memory: Tensor | None = None
+        self,
+        inputs: Inputs,
+        noise: Tensor | None = None,
+        memory: Tensor | None = None,
+        base: Base | None = None,
     ) -> Proposed:
         """The base policy's unit actions inside the box, and its memory; NaN stays NaN.
 
@@ -72,11 +74,13 @@ class Agent(nn.Module):
             inputs: B observations.
             noise: Standard normal numbers, shape (B, *base.noise); all zero when it is None.
             memory: Shape (B, base.memory); None at the start of an episode.
+            base: Who is asked instead of the agent's own base policy, in training.
         """
+        base = self.base if base is None else base
         count = len(inputs.state)
-        noise = inputs.state.new_zeros(count, *self.base.noise) if noise is None else noise
-        memory = inputs.state.new_zeros(count, self.base.memory) if memory is None else memory
-        found = self.base.propose(inputs, self.box, noise, memory)
+        noise = inputs.state.new_zeros(count, *base.noise) if noise is None else noise
+        memory = inputs.state.new_zeros(count, base.memory) if memory is None else memory
+        found = base.propose(inputs, self.box, noise, memory)
         return found._replace(actions=found.actions.clamp(*self.box))
 
     def propose(

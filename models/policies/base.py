@@ -9,9 +9,9 @@ next observation: a proposal is a function of what it is given.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoders import Inputs
 
@@ -31,8 +31,8 @@ class Proposed(NamedTuple):
     memory: Tensor
 
 
-class Base(Protocol):
-    """A base policy; every one is an `nn.Module` as well.
+class Base(nn.Module):
+    """A base policy.
 
     Attributes:
         noise: Shape of the standard normal numbers that one proposal takes; (0,) for none.
@@ -40,8 +40,8 @@ class Base(Protocol):
         start of an episode all are zero.
     """
 
-    noise: tuple[int, ...]
-    memory: int
+    noise: tuple[int, ...] = (0,)
+    memory: int = 0
 
     def propose(self, inputs: Inputs, box: Box, noise: Tensor, memory: Tensor) -> Proposed:
         """Propose chunks.
@@ -52,7 +52,7 @@ class Base(Protocol):
             noise: Shape (B, *noise).
             memory: What the last proposal of the same episode has left, shape (B, M).
         """
-        ...
+        raise NotImplementedError
 
     def loss(self, inputs: Inputs, labels: Tensor, box: Box, real: Tensor) -> Tensor:
         """What training makes small.
@@ -65,4 +65,4 @@ class Base(Protocol):
             real: False for what only fills up a sequence, shape (B / L, L); L = 1 for a base
                 without memory.
         """
-        ...
+        raise NotImplementedError

@@ -7,18 +7,15 @@ from torch import Tensor, nn
 
 from ..encoders import Encoder, Inputs
 from ..network import Network
-from .base import Box, Proposed
+from .base import Base, Box, Proposed
 
 
-class BehaviourCloning(nn.Module):
+class BehaviourCloning(Base):
     """Proposes a chunk of H actions from one observation; trained with an L1 loss.
 
     A small ELU network with dropout: an unregularised one reproduces its demonstrations, and
     refinement then has nothing to learn from.
     """
-
-    noise = (0,)
-    memory = 0
 
     def __init__(self, network: Network, horizon: int, size: int) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ..encoders import Encoder, Inputs
 from ..network import Network
-from .base import Box, Proposed
+from .base import Base, Box, Proposed
 from .bc import perceptron
 
 MODES = 5
@@ -28,14 +28,12 @@ LEAST_STD = 0.05
 the entries that the expert hardly ever changes."""
 
 
-class RecurrentCloning(nn.Module):
+class RecurrentCloning(Base):
     """Trained on whole episodes with the mean negative log likelihood per action entry.
 
     One step of the LSTM is one plan: in training as at deployment it sees every `execute`-th
     observation, and it knows nothing before the first.
     """
-
-    noise = (0,)
 
     def __init__(self, network: Network, horizon: int, size: int) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ..encoders import Encoder, Inputs
 from ..network import Network
-from .base import Box, Proposed
+from .base import Base, Box, Proposed
 from .ddim import TIMES, denoise, noised, shares
 
 CHANNELS = (64, 128)
@@ -22,14 +22,13 @@ GROUP = 8
 """Channels that are normalised together."""
 
 
-class Diffusion(nn.Module):
+class Diffusion(Base):
     """Guesses the clean chunk from a noisy one; a proposal is ten such guesses (see `ddim`).
 
     The noise of an episode is drawn at its start and held, so the same observation always gives
     the same plan, and a plan does not change its mind about which way to go.
     """
 
-    memory = 0
     shares: Tensor
 
     def __init__(self, network: Network, horizon: int, size: int) -> None:

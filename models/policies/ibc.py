@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..encoders import Encoder, Inputs
 from ..network import Network
-from .base import Box, Proposed
+from .base import Base, Box, Proposed
 from .bc import perceptron
 
 NEGATIVES = 32
@@ -36,10 +36,8 @@ STEP = 0.1
 """First step of a chain [half widths of the box]; falls to zero quadratically, as in the paper."""
 
 
-class ImplicitCloning(nn.Module):
+class ImplicitCloning(Base):
     """An energy of chunks, and how its least one is found."""
-
-    memory = 0
 
     def __init__(self, network: Network, horizon: int, size: int, sampler: str) -> None:
         super().__init__()

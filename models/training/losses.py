@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..policies.agent import Agent, Base
+from ..policies.agent import Agent
+from ..policies.base import Base
 from ..policies.ibc import info_nce
 from ..policies.score import Climbing
 from ..solver.backward import truncated, unrolled

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..policies.agent import Agent
+from ..policies.base import Base
 from .data import Part, Samples
 
 PROPOSALS = 8
@@ -16,11 +17,14 @@ EVALUATION_BATCH = 512
 
 
 @torch.no_grad()
-def proposals(agent: Agent, data: Samples, part: Part, count: int = 1, seed: int = 0) -> Tensor:
+def proposals(
+    agent: Agent, base: Base, data: Samples, part: Part, count: int = 1, seed: int = 0
+) -> Tensor:
     """Unit actions inside the box at the steps of `part`, zero elsewhere, (count, T, H, A).
 
     Args:
-        agent: Whose base policy is asked; it should be in evaluation mode.
+        agent: Whose box holds the actions.
+        base: Who is asked; it should be in evaluation mode.
         data: The demonstrations.
         part: The steps.
         count: Proposals per step, of different noise.
@@ -30,17 +34,17 @@ def proposals(agent: Agent, data: Samples, part: Part, count: int = 1, seed: int
     found = data.labels.new_zeros(count, *data.labels.shape)
 
     def noise(rows: int) -> Tensor:
-        return torch.randn(rows, *agent.base.noise, generator=draw).to(data.labels)
+        return torch.randn(rows, *base.noise, generator=draw).to(data.labels)
 
     for k in range(count):
-        if agent.base.memory:
+        if base.memory:
             for rows in part.sequences.split(EVALUATION_BATCH):
                 memory = None
                 for steps in rows.unbind(dim=1):
-                    seen = agent.recall(data.at(steps.clamp(min=0)), noise(len(steps)), memory)
-                    found[k, steps[steps >= 0]] = seen.actions[steps >= 0]
-                    memory = seen.memory
+                    inputs, real = data.at(steps.clamp(min=0)), steps >= 0
+                    actions, memory = agent.recall(inputs, noise(len(steps)), memory, base)
+                    found[k, steps[real]] = actions[real]
         else:
             for steps in part.steps.split(EVALUATION_BATCH):
-                found[k, steps] = agent.propose(data.at(steps), noise(len(steps)))
+                found[k, steps] = agent.recall(data.at(steps), noise(len(steps)), base=base)[0]
     return found

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from .. import checkpoint
 from ..dataset import load_demos
 from ..jsonio import dumps, loads
-from ..policies.agent import Agent, Base, new_base
+from ..policies.agent import Agent, new_base
+from ..policies.base import Base
 from ..policies.score import Climbing
 from .config import TrainConfig
 from .curves import Curves
@@ -186,14 +187,8 @@ class Trainer:
         return chunks
 
     def _proposals(self, base: Base, part: Part, name: str, count: int = 1) -> Tensor:
-        """Proposals of another base policy of the same kind."""
-        mine = self.averaged.base
-        self.averaged.base = base
-        try:
-            seed = draw_seed(self.config.seed, name, 0)
-            return proposals(self.averaged, self.data, part, count, seed)
-        finally:
-            self.averaged.base = mine
+        seed = draw_seed(self.config.seed, name, 0)
+        return proposals(self.averaged, base, self.data, part, count, seed)
 
     @torch.no_grad()
     def _validate(self, phase: str, base: Base) -> dict[str, float]:
