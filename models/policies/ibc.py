@@ -22,6 +22,9 @@ from ..network import Network
 from .base import Base, Box, Proposed
 from .bc import perceptron
 
+REACH = 5.0
+"""Only chunks within this many standard deviations of the mean action are looked at: an entry that
+hardly ever changes has a box of thirty, and nearly all of it was never demonstrated."""
 NEGATIVES = 32
 """Other chunks that each of the expert's is compared with."""
 SAMPLES = 256
@@ -29,11 +32,13 @@ SAMPLES = 256
 ROUNDS = 4
 """Rounds of the search without derivatives."""
 SPREAD = 0.33
-"""Spread of its first redrawing [half widths of the box], as in the paper; halved every round."""
+"""Spread of its first redrawing [half widths of what is searched], as in the paper; it is halved
+every round."""
 CHAINS, MOVES = 64, 20
 """Chains of Langevin dynamics, and their steps."""
 STEP = 0.1
-"""First step of a chain [half widths of the box]; falls to zero quadratically, as in the paper."""
+"""First step of a chain [half widths of what is searched]; it falls to zero quadratically, as in
+the paper."""
 
 
 class ImplicitCloning(Base):
@@ -57,7 +62,7 @@ class ImplicitCloning(Base):
     def propose(self, inputs: Inputs, box: Box, noise: Tensor, memory: Tensor) -> Proposed:
         """See `Base.propose`."""
         z = self.encoder.encode(inputs)
-        low, high = box
+        low, high = box = searched(box)
         # standard normal numbers become uniform ones by their distribution function
         chunks = low + (high - low) * torch.special.ndtr(noise[:, 0])
         search = self._langevin if self.sampler == "langevin" else self._redraw
@@ -66,13 +71,13 @@ class ImplicitCloning(Base):
         return Proposed(chunks.take_along_dim(best, dim=1).squeeze(1), memory)
 
     def loss(self, inputs: Inputs, labels: Tensor, box: Box, real: Tensor) -> Tensor:
-        """InfoNCE against chunks from all over the box and, half of them, near the expert's.
+        """InfoNCE against chunks from everywhere and, half of them, from near the expert's.
 
-        The paper draws all of them from the box; in the many dimensions of a chunk hardly one
+        The paper draws all of them from everywhere; in the many dimensions of a chunk hardly one
         then comes near enough to teach where exactly the valley is.
         """
         del real
-        low, high = box
+        low, high = searched(box)
         shape = (len(labels), NEGATIVES // 2, *self.shape)
         far = low + (high - low) * torch.rand(shape, device=labels.device)
         width = SPREAD * torch.rand(*shape[:2], 1, 1, device=labels.device)
@@ -97,10 +102,15 @@ class ImplicitCloning(Base):
                 energy = self.energies(z.detach(), chunks).sum()
                 (slope,) = torch.autograd.grad(energy, chunks)
             step = STEP * (1 - k / noise.shape[1]) ** 2
-            # in half widths of the box: the slope of the energy there is half * dE/da
+            # in half widths: the slope of the energy there is half * dE/da
             move = -0.5 * step * half * slope + math.sqrt(step) * 0.1 * noise[:, k]
             chunks = (chunks.detach() + half * move.clamp(-step, step)).clamp(low, high)
         return chunks
+
+
+def searched(box: Box) -> Box:
+    """Corners of what is searched for the least energy."""
+    return box[0].clamp(min=-REACH), box[1].clamp(max=REACH)
 
 
 def info_nce(scores: Tensor) -> Tensor:
