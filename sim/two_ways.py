@@ -130,8 +130,8 @@ def record_two_ways(path: Path, episodes: int, first_seed: int = TRAIN_SEEDS.sta
     )
 
 
-def succeeds(planner: Planning, seed: int) -> bool:
-    """Whether the planner brings the tip to its goal and not into the disc."""
+def run_course(planner: Planning, seed: int) -> tuple[bool, bool]:
+    """Whether the planner brings the tip to its goal and not into the disc, and went above."""
     planner.reset(seed)
     queue: list[FloatArray] = []
     count = 0
@@ -145,4 +145,6 @@ def succeeds(planner: Planning, seed: int) -> bool:
         count += 1
         return queue.pop(0)
 
-    return [there for _, there in walk(seed, act)][-1]
+    way = list(walk(seed, act))
+    nearest = min(way, key=lambda step: abs(float(step[0][0])))
+    return way[-1][1], float(nearest[0][1]) > 0
