@@ -82,7 +82,15 @@ setup(
             f"ros-jazzy-common-interfaces==5.3.6; {ON_LINUX_X86}",
         ],
         # `colcon test` runs pytest only when it finds it under this name.
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage"],
+        # diffusers is an oracle: its schedulers say what denoising should give.
+        "test": [
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis",
+            "coverage",
+            "diffusers",
+        ],
         "dev": ["ruff", "pyright", "pre-commit"],
     },
     entry_points={

@@ -10,16 +10,22 @@ from typing import Any
 
 from .contract import SCHEMA, ActionSpec, Card, ObservationSpec
 from .features import FeatureError, state_size
-from .jsonio import decode, encode
+from .jsonio import decode
 from .network import (
+    BASES,
+    FIRST_STARTS,
     MAX_FRAMES,
     MAX_ITERATIONS,
     MAX_RESIDUALS,
     METHODS,
+    SAMPLERS,
+    SCORES,
     SOLVERS,
     STARTS,
     Network,
     Solver,
+    read_network,
+    read_solver,
 )
 from .summaries import summary_names
 
@@ -37,6 +43,7 @@ IMAGES = {"observation": {"images": {}}, "network": {"images": 0}}
 MAX_SIDE = 1024
 """Largest image that a card may ask for [px]."""
 _KINDS = ("ee_delta_pos", "joint_delta", "joint_position", "env")
+_FIRST = " or ".join(f"'{name}'" for name in FIRST_STARTS)
 
 
 class CheckpointError(ValueError):
@@ -60,6 +67,8 @@ def decode_card(data: Any) -> Card:
                 f"unknown card schema {json.dumps(data.get('schema'))}; this version reads "
                 f"{WITHOUT_IMAGES} and {SCHEMA}"
             )
+        # from before there was a choice
+        data = {"base": "bc"} | data
     return decode(Card, data)
 
 
@@ -109,8 +118,12 @@ def check_card(card: Card) -> None:
         require(bool(_NAME.fullmatch(value)), f"{key} {value!r} is not a plain name")
     require(card.method in METHODS, f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
     _check_action(card.action, require)
-    network: Network = decode(Network, encode(card.network), "network")
-    solver: Solver = decode(Solver, encode(card.solver), "solver")
+    require(card.base in BASES, f"unknown base '{card.base}'; known: {', '.join(BASES)}")
+    require(
+        card.method not in BASES or card.method == card.base,
+        f"method is '{card.method}', which is a base policy itself, and base is '{card.base}'",
+    )
+    network, solver = read_network(card.network), read_solver(card.solver)
     _check_solver(solver, network, require)
     for key, value, top in (
         ("network.feature", network.feature, 8192),
@@ -226,13 +239,24 @@ def _check_solver(solver: Solver, network: Network, require: Any) -> None:
     )
     count = network.residuals
     require(0 <= count <= MAX_RESIDUALS, f"network.residuals is {count}")
+    known = ", ".join(SCORES)
+    require(network.score in SCORES, f"unknown network.score '{network.score}'; known: {known}")
+    require(
+        network.score == "chunk" or not least_squares,
+        f"network.score is '{network.score}': gauss_newton needs residuals of the whole chunk",
+    )
+    known = ", ".join(SAMPLERS)
+    require(
+        solver.sampler in SAMPLERS, f"unknown solver.sampler '{solver.sampler}'; known: {known}"
+    )
     require(solver.latent in ("zero", "sample"), f"unknown solver.latent '{solver.latent}'")
     require(solver.answer in ("last", "best"), f"unknown solver.answer '{solver.answer}'")
     for start in solver.starts:
         require(start in STARTS, f"unknown solver.starts '{start}'; known: {', '.join(STARTS)}")
     require(
-        solver.starts[:1] == ("base",) and len(set(solver.starts)) == len(solver.starts),
-        f"solver.starts must begin with 'base' and name each start once, got {solver.starts}",
+        solver.starts[:1] in [(name,) for name in FIRST_STARTS]
+        and len(set(solver.starts)) == len(solver.starts),
+        f"solver.starts must begin with {_FIRST} and name each start once, got {solver.starts}",
     )
     require(1 <= solver.latents <= 256, f"solver.latents is {solver.latents}, must be 1 to 256")
     require(

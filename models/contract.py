@@ -242,7 +242,12 @@ class ActionSpec:
 
 @dataclass(frozen=True)
 class Card:
-    """The text that travels with the weights. See docs/reference/checkpoint.md for the JSON."""
+    """The text that travels with the weights. See docs/reference/checkpoint.md for the JSON.
+
+    Attributes:
+        method: What answers: a head on a base policy, or a base policy alone.
+        base: The base policy.
+    """
 
     name: str
     task: str
@@ -258,3 +263,4 @@ class Card:
     license: str = "MIT"
     weights_sha256: str = ""
     schema: int = SCHEMA
+    base: str = "bc"
