@@ -72,12 +72,25 @@ setup(
         # Reads bags, without ROS.
         "bags": ["rosbags"],
         "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging"],
+        # Suites that share ManiSkill's environment: MetaWorld, DeepMind Control, Gymnasium.
+        "suites": ["metaworld", "dm_control", "mujoco", "gymnasium", "h5py", "packaging"],
+        # robosuite, for the tasks of Robomimic. Half a gigabyte, and its keyboard reader evdev
+        # has no wheel: it takes a C compiler and the kernel's headers.
+        "robomimic": ["robosuite", "mujoco", "h5py"],
         "ros-wheels": [
             f"ros-jazzy-rclpy[fastrtps]==7.1.6; {ON_LINUX_X86}",
             f"ros-jazzy-common-interfaces==5.3.6; {ON_LINUX_X86}",
         ],
         # `colcon test` runs pytest only when it finds it under this name.
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage"],
+        # diffusers is an oracle: its schedulers say what denoising should give.
+        "test": [
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis",
+            "coverage",
+            "diffusers",
+        ],
         "dev": ["ruff", "pyright", "pre-commit"],
     },
     entry_points={

@@ -19,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from difftori_models.checkpoint import load_card, update_results
+from difftori_models.network import BASES
 from difftori_ros.bringup import find_checkpoint
 from difftori_sim.evaluate import evaluate_direct
 from difftori_sim.results import Result
@@ -71,7 +72,7 @@ def main() -> None:
     use_shipped_driver()
     rows: list[Result] = []
     for name in arguments.checkpoints:
-        refined = load_card(find_checkpoint(name)).method != "bc"
+        refined = load_card(find_checkpoint(name)).method not in BASES
         for refine in (False, True) if refined else (False,):
             rows.append(
                 evaluate_direct(

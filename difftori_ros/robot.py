@@ -215,6 +215,12 @@ def check_card(card: Card, profile: RobotProfile) -> None:
     Raises:
         ProfileError: It does not; the message is a two-column table of what differs.
     """
+    if card.action.kind == "env":
+        raise ProfileError(
+            f"checkpoint '{card.name}' was trained for '{card.task}' of a suite: its actions mean "
+            f"something to that environment alone, and no robot of ours, such as "
+            f"'{profile.name}', takes them. It is run by `difftori evaluate --suite`."
+        )
     want: dict[str, str] = {
         "robot": card.robot,
         "base frame": card.observation.frame,

@@ -10,16 +10,22 @@ from typing import Any
 
 from .contract import SCHEMA, ActionSpec, Card, ObservationSpec
 from .features import FeatureError, state_size
-from .jsonio import decode, encode
+from .jsonio import decode
 from .network import (
+    BASES,
+    FIRST_STARTS,
     MAX_FRAMES,
     MAX_ITERATIONS,
     MAX_RESIDUALS,
     METHODS,
+    SAMPLERS,
+    SCORES,
     SOLVERS,
     STARTS,
     Network,
     Solver,
+    read_network,
+    read_solver,
 )
 from .summaries import summary_names
 
@@ -36,7 +42,8 @@ IMAGES = {"observation": {"images": {}}, "network": {"images": 0}}
 """What cards from before images do not say."""
 MAX_SIDE = 1024
 """Largest image that a card may ask for [px]."""
-_KINDS = ("ee_delta_pos", "joint_delta", "joint_position")
+_KINDS = ("ee_delta_pos", "joint_delta", "joint_position", "env")
+_FIRST = " or ".join(f"'{name}'" for name in FIRST_STARTS)
 
 
 class CheckpointError(ValueError):
@@ -54,11 +61,14 @@ def decode_card(data: Any) -> Card:
         data = _filled(data, FRAMES)
         if data.get("schema") == WITHOUT_IMAGES:
             data = upgraded(data) | {"schema": SCHEMA}
+        data = _with_vectors(data)
         if data.get("schema") != SCHEMA:
             raise CheckpointError(
                 f"unknown card schema {json.dumps(data.get('schema'))}; this version reads "
                 f"{WITHOUT_IMAGES} and {SCHEMA}"
             )
+        # from before there was a choice
+        data = {"base": "bc"} | data
     return decode(Card, data)
 
 
@@ -76,7 +86,13 @@ def upgraded(data: Any) -> Any:
     if isinstance(spec, dict) and isinstance(points, dict):
         alone = {"clouds": ["points"], "self_filter_m": None}
         found["observation"] = spec | {"points": alone | points}
-    return found
+    return _with_vectors(found)
+
+
+def _with_vectors(data: dict[str, Any]) -> dict[str, Any]:
+    """A card or meta data from before vectors, saying that there are none."""
+    spec = data.get("observation")
+    return data | {"observation": {"vectors": {}} | spec} if isinstance(spec, dict) else data
 
 
 def _filled(data: Any, added: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -102,8 +118,12 @@ def check_card(card: Card) -> None:
         require(bool(_NAME.fullmatch(value)), f"{key} {value!r} is not a plain name")
     require(card.method in METHODS, f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
     _check_action(card.action, require)
-    network: Network = decode(Network, encode(card.network), "network")
-    solver: Solver = decode(Solver, encode(card.solver), "solver")
+    require(card.base in BASES, f"unknown base '{card.base}'; known: {', '.join(BASES)}")
+    require(
+        card.method not in BASES or card.method == card.base,
+        f"method is '{card.method}', which is a base policy itself, and base is '{card.base}'",
+    )
+    network, solver = read_network(card.network), read_solver(card.solver)
     _check_solver(solver, network, require)
     for key, value, top in (
         ("network.feature", network.feature, 8192),
@@ -129,6 +149,11 @@ def check_card(card: Card) -> None:
         network.points == channels, f"network.points is {network.points}, the spec has {channels}"
     )
     _check_images(spec, require)
+    for name, length in spec.vectors.items():
+        taken = not _CAMERA.fullmatch(name) or name in ("position", "velocity", "tip", *spec.poses)
+        where = f"observation.vectors['{name}']"
+        require(not taken, f"{where} is no plain name, or another feature's")
+        require(1 <= length <= 1 << 16, f"{where} is {length}, must be 1 to 65536")
     count = len(spec.images)
     require(
         network.images == count, f"network.images is {network.images}, the spec has {count} images"
@@ -214,13 +239,24 @@ def _check_solver(solver: Solver, network: Network, require: Any) -> None:
     )
     count = network.residuals
     require(0 <= count <= MAX_RESIDUALS, f"network.residuals is {count}")
+    known = ", ".join(SCORES)
+    require(network.score in SCORES, f"unknown network.score '{network.score}'; known: {known}")
+    require(
+        network.score == "chunk" or not least_squares,
+        f"network.score is '{network.score}': gauss_newton needs residuals of the whole chunk",
+    )
+    known = ", ".join(SAMPLERS)
+    require(
+        solver.sampler in SAMPLERS, f"unknown solver.sampler '{solver.sampler}'; known: {known}"
+    )
     require(solver.latent in ("zero", "sample"), f"unknown solver.latent '{solver.latent}'")
     require(solver.answer in ("last", "best"), f"unknown solver.answer '{solver.answer}'")
     for start in solver.starts:
         require(start in STARTS, f"unknown solver.starts '{start}'; known: {', '.join(STARTS)}")
     require(
-        solver.starts[:1] == ("base",) and len(set(solver.starts)) == len(solver.starts),
-        f"solver.starts must begin with 'base' and name each start once, got {solver.starts}",
+        solver.starts[:1] in [(name,) for name in FIRST_STARTS]
+        and len(set(solver.starts)) == len(solver.starts),
+        f"solver.starts must begin with {_FIRST} and name each start once, got {solver.starts}",
     )
     require(1 <= solver.latents <= 256, f"solver.latents is {solver.latents}, must be 1 to 256")
     require(

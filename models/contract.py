@@ -44,6 +44,7 @@ class Observation:
         stamps_ns: Stamp of the newest message of each stream used here [ns].
         past: What was seen before, newest first, when the card stacks frames; each with stamps of
             its own and without a past.
+        vectors: Named flat arrays (n,) of environments that are not arms of ours.
     """
 
     stamp_ns: int
@@ -55,6 +56,7 @@ class Observation:
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     stamps_ns: Mapping[str, int] = field(default_factory=dict)
     past: tuple[Observation, ...] = ()
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class PlanStatus(Enum):
@@ -157,6 +159,7 @@ class ObservationSpec:
         frames: Frames that are seen at once: the present one and those before it. The first frame
             of an episode stands in for those that would have come before.
         frames_apart_s: Time between two of them [s].
+        vectors: Length of each flat array that an environment without streams shows, by name.
     """
 
     frame: str
@@ -167,6 +170,12 @@ class ObservationSpec:
     images: Mapping[str, ImageSpec] = field(default_factory=dict)
     frames: int = 1
     frames_apart_s: float = 0.1
+    vectors: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Name of the pose that points are counted from."""
+        return tip_at(self.clouds[0]) if self.joint_names else "tip"
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -180,8 +189,9 @@ class ObservationSpec:
 
     @property
     def tips(self) -> tuple[str, ...]:
-        """Names of the poses that kinematics gives: the tip now, and when each camera looked."""
-        return ("tip", *map(tip_at, (*self.clouds, *self.images)))
+        """Names of the poses that joints give: the tip now, and when each camera looked."""
+        every = ("tip", *map(tip_at, (*self.clouds, *self.images)))
+        return every if self.joint_names else ()
 
     def kind(self, stream: str) -> str:
         """What a stream carries: `joint_states`, `points`, `image` or `pose`."""
@@ -198,8 +208,8 @@ class ActionSpec:
 
     Attributes:
         kind: `ee_delta_pos` (x y z displacement of the tip in the base frame [m]), `joint_delta`
-            (displacement of every arm joint [rad]) or `joint_position` (arm joint positions
-            [rad]).
+            (displacement of every arm joint [rad]), `joint_position` (arm joint positions
+            [rad]) or `env` (what the environment of a suite takes, as it is: no robot's).
             Displacements add up along the plan, starting from the measured state.
         names: Name of every action entry, in order. The last one is `gripper` when there is one:
             -1 closed, 1 open.
@@ -232,7 +242,12 @@ class ActionSpec:
 
 @dataclass(frozen=True)
 class Card:
-    """The text that travels with the weights. See docs/reference/checkpoint.md for the JSON."""
+    """The text that travels with the weights. See docs/reference/checkpoint.md for the JSON.
+
+    Attributes:
+        method: What answers: a head on a base policy, or a base policy alone.
+        base: The base policy.
+    """
 
     name: str
     task: str
@@ -248,3 +263,4 @@ class Card:
     license: str = "MIT"
     weights_sha256: str = ""
     schema: int = SCHEMA
+    base: str = "bc"

@@ -12,6 +12,7 @@ Arrays, T steps in all, the steps of an episode consecutive and in order:
 was seen, and the spec's poses: x y z [m], quaternion x y z w |
 | `points` | (T, N, 3 or 6) float32 | processed cloud, when the spec has one |
 | `image_<camera>` | (T, H, W, 3) uint8 | processed RGB image of each camera of the spec |
+| `vector_<name>` | (T, n) float64 | each vector of the spec; without joints there is no `tip` |
 | `meta` | () text | JSON: `task robot noise observation action command` |
 
 A step holds its own frame alone. When the observation spec stacks frames, the past of a step is
@@ -77,6 +78,7 @@ class Demos:
     points: NDArray[np.float32] | None = None
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     sha256: str = field(default="", compare=False)
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -126,6 +128,7 @@ class Demos:
             },
             points=None if self.points is None else self.points[seen],
             images={name: rows[seen] for name, rows in self.images.items()},
+            vectors={name: rows[step] for name, rows in self.vectors.items()},
         )
 
     def states(self, delay: int = 0) -> NDArray[np.float32]:
@@ -208,6 +211,7 @@ def write_demos(
     poses: Mapping[str, FloatArray],
     points: NDArray[np.float32] | None = None,
     images: Mapping[str, NDArray[np.uint8]] | None = None,
+    vectors: Mapping[str, FloatArray] | None = None,
 ) -> Demos:
     """The demonstrations lie in `path`, whole and checked, or the file is what it was before.
 
@@ -227,6 +231,7 @@ def write_demos(
         ),
         points=None if points is None else np.asarray(points, dtype=np.float32),
         images=dict(images or {}),
+        vectors={n: np.asarray(rows, np.float64) for n, rows in (vectors or {}).items()},
     )
     _check(demos, "demonstrations")
     arrays = {"meta": np.array(dumps(meta))}
@@ -236,6 +241,7 @@ def write_demos(
     if demos.points is not None:
         arrays["points"] = demos.points
     arrays |= {f"image_{name}": rows for name, rows in demos.images.items()}
+    arrays |= {f"vector_{name}": rows for name, rows in demos.vectors.items()}
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
     path = Path(path)
@@ -267,7 +273,7 @@ def load_demos(path: str | Path) -> Demos:
         if isinstance(error, DemosError):
             raise
         raise DemosError(f"{path}: not an .npz file of plain arrays ({error})") from error
-    wanted = ("meta", "episode", "seed", "position", "velocity", "actions", "pose_tip")
+    wanted = ("meta", "episode", "seed", "position", "velocity", "actions")
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise DemosError(
@@ -302,6 +308,11 @@ def load_demos(path: str | Path) -> Demos:
             name[len("image_") :]: rows
             for name, rows in arrays.items()
             if name.startswith("image_")
+        },
+        vectors={
+            name[len("vector_") :]: rows
+            for name, rows in arrays.items()
+            if name.startswith("vector_")
         },
         sha256=hashlib.sha256(data).hexdigest(),
     )
@@ -355,6 +366,12 @@ def _check(demos: Demos, where: str) -> None:
             f"{where}: the observation spec has images of {', '.join(spec.images) or 'no camera'},"
             f" the file of {', '.join(demos.images) or 'none'}"
         )
+    if set(spec.vectors) != set(demos.vectors):
+        raise DemosError(
+            f"{where}: the observation spec has vectors {', '.join(spec.vectors) or 'none'}, "
+            f"the file {', '.join(demos.vectors) or 'none'}"
+        )
+    shapes |= {f"vector_{n}": (demos.vectors[n], (steps, k)) for n, k in spec.vectors.items()}
     for name, want in spec.images.items():
         rows = demos.images[name]
         if rows.dtype != np.uint8:

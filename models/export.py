@@ -100,13 +100,19 @@ def compare(one: Engine, other: Engine, samples: int = SAMPLES, seed: int = 0) -
         )
         latents = rng.standard_normal(one.latents).astype(np.float32)
         previous = rng.uniform(action.low, action.high, shape).astype(np.float32)
+        noise = rng.standard_normal(one.noise).astype(np.float32)
+        memory = rng.uniform(-1, 1, one.memory).astype(np.float32)
         answers = []
         for engine in (one, other):
-            answer = engine.propose(state, points, images, latents, previous)
+            answer = engine.propose(
+                state, points, images, latents, previous, noise=noise, memory=memory
+            )
             done = 0
             while done < engine.iterations:
                 done += engine.step()
-            answers.append(np.stack([answer, engine.finish()[0] if done else answer]))
+            final = engine.finish()[0] if done else answer
+            parts = (answer.ravel(), final.ravel(), engine.remembered())
+            answers.append(np.concatenate(parts))
         difference = float(np.abs(answers[0] - answers[1]).max())
         largest = max(largest, difference if np.isfinite(difference) else np.inf)
     return largest

@@ -27,7 +27,9 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
     """The graphs by name.
 
     `propose` gives `base`, `rows`, the `context_*` and the state: `iterate`, `value`, `moved`,
-    `memory_*`. `step` takes context, state and `row`, and gives every state tensor as `*_next`.
+    `memory_*`; where the base policy remembers, it takes `memory` and gives `memory_next`; where
+    it draws, it takes `noise`. `step` takes context, state and `row`, and gives every state tensor
+    as `*_next`.
     """
     card, agent = checkpoint.card, checkpoint.agent
     inputs = {"state": torch.zeros(1, agent.network.state)}
@@ -38,15 +40,22 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
     blank_ones = map(torch.from_numpy, blank_images(card.observation))
     inputs |= dict(zip(cameras, blank_ones, strict=True))
     text = dumps(card)
+    base = agent.base
+    if base.noise != (0,):
+        inputs["noise"] = torch.zeros(1, *base.noise)
+    if base.memory:
+        inputs["memory"] = torch.zeros(1, base.memory)
+    kept = ["memory_next"] if base.memory else []
     if agent.head is None:
 
         def propose_alone(*given: Tensor) -> list[Tensor]:
             by_name = dict(zip(inputs, given, strict=True))
             images = tuple(by_name[name] for name in cameras)
             seen = agent.inputs(by_name["state"], by_name.get("points"), images)
-            return [agent.normaliser.from_unit(agent.propose(seen))]
+            found = agent.recall(seen, by_name.get("noise"), by_name.get("memory"))
+            return [agent.normaliser.from_unit(found.actions), found.memory][: 1 + len(kept)]
 
-        return {"propose": _onnx(propose_alone, inputs, ["base"], text)}
+        return {"propose": _onnx(propose_alone, inputs, ["base", *kept], text)}
 
     deployed = Deployed(agent, portable=True)
     if deployed.latents[1]:
@@ -64,8 +73,11 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
             tuple(by_name[name] for name in cameras),
             by_name.get("latents", blank[0]),
             by_name.get("previous", blank[1]),
+            by_name.get("noise"),
+            by_name.get("memory"),
         )
-        return [proposal.base, proposal.rows, *tree_flatten(proposal[2:])[0]]
+        solve = tree_flatten((proposal.context, proposal.state))[0]
+        return [proposal.base, proposal.rows, *solve, *([proposal.memory] if kept else [])]
 
     with torch.no_grad():
         example = deployed.propose(
@@ -94,7 +106,7 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
     carried = dict(zip(state, tree_flatten(example.state)[0], strict=True))
     ends = {"first": example.state.actions, "before": torch.zeros_like(example.state.value)}
     return {
-        "propose": _onnx(propose, inputs, ["base", "rows", *context, *state], text),
+        "propose": _onnx(propose, inputs, ["base", "rows", *context, *state, *kept], text),
         "step": _onnx(
             step,
             {**told, **carried, "row": example.rows[0]},

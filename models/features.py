@@ -14,6 +14,7 @@ Entries of `ObservationSpec.features`, in the order of the state vector:
 and camera `tip@<stream>`, where the tip was when it looked |
 | `<pose>.quat` | its quaternion x y z w, with the sign that makes its largest entry positive |
 | `<a>-<b>` | x y z of pose a minus x y z of pose b [m], as in `goal-tip` |
+| `<vector>` | all of that vector of `spec.vectors` |
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import FloatArray, Observation, ObservationSpec, tip_at
+from .contract import FloatArray, Observation, ObservationSpec
 
 POINT_SCALE = 0.1
 """Length that becomes 1 in the point encoder [m]; recorded in the card's network."""
@@ -47,6 +48,8 @@ def state_names(spec: ObservationSpec) -> tuple[str, ...]:
         _poses_of(feature, spec)
         if feature in ("position", "velocity"):
             names += [f"{feature}.{joint}" for joint in spec.joint_names]
+        elif feature in spec.vectors:
+            names += [f"{feature}.{k}" for k in range(spec.vectors[feature])]
         else:
             axes = "xyzw" if feature.endswith(".quat") else "xyz"
             names += [f"{feature}.{axis}" for axis in axes]
@@ -89,6 +92,9 @@ def state_vector(observation: Observation, spec: ObservationSpec) -> NDArray[np.
             columns = _columns(observation, spec) if columns is None else columns
             parts.append(np.asarray(getattr(observation, feature), dtype=np.float64)[columns])
             continue
+        if feature in spec.vectors:
+            parts.append(_vector(observation, feature, spec.vectors[feature]))
+            continue
         poses = [_pose(observation, name, feature) for name in _poses_of(feature, spec)]
         if feature.endswith(".quat"):
             parts.append(_one_sign(poses[0][3:]))
@@ -128,7 +134,7 @@ def policy_points(observation: Observation, spec: ObservationSpec) -> NDArray[np
     if len(shape) != 2 or shape[0] != want.count or shape[1] < width:
         raise FeatureError(f"points must have shape ({want.count}, {width}), got {shape}")
     points = np.array(observation.points[:, :width], dtype=np.float32)
-    origin = _pose(observation, tip_at(want.clouds[0]), "points")
+    origin = _pose(observation, spec.origin, "points")
     points[:, :3] -= origin[:3].astype(np.float32)
     return points
 
@@ -182,7 +188,7 @@ def blank_points(spec: ObservationSpec) -> NDArray[np.float32] | None:
 
 def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:
     known = (*spec.tips, *spec.poses)
-    if feature in ("position", "velocity"):
+    if feature in ("position", "velocity") or feature in spec.vectors:
         return ()
     if feature in known:
         return (feature,)
@@ -191,8 +197,21 @@ def _poses_of(feature: str, spec: ObservationSpec) -> tuple[str, ...]:
         return names
     raise FeatureError(
         f"feature '{feature}' is not known; it is one of position, velocity, <pose>, <pose>.quat, "
-        f"<a>-<b>, with poses {', '.join(known)}"
+        f"<a>-<b>, with poses {', '.join(known) or 'none'}, "
+        f"or a vector: {', '.join(spec.vectors) or 'none'}"
     )
+
+
+def _vector(observation: Observation, name: str, size: int) -> FloatArray:
+    if name not in observation.vectors:
+        raise FeatureError(
+            f"vector '{name}' is wanted; the observation has "
+            f"{', '.join(sorted(observation.vectors)) or 'no vectors'}"
+        )
+    vector = np.asarray(observation.vectors[name], dtype=np.float64)
+    if vector.shape != (size,):
+        raise FeatureError(f"vector '{name}' must have shape ({size},), got {vector.shape}")
+    return vector
 
 
 def _pose(observation: Observation, name: str, feature: str) -> FloatArray:

@@ -3,24 +3,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .contract import ObservationSpec
 from .features import POINT_SCALE, state_size
+from .jsonio import decode, encode
 
-METHODS = ("difftori", "residual", "bc")
-"""`difftori` climbs a learned score, `residual` is its control, `bc` the base alone."""
+BASES = ("bc", "bc_rnn", "ibc", "diffusion")
+"""Base policies: behaviour cloning, the same with memory and a mixture of Gaussians, an energy
+that is searched, and a denoiser."""
 
-SOLVERS = ("projected_gradient", "gauss_newton", "adam_box")
+METHODS = ("difftori", "residual", *BASES)
+"""`difftori` climbs a learned score, `residual` is its control; a base policy alone."""
+
+SOLVERS = ("projected_gradient", "gauss_newton", "adam_box", "lm_rank1")
 """Methods that a score head is climbed with."""
+
+SCORES = ("chunk", "dynamics")
+"""What a score is of: the whole chunk at once, or a sum of rewards along a latent rollout."""
+
+SAMPLERS = ("derivative_free", "langevin")
+"""How `ibc` finds the action of least energy."""
 
 MAX_ITERATIONS = 10_000
 MAX_RESIDUALS = 1024
 MAX_FRAMES = 8
 """Bounds of what a card may ask for."""
 
-STARTS = ("base", "previous", "noise")
+STARTS = ("base", "previous", "noise", "zero", "random")
 """Where a solve can begin."""
+
+FIRST_STARTS = ("base", "zero", "random")
+"""Where the first of several solves can begin."""
 
 START_NOISE = 0.3
 """Spread of the start `noise` [unit actions]; what `difftori train` has by default."""
@@ -42,6 +58,7 @@ class Network:
         latent: Length of the CVAE latent; 0 for none.
         residuals: Outputs of the score head, k: 0 for one score, more for a score -|r|^2 / 2 over
             k residuals, which Gauss-Newton climbs.
+        score: One of `SCORES`.
     """
 
     state: int
@@ -54,6 +71,7 @@ class Network:
     dropout: float = 0.2
     latent: int = 0
     residuals: int = 0
+    score: str = "chunk"
 
 
 @dataclass(frozen=True)
@@ -62,16 +80,18 @@ class Solver:
 
     Attributes:
         method: `projected_gradient` with learned step lengths, `gauss_newton` with learned step
-            lengths and damping, or `adam_box`.
+            lengths and damping, `adam_box`, or `lm_rank1`, that of the reference code.
         iterations: Iterations of a solve, K.
         answer: `last` iterate, as in training, or the `best` by value. The score of an imitation
             head does not rank chunks, so for it `last` is right.
-        starts: Where a solve begins: `base`, the base policy's chunk, and besides it perhaps
-            `previous`, the last plan shifted to now, and `noise`, the base's chunk plus noise that
-            is always the same. With several the best answer by value is taken.
+        starts: Where a solve begins: `base`, the base policy's chunk, `zero`, the mean action, or
+            `random`, noise that is always the same; and besides it perhaps `previous`, the last
+            plan shifted to now, and `noise`, the base's chunk plus noise that is always the same.
+            With several the best answer by value is taken.
         latent: CVAE latent of an episode: `zero` (its prior's mean) or `sample` (drawn once from
             the prior).
         latents: Latents drawn for an episode; every start is climbed with each.
+        sampler: One of `SAMPLERS`; `ibc` alone.
     """
 
     method: str = "projected_gradient"
@@ -80,6 +100,7 @@ class Solver:
     starts: tuple[str, ...] = ("base",)
     latent: str = "zero"
     latents: int = 1
+    sampler: str = "derivative_free"
 
     @property
     def rows(self) -> int:
@@ -87,7 +108,31 @@ class Solver:
         return len(self.starts) * self.latents
 
 
-def network_for(spec: ObservationSpec, dropout: float, latent: int, residuals: int = 0) -> Network:
+def read_network(data: Mapping[str, Any]) -> Network:
+    """The card's `network`; one from before there were two kinds of score has the first.
+
+    Raises:
+        JsonError: Another entry is missing or unknown, or has another type.
+    """
+    return decode(Network, {"score": "chunk"} | encode(data), "network")
+
+
+def read_solver(data: Mapping[str, Any]) -> Solver:
+    """The card's `solver`; one from before there were samplers has the first.
+
+    Raises:
+        JsonError: Another entry is missing or unknown, or has another type.
+    """
+    return decode(Solver, {"sampler": "derivative_free"} | encode(data), "solver")
+
+
+def network_for(
+    spec: ObservationSpec,
+    dropout: float,
+    latent: int,
+    residuals: int = 0,
+    score: str = "chunk",
+) -> Network:
     """The network that fits an observation spec."""
     channels = 0 if spec.points is None else (6 if spec.points.color else 3)
     return Network(
@@ -98,4 +143,5 @@ def network_for(spec: ObservationSpec, dropout: float, latent: int, residuals: i
         dropout=dropout,
         latent=latent,
         residuals=residuals,
+        score=score,
     )

@@ -44,6 +44,7 @@ class Normaliser(nn.Module):
     Attributes:
         low: Lower corner of the box in unit actions, shape (A,).
         high: Upper corner.
+        shape: Of a chunk, (H, A).
     """
 
     low: Tensor
@@ -52,6 +53,7 @@ class Normaliser(nn.Module):
     def __init__(self, statistics: Statistics, action: ActionSpec, point_scale: float) -> None:
         super().__init__()
         self.point_scale = point_scale
+        self.shape = (action.horizon, len(action.names))
         for kind in ("state", "action"):
             for name in ("mean", "std"):
                 values = torch.tensor(statistics[kind][name], dtype=torch.float32)

@@ -19,6 +19,9 @@ _NONE = float("nan")
 class Planner:
     """Plans with a checkpoint. Deterministic: the same observation and episode give the same plan.
 
+    With a base policy that remembers, such as `bc_rnn`, so do the same observations one after the
+    other: every usable plan is one step of its memory, which a new episode clears.
+
     Encodes once, proposes, and refines until all iterations are done or the deadline has passed.
     The values of a plan are data: an imitation head's score is an update rule and ranks nothing.
 
@@ -55,6 +58,7 @@ class Planner:
         self._low, self._high = np.array(action.low), np.array(action.high)
         self._samples = self.card.solver["latent"] == "sample"
         self._latents: Floats = np.zeros(self._engine.latents, np.float32)
+        self._noise, self._memory = self._drawn(0), self._nothing()
         self._last: tuple[int, FloatArray] | None = None
         self.tells_context = False
 
@@ -66,10 +70,12 @@ class Planner:
             self._solve(
                 state, blank_points(spec), blank_images(spec), self._shifted(0), None, True
             )
+        self._memory = self._nothing()
 
     def reset(self, seed: int) -> None:
-        """A new episode: its CVAE latents are drawn and held, the last plan is forgotten."""
+        """A new episode: its latents and noise are drawn and held, all else is forgotten."""
         self._last = None
+        self._noise, self._memory = self._drawn(seed), self._nothing()
         if self._samples:
             draw = np.random.default_rng(seed).standard_normal(self._engine.latents)
             self._latents = draw.astype(np.float32)
@@ -122,11 +128,21 @@ class Planner:
         refine: bool,
     ) -> tuple[FloatArray, float, float, int, PlanStatus]:
         engine = self._engine
-        base = engine.propose(state, points, images, self._latents, previous, refine)
-        base = base.astype(np.float64)
+        base = engine.propose(
+            state,
+            points,
+            images,
+            self._latents,
+            previous,
+            refine,
+            noise=self._noise,
+            memory=self._memory,
+        ).astype(np.float64)
+        remembered = engine.remembered()
         seen = np.isfinite(state).all() and (points is None or np.isfinite(points).all())
-        if not (seen and np.isfinite(base).all()):
+        if not (seen and np.isfinite(base).all() and np.isfinite(remembered).all()):
             return np.full_like(base, np.nan), _NONE, _NONE, 0, PlanStatus.FAILED
+        self._memory = remembered
         if engine.iterations == 0 or not refine:
             return base, _NONE, _NONE, 0, PlanStatus.BASE
         done = 0
@@ -139,6 +155,15 @@ class Planner:
             return base, before, after, done, PlanStatus.DIVERGED
         status = PlanStatus.REFINED if done >= engine.iterations else PlanStatus.DEADLINE
         return actions.astype(np.float64), before, after, done, status
+
+    def _drawn(self, seed: int) -> Floats:
+        """The base policy's noise in the episode of a seed; not the numbers of the latents."""
+        draw = np.random.default_rng((seed, 1)).standard_normal(self._engine.noise)
+        return draw.astype(np.float32)
+
+    def _nothing(self) -> Floats:
+        """The base policy's memory at the start of an episode."""
+        return np.zeros(self._engine.memory, np.float32)
 
     def _shifted(self, stamp_ns: int) -> Floats:
         """The last plan's network actions as seen from `stamp_ns`, (1, H, A); NaN past its end."""

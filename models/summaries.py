@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import FloatArray, Observation, ObservationSpec, tip_at
+from .contract import FloatArray, Observation, ObservationSpec
 
 POINTS = "points"
 LENGTH_FLOOR = 0.003
@@ -54,7 +54,7 @@ def summaries(observation: Observation, spec: ObservationSpec) -> dict[str, Floa
     """Kind -> its numbers, of one observation."""
     found: dict[str, FloatArray] = {}
     if spec.points is not None and observation.points is not None:
-        tip = observation.poses[tip_at(spec.points.clouds[0])]
+        tip = observation.poses[spec.origin]
         found[POINTS] = _of_cloud(observation.points, tip, spec.points.color)
     for camera in spec.images:
         if camera in observation.images:
@@ -80,7 +80,7 @@ def summary_statistics(
     """
     rows: dict[str, list[FloatArray]] = {}
     if spec.points is not None and points is not None:
-        tips = poses[tip_at(spec.points.clouds[0])]
+        tips = poses[spec.origin]
         rows[POINTS] = [_of_cloud(points[k], tips[k], spec.points.color) for k in steps]
     for camera in spec.images:
         rows[image_kind(camera)] = [_of_image(images[camera][k]) for k in steps]

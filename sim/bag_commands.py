@@ -33,7 +33,11 @@ def add_commands(commands: Any) -> None:
     bag.add_argument("--out", type=Path, required=True, help="the .mcap file")
     bag.add_argument("--seconds", type=float, help="end by itself after this time")
 
-    collect = commands.add_parser("collect", help="make demonstrations from recorded bags")
+    collect = commands.add_parser(
+        "collect",
+        help="make demonstrations from recorded bags",
+        epilog="From the experts of suites: difftori collect --suite SUITE --help",
+    )
     collect.add_argument(
         "--from-bag", type=Path, nargs="+", required=True, help="rosbag2 folders or .mcap files"
     )

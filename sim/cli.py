@@ -19,6 +19,7 @@ from difftori_ros.robot import ProfileError
 
 from .bag_commands import COMMANDS, add_commands, run_command
 from .results import writable, write_json
+from .suite_commands import run_suite_command, train_words, wants_suite
 from .tasks import TEST_SEEDS, TRAIN_SEEDS, available_tasks
 from .vulkan import VulkanError, use_shipped_driver
 
@@ -39,7 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--no-video", action="store_true", help="take no pictures")
 
-    evaluate = commands.add_parser("evaluate", help="measure the success of a checkpoint")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure the success of a checkpoint",
+        epilog="Of other suites: difftori evaluate --suite SUITE --help",
+    )
     _add_run_arguments(evaluate, episodes=50)
     evaluate.add_argument(
         "--through", choices=("direct", "ros"), default="direct", help="one process, or three"
@@ -95,8 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["train"]:
         from difftori_models.training.cli import train_main
 
-        return train_main(argv[1:]) or 0
-    arguments = _parser().parse_args(argv)
+        return train_main(train_words(argv[1:])) or 0
+    of_suite = argv[:1] in (["collect"], ["evaluate"]) and wants_suite(argv)
+    arguments = argparse.Namespace() if of_suite else _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     console = Console()
     use_shipped_driver()
@@ -104,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if getattr(arguments, "json", None):
             writable(arguments.json)
+        if of_suite:
+            return run_suite_command(argv, console)
         return _run(arguments, console)
     except KeyboardInterrupt:
         Console(stderr=True).print("difftori: stopped")

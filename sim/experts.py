@@ -9,35 +9,27 @@ import numpy as np
 
 from difftori_models.contract import ActionSpec, FloatArray, Observation
 
+from .expert_rules import CLOSE, GRIP, LET_GO, OPEN, SHUT, place_in_bin, poke, pull, roll
+from .expert_rules import move as _move
+
 Expert = Callable[[Observation, ActionSpec], FloatArray]
 """An expert maps an observation to a chunk of network actions, shape (H, A)."""
 
-OPEN, CLOSE = 1.0, -1.0
 FINGER_STEP = 0.01
 """Distance a finger moves in one action while the chunk is foreseen [m]: 0.2 m/s at 20 Hz."""
 HALF_CUBE = 0.02
 """Half the edge of the cube [m]."""
-LET_GO = 0.035
-"""Finger position from which the cube is free for any yaw [m]."""
 CARRIED = 0.04
 """Height at which a cube is carried above where it is to stand [m]."""
-SHUT = 0.0288
-"""Finger position below which the cube counts as grasped [m]: half its diagonal, for any yaw."""
-
-
-def _move(
-    target: FloatArray, tip: FloatArray, scale: FloatArray, top: float, gripper: float
-) -> FloatArray:
-    """Action (4,) towards `target`: proportional, at most `top` network units, direction kept."""
-    step = (target - tip) / scale
-    step = step * min(1.0, top / max(float(np.abs(step).max()), 1e-9))
-    return np.append(step, gripper)
 
 
 def _foresee(
-    rule: Callable[..., FloatArray], observation: Observation, spec: ActionSpec
+    rule: Callable[..., FloatArray], observation: Observation, spec: ActionSpec, grip: float
 ) -> FloatArray:
-    """The rule applied H times to what it foresees: the tip arrives, a grasped cube follows."""
+    """The rule applied H times to what it foresees: the tip arrives, a grasped cube follows.
+
+    What lies between the fingers is grasped when they are nearer to each other than `grip` [m].
+    """
     scale = np.array(spec.scale[:3])
     tip = observation.poses["tip"][:3].copy()
     cube = observation.poses["object"][:3].copy()
@@ -48,7 +40,7 @@ def _foresee(
         action = rule(tip, cube, goal, finger, scale)
         moved = tip + action[:3] * scale
         held = bool(np.linalg.norm(cube - tip) < HALF_CUBE)
-        if held and finger < SHUT:
+        if held and finger < grip:
             cube = cube + moved - tip
         blocked = HALF_CUBE if held else 0.0
         finger = (
@@ -114,7 +106,11 @@ def _stack(
 
 EXPERTS = {
     "pick_cube": _pick,
+    "place_sphere": place_in_bin,
+    "poke_cube": poke,
+    "pull_cube": pull,
     "push_cube": _push,
+    "roll_ball": roll,
     "stack_cube": _stack,
     "stack_cube_wrist": _stack,
 }
@@ -131,4 +127,5 @@ def expert(task: str) -> Expert:
     if task not in EXPERTS:
         raise ValueError(f"no scripted expert for '{task}'; there are: {', '.join(EXPERTS)}")
     rule = EXPERTS[task]
-    return lambda observation, spec: _foresee(rule, observation, spec)
+    grip = GRIP if rule is roll else SHUT
+    return lambda observation, spec: _foresee(rule, observation, spec, grip)

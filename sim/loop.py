@@ -82,42 +82,59 @@ class DirectLoop:
             on_step: Called after every turn, before time goes on.
             on_command: Called with every trajectory that goes to a controller.
         """
-        world, action = self.world, self._planner.card.action
-        world.reset(seed)
+        action = self._planner.card.action
+        self.begin(seed)
+        steps: list[Step] = []
+        turns = int(max_steps * action.dt_s / self._period_s + 0.5)
+        for _ in range(turns):
+            observation = self.observe()
+            if isinstance(observation, Refusal):
+                break
+            steps.append(self.command(observation, on_command))
+            if on_step:
+                on_step(steps[-1])
+            self.world.advance(self._period_s)
+            if self.world.succeeded:
+                break
+        return Episode(seed, self.world.succeeded, steps)
+
+    def begin(self, seed: int) -> None:
+        """The episode of `seed` begins."""
+        self.world.reset(seed)
         self.observer.clear()
         self.driver.reset(PLANNER_SEED)
         self.guard.reset()
         self.guard.start()
-        steps: list[Step] = []
-        turns = int(max_steps * action.dt_s / self._period_s + 0.5)
-        for _ in range(turns):
-            self._sense()
-            observation = self.observer.observe(world.now_ns)
-            if isinstance(observation, Refusal):
-                break
-            steady_s = world.now_ns * 1e-9
-            self.guard.joints(world.joint_state(), steady_s)
-            self.guard.heartbeat(steady_s)
-            motion = self.driver.drive(observation, lambda: world.now_ns)
-            accepted, detail = False, motion.reason.value
-            if motion.trajectory is not None:
-                verdict = self.guard.check(motion.trajectory, world.now_ns)
-                accepted, detail = verdict.accepted, verdict.detail
-                for channel in verdict.channels if verdict.accepted else ():
-                    world.command(channel)
-                    if on_command:
-                        on_command(channel)
-                if not verdict.accepted:
-                    self.driver.refused(motion.trajectory.stamp_ns)
-                elif verdict.changed is not None:
-                    self.driver.replaced(verdict.changed)
-            steps.append(Step(observation, motion, accepted, detail))
-            if on_step:
-                on_step(steps[-1])
-            world.advance(self._period_s)
-            if world.succeeded:
-                break
-        return Episode(seed, world.succeeded, steps)
+
+    def observe(self) -> Observation | Refusal:
+        """What is seen now."""
+        self._sense()
+        return self.observer.observe(self.world.now_ns)
+
+    def command(
+        self,
+        observation: Observation,
+        on_command: Callable[[Trajectory], None] | None = None,
+    ) -> Step:
+        """Plan from `observation`; the robot follows what the guard has passed on."""
+        world = self.world
+        steady_s = world.now_ns * 1e-9
+        self.guard.joints(world.joint_state(), steady_s)
+        self.guard.heartbeat(steady_s)
+        motion = self.driver.drive(observation, lambda: world.now_ns)
+        accepted, detail = False, motion.reason.value
+        if motion.trajectory is not None:
+            verdict = self.guard.check(motion.trajectory, world.now_ns)
+            accepted, detail = verdict.accepted, verdict.detail
+            for channel in verdict.channels if verdict.accepted else ():
+                world.command(channel)
+                if on_command:
+                    on_command(channel)
+            if not verdict.accepted:
+                self.driver.refused(motion.trajectory.stamp_ns)
+            elif verdict.changed is not None:
+                self.driver.replaced(verdict.changed)
+        return Step(observation, motion, accepted, detail)
 
     def _sense(self) -> None:
         world = self.world

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -117,8 +118,8 @@ def writable(path: str | Path) -> None:
     path.open("a").close()
 
 
-def write_json(path: str | Path, result: Result) -> None:
-    """Write the result to a file; its folder is made when missing.
+def write_json(path: str | Path, result: Any) -> None:
+    """Write the result, a dataclass, to a file; its folder is made when missing.
 
     JSON has no NaN: what could not be measured, as the time of a plan when none was made, is null.
     """

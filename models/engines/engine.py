@@ -35,12 +35,16 @@ class Engine(Protocol):
         backend: Name of what runs it.
         iterations: Iterations of a complete solve; 0 when there is no head.
         latents: Shape of the latents that `propose` wants.
+        noise: Shape of the standard normal numbers that the base policy wants; (0,) for none.
+        memory: Numbers that the base policy remembers from plan to plan; 0 for none.
     """
 
     card: Card
     backend: str
     iterations: int
     latents: tuple[int, int]
+    noise: tuple[int, ...]
+    memory: int
 
     def propose(
         self,
@@ -50,6 +54,8 @@ class Engine(Protocol):
         latents: Floats,
         previous: Floats,
         refine: bool = True,
+        noise: Floats | None = None,
+        memory: Floats | None = None,
     ) -> Floats:
         """The base policy's network actions (H, A), NaN where the network gave NaN.
 
@@ -60,7 +66,14 @@ class Engine(Protocol):
             latents: CVAE latents, shape (L, latent).
             previous: The last plan's network actions shifted to now, shape (1, H, A), or NaN.
             refine: False when no step will follow.
+            noise: Of the episode, shape `noise`; zero when it is None.
+            memory: What `remembered` gave for the episode's last plan, shape (memory,); None at
+                its start.
         """
+        ...
+
+    def remembered(self) -> Floats:
+        """What the base policy remembers after the last `propose`, shape (memory,)."""
         ...
 
     def step(self) -> int:

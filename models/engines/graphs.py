@@ -2,7 +2,7 @@
 """The files of an exported policy, and how they are read. No torch.
 
 Beside `card.json` lie `propose.onnx`, `step.onnx` and `finish.onnx`, the policy's three functions,
-and `export.json`, the manifest with their hashes. A `bc` policy has `propose.onnx` alone.
+and `export.json`, the manifest with their hashes. A base policy alone has `propose.onnx` alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from ..checkpoint import CheckpointError
 from ..contract import Card
 from ..jsonio import JsonError, decode, dumps, loads
+from ..network import BASES
 from .engine import MANIFEST
 
 GRAPHS = ("propose.onnx", "step.onnx", "finish.onnx")
@@ -52,7 +53,7 @@ def image_input(camera: str) -> str:
 
 def graph_names(card: Card) -> tuple[str, ...]:
     """Names of the files that an export of this card has."""
-    return ("propose.onnx",) if card.method == "bc" else GRAPHS
+    return ("propose.onnx",) if card.method in BASES else GRAPHS
 
 
 def digest(card: Card) -> str:

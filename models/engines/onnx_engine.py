@@ -47,7 +47,10 @@ class OnnxEngine:
             for name, data in graphs.items()
         }
         self._propose = sessions["propose"]
-        self._wanted = {one.name for one in self._propose.get_inputs()}
+        shapes = {one.name: tuple(one.shape) for one in self._propose.get_inputs()}
+        self._wanted = set(shapes)
+        self.noise = shapes.get("noise", (1, 0))[1:]
+        self.memory = shapes.get("memory", (1, 0))[1]
         self._outputs = [one.name for one in self._propose.get_outputs()]
         self._step = self._finish = None
         self.iterations = 0
@@ -69,11 +72,15 @@ class OnnxEngine:
         latents: Floats,
         previous: Floats,
         refine: bool = True,
+        noise: Floats | None = None,
+        memory: Floats | None = None,
     ) -> Floats:
         """See `Engine.propose`."""
         given = {"state": state, "points": points, "latents": latents, "previous": previous}
         cameras = map(image_input, self.card.observation.images)
         given |= dict(zip(cameras, images, strict=True))
+        given["noise"] = (np.zeros(self.noise, np.float32) if noise is None else noise)[None]
+        given["memory"] = (np.zeros(self.memory, np.float32) if memory is None else memory)[None]
         feeds = {name: given[name] for name in self._wanted}
         self._proposal = dict(zip(self._outputs, self._propose.run(None, feeds), strict=True))
         self._done, self._before = 0, None
@@ -101,6 +108,10 @@ class OnnxEngine:
             ["actions", "value_before", "value_after", "finite"], feeds
         )
         return actions[0], float(before[0]), float(after[0]), bool(finite[0])
+
+    def remembered(self) -> Floats:
+        """See `Engine.remembered`."""
+        return self._proposal["memory_next"][0] if self.memory else np.zeros(0, np.float32)
 
     def context(self) -> Floats | None:
         """See `Engine.context`."""

@@ -37,6 +37,8 @@ class TorchEngine:
         self._deployed = None if self._agent.head is None else Deployed(self._agent)
         self.iterations = 0 if self._deployed is None else self._deployed.iterations
         self.latents = (1, 0) if self._deployed is None else self._deployed.latents
+        self.noise: tuple[int, ...] = self._agent.base.noise
+        self.memory = self._agent.base.memory
         self._graph: _CapturedSolve | None = None
         self._proposal: Proposal | None = None
         if self._deployed is not None and backend in ("compile", "cuda_graph"):
@@ -51,21 +53,33 @@ class TorchEngine:
         latents: Floats,
         previous: Floats,
         refine: bool = True,
+        noise: Floats | None = None,
+        memory: Floats | None = None,
     ) -> Floats:
         """See `Engine.propose`."""
         self._use_threads()
+        drawn = None if noise is None else self._tensor(noise)[None]
+        known = None if memory is None else self._tensor(memory)[None]
         seen, cloud = self._tensor(state), None if points is None else self._tensor(points)
         pictures = tuple(self._tensor(image) for image in images)
         self._done, self._before, self._answer = 0, None, None
         self._proposal = None
         if self._deployed is None or not refine:
             agent = self._agent
-            base = agent.normaliser.from_unit(agent.propose(agent.inputs(seen, cloud, pictures)))
-            return base[0].cpu().numpy()
+            proposed = agent.recall(agent.inputs(seen, cloud, pictures), drawn, known)
+            self._remembered = proposed.memory
+            return agent.normaliser.from_unit(proposed.actions)[0].cpu().numpy()
         proposal = self._deployed.propose(
-            seen, cloud, pictures, self._tensor(latents), self._tensor(previous)
+            seen,
+            cloud,
+            pictures,
+            self._tensor(latents),
+            self._tensor(previous),
+            drawn,
+            known,
         )
         self._proposal, self._state = proposal, proposal.state
+        self._remembered = proposal.memory
         return proposal.base[0].cpu().numpy()
 
     @torch.no_grad()
@@ -96,6 +110,10 @@ class TorchEngine:
             answer = self._deployed.finish(context, first, before, self._state)
         actions = answer.actions[0].cpu().numpy()
         return actions, float(answer.before[0]), float(answer.after[0]), bool(answer.finite[0])
+
+    def remembered(self) -> Floats:
+        """See `Engine.remembered`."""
+        return self._remembered[0].cpu().numpy()
 
     def context(self) -> Floats | None:
         """See `Engine.context`."""

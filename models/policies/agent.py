@@ -7,12 +7,20 @@ from torch import Tensor, nn
 
 from ..contract import Card
 from ..encoders import Inputs
-from ..jsonio import decode, encode
-from ..network import METHODS, Network, Solver
+from ..network import BASES, METHODS, Network, Solver, read_network, read_solver
 from ..normaliser import Normaliser
-from .base import BasePolicy
+from ..solver.method import solve
+from .base import Base, Box, Proposed
+from .bc import BehaviourCloning
+from .bc_rnn import RecurrentCloning
+from .diffusion import Diffusion
+from .dynamics_score import DynamicsHead
+from .ibc import ImplicitCloning
 from .residual import ResidualHead
 from .score import ScoreHead
+
+Head = ScoreHead | DynamicsHead | ResidualHead
+"""What refines a base policy's chunk."""
 
 
 class Agent(nn.Module):
@@ -21,7 +29,7 @@ class Agent(nn.Module):
     Attributes:
         normaliser: From physical to unit numbers and back; has no weights.
         base: Proposes chunks.
-        head: Refines them; None for `bc`.
+        head: Refines them; None for a base policy alone.
         solver: The solver's settings.
     """
 
@@ -29,16 +37,22 @@ class Agent(nn.Module):
         super().__init__()
         if card.method not in METHODS:
             raise ValueError(f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
-        self.network: Network = decode(Network, encode(card.network), "network")
-        self.solver: Solver = decode(Solver, encode(card.solver), "solver")
+        self.network: Network = read_network(card.network)
+        self.solver: Solver = read_solver(card.solver)
         horizon, size = card.action.horizon, len(card.action.names)
         self.normaliser = Normaliser(card.normaliser, card.action, self.network.point_scale)
-        self.base = BasePolicy(self.network, horizon, size)
-        self.head: ScoreHead | ResidualHead | None = None
+        self.base = new_base(card.base, self.network, self.solver, horizon, size)
+        self.head: Head | None = None
         if card.method == "difftori":
-            self.head = ScoreHead(self.network, horizon, size, self.solver)
+            kind = ScoreHead if self.network.score == "chunk" else DynamicsHead
+            self.head = kind(self.network, horizon, size, self.solver)
         elif card.method == "residual":
             self.head = ResidualHead(self.network, horizon, size)
+
+    @property
+    def box(self) -> Box:
+        """Corners of the unit actions."""
+        return self.normaliser.low, self.normaliser.high
 
     def inputs(
         self, state: Tensor, points: Tensor | None, images: tuple[Tensor, ...] = ()
@@ -47,6 +61,54 @@ class Agent(nn.Module):
         scaled = None if points is None else self.normaliser.points(points)
         return Inputs(self.normaliser.state(state), scaled, images)
 
-    def propose(self, inputs: Inputs) -> Tensor:
-        """The base policy's unit actions inside the box, shape (B, H, A); NaN stays NaN."""
-        return self.base(inputs).clamp(self.normaliser.low, self.normaliser.high)
+    def recall(
+        self,
+        inputs: Inputs,
+        noise: Tensor | None = None,
+        memory: Tensor | None = None,
+        base: Base | None = None,
+    ) -> Proposed:
+        """The base policy's unit actions inside the box, and its memory; NaN stays NaN.
+
+        Args:
+            inputs: B observations.
+            noise: Standard normal numbers, shape (B, *base.noise); all zero when it is None.
+            memory: Shape (B, base.memory); None at the start of an episode.
+            base: Who is asked instead of the agent's own base policy, in training.
+        """
+        base = self.base if base is None else base
+        count = len(inputs.state)
+        noise = inputs.state.new_zeros(count, *base.noise) if noise is None else noise
+        memory = inputs.state.new_zeros(count, base.memory) if memory is None else memory
+        found = base.propose(inputs, self.box, noise, memory)
+        return found._replace(actions=found.actions.clamp(*self.box))
+
+    def propose(
+        self, inputs: Inputs, noise: Tensor | None = None, memory: Tensor | None = None
+    ) -> Tensor:
+        """The base policy's unit actions, shape (B, H, A); see `recall`."""
+        return self.recall(inputs, noise, memory).actions
+
+    def act(self, inputs: Inputs, start: Tensor, latent: Tensor | None = None) -> Tensor:
+        """Unit actions (B, H, A) that the head makes of `start`, or `start` itself."""
+        if self.head is None:
+            return start
+        problem = self.head.problem(self.head.encoder.encode(inputs), *self.box, latent)
+        return solve(problem, start, self.head.method()).actions
+
+
+def new_base(kind: str, network: Network, solver: Solver, horizon: int, size: int) -> Base:
+    """A base policy with random weights.
+
+    Raises:
+        ValueError: There is no such base policy.
+    """
+    if kind == "bc":
+        return BehaviourCloning(network, horizon, size)
+    if kind == "bc_rnn":
+        return RecurrentCloning(network, horizon, size)
+    if kind == "diffusion":
+        return Diffusion(network, horizon, size)
+    if kind == "ibc":
+        return ImplicitCloning(network, horizon, size, solver.sampler)
+    raise ValueError(f"unknown base '{kind}'; known: {', '.join(BASES)}")

@@ -1,35 +1,68 @@
 # SPDX-License-Identifier: MIT
-"""The base policy: behaviour cloning of action chunks."""
+"""What every base policy is: something that proposes a chunk, and knows its own loss.
+
+`propose` says everything that deployment needs and `loss` everything that training needs, so a
+base can stand alone or carry a head that refines it. Whatever is random comes in as `noise`,
+drawn once per episode, and whatever is remembered goes out as `memory` and comes back with the
+next observation: a proposal is a function of what it is given.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-from ..encoders import Encoder, Inputs
-from ..network import Network
+from ..encoders import Inputs
+
+Box = tuple[Tensor, Tensor]
+"""Lower and upper corner of the unit actions, each of shape (A,)."""
 
 
-class BasePolicy(nn.Module):
-    """Proposes a chunk of H actions from one observation; trained with an L1 loss.
+class Proposed(NamedTuple):
+    """A base policy's answer.
 
-    A small ELU network with dropout: an unregularised one reproduces its demonstrations, and
-    refinement then has nothing to learn from.
+    Attributes:
+        actions: Unit actions, shape (B, H, A); not yet projected into the box.
+        memory: What is to be given back with the next observation, shape (B, M).
     """
 
-    def __init__(self, network: Network, horizon: int, size: int) -> None:
-        super().__init__()
-        self.shape = (horizon, size)
-        self.encoder = Encoder(network)
-        self.chunk = nn.Sequential(
-            nn.Linear(network.feature, network.hidden),
-            nn.ELU(),
-            nn.Dropout(network.dropout),
-            nn.Linear(network.hidden, network.hidden),
-            nn.ELU(),
-            nn.Dropout(network.dropout),
-            nn.Linear(network.hidden, horizon * size),
-        )
+    actions: Tensor
+    memory: Tensor
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Proposed unit actions, shape (B, H, A); not yet projected into the box."""
-        return self.chunk(self.encoder.encode(inputs)).unflatten(-1, self.shape)
+
+class Base(nn.Module):
+    """A base policy.
+
+    Attributes:
+        noise: Shape of the standard normal numbers that one proposal takes; (0,) for none.
+        memory: Numbers that go from one plan of an episode to the next, M; 0 for none. At the
+        start of an episode all are zero.
+    """
+
+    noise: tuple[int, ...] = (0,)
+    memory: int = 0
+
+    def propose(self, inputs: Inputs, box: Box, noise: Tensor, memory: Tensor) -> Proposed:
+        """Propose chunks.
+
+        Args:
+            inputs: Normalised observations, B of them.
+            box: Where actions may lie.
+            noise: Shape (B, *noise).
+            memory: What the last proposal of the same episode has left, shape (B, M).
+        """
+        raise NotImplementedError
+
+    def loss(self, inputs: Inputs, labels: Tensor, box: Box, real: Tensor) -> Tensor:
+        """What training makes small.
+
+        Args:
+            inputs: Normalised observations, B of them; of a base with memory, sequences of L
+                observations one after the other.
+            labels: The expert's unit actions, shape (B, H, A).
+            box: Where actions may lie.
+            real: False for what only fills up a sequence, shape (B / L, L); L = 1 for a base
+                without memory.
+        """
+        raise NotImplementedError

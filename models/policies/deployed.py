@@ -19,7 +19,7 @@ from ..solver.method import Method, Start, State
 from ..solver.problem import Problem
 from ..solver.wrappers import BestSoFar, MultiStart
 from .agent import Agent
-from .score import ScoreHead
+from .score import Climbing
 
 
 class Proposal(NamedTuple):
@@ -30,12 +30,14 @@ class Proposal(NamedTuple):
         rows: Schedule of the optimiser, shape (K, m).
         context: What the score is told of the observation; tensors (S, ...).
         state: State before the first iteration.
+        memory: What the base policy is to be given with the next observation, shape (1, M).
     """
 
     base: Tensor
     rows: Tensor
     context: tuple[Tensor, ...]
     state: State
+    memory: Tensor
 
 
 class Answer(NamedTuple):
@@ -67,13 +69,15 @@ class Deployed:
         if agent.head is None:
             raise ValueError("an agent without a head proposes and is done")
         self.agent, self.head = agent, agent.head
-        settings = agent.solver if isinstance(self.head, ScoreHead) else Solver(iterations=1)
+        settings = agent.solver if isinstance(self.head, Climbing) else Solver(iterations=1)
         self.iterations = settings.iterations
         self.latents = (settings.latents, self.head.latent)
         self._starts = settings.starts
         self._rows = settings.rows
         draw = torch.Generator().manual_seed(0)
-        self._noise = START_NOISE * torch.randn(agent.base.shape, generator=draw)
+        shape = agent.normaliser.shape
+        self._noise = START_NOISE * torch.randn(shape, generator=draw)
+        self._random = torch.randn(shape, generator=draw)
         method: Method = self.head.method()
         if portable and isinstance(method, GaussNewton):
             method = replace(method, eliminate=True)
@@ -87,6 +91,8 @@ class Deployed:
         images: tuple[Tensor, ...],
         latents: Tensor,
         previous: Tensor,
+        noise: Tensor | None = None,
+        memory: Tensor | None = None,
     ) -> Proposal:
         """Encode, propose, and stand at the start.
 
@@ -97,11 +103,13 @@ class Deployed:
             latents: CVAE latents, shape (L, latent).
             previous: Network actions of the last plan, shifted to now, shape (1, H, A); entries
                 that are NaN are taken from the base policy.
+            noise: Standard normal numbers for the base policy, shape (1, *noise).
+            memory: What the base policy remembers of the episode, shape (1, M).
         """
         agent = self.agent
         inputs = agent.inputs(state, points, images)
         low, high = agent.normaliser.low, agent.normaliser.high
-        base = agent.propose(inputs)
+        base, after = agent.recall(inputs, noise, memory)
         starts = [self._start(name, base, previous) for name in self._starts]
         every = torch.cat(starts).repeat(self.latents[0], 1, 1)
         z = self.head.encoder.encode(inputs).expand(self._rows, -1)
@@ -109,12 +117,16 @@ class Deployed:
         problem = self.head.problem(z, low, high, latent)
         rows = self.method.schedule(every)
         first = self.method.init(problem, every)
-        return Proposal(agent.normaliser.from_unit(base), rows, problem.context, first)
+        return Proposal(agent.normaliser.from_unit(base), rows, problem.context, first, after)
 
     def _start(self, name: str, base: Tensor, previous: Tensor) -> Tensor:
         if name == "previous":
             shifted = self.agent.normaliser.to_unit(previous)
             return torch.where(shifted.isnan(), base, shifted)
+        if name == "zero":
+            return torch.zeros_like(base)
+        if name == "random":
+            return self._random.to(base).expand_as(base)
         return base + self._noise.to(base) if name == "noise" else base
 
     def problem(self, context: tuple[Tensor, ...]) -> Problem:

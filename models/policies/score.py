@@ -19,6 +19,7 @@ from ..encoders import Encoder
 from ..network import Network, Solver
 from ..solver.adam_box import AdamBox
 from ..solver.gauss_newton import GaussNewton
+from ..solver.lm_rank1 import LMRank1
 from ..solver.method import Method
 from ..solver.problem import Problem
 from ..solver.projected_gradient import ProjectedGradient
@@ -29,45 +30,76 @@ FIRST_STEP = 1.0
 Gauss-Newton]."""
 FIRST_DAMPING = 1.0
 """Damping of every Gauss-Newton iteration before training [score per unit action squared]."""
+REFERENCE_STEP, REFERENCE_DAMPING = 3e-5, 0.01
+"""Settings of `lm_rank1` in the reference code for imitation."""
 
 
-class ScoreHead(nn.Module):
-    """Refines the base policy's chunk by climbing a learned score from it.
+class Climbing(nn.Module):
+    """What heads that climb a score have in common: encoder, optimiser and CVAE.
 
     Attributes:
         latent: Length of the CVAE latent, 0 for none.
         log_steps: Logarithm of the learned step length of each iteration, shape (K,); None with
-            `adam_box`.
+            `adam_box` and `lm_rank1`.
         log_damping: Logarithm of the learned damping of each iteration, shape (K,); `gauss_newton`
             alone.
     """
 
     def __init__(self, network: Network, horizon: int, size: int, solver: Solver) -> None:
         super().__init__()
-        self.dropout = network.dropout
         self.latent = network.latent
         self.solver = solver
-        chunk = horizon * size
         self.encoder = Encoder(network)
-        self.first = nn.Linear(network.feature + network.latent, network.hidden)
-        self.chunk = nn.Linear(chunk, network.hidden, bias=False)
-        self.middle = nn.Linear(network.hidden, network.hidden)
-        self.out = nn.Linear(network.hidden, max(1, network.residuals), bias=False)
         self.log_steps = self.log_damping = None
-        if solver.method != "adam_box":
+        if solver.method in ("projected_gradient", "gauss_newton"):
             self.log_steps = _per_iteration(solver.iterations, FIRST_STEP)
         if solver.method == "gauss_newton":
             self.log_damping = _per_iteration(solver.iterations, FIRST_DAMPING)
-        self.posterior = _posterior(network, chunk) if network.latent else None
+        self.posterior = _posterior(network, horizon * size) if network.latent else None
 
     def method(self) -> Method:
         """The optimiser, with its learned step lengths and damping."""
         count = self.solver.iterations
+        if self.solver.method == "lm_rank1":
+            return LMRank1(count, REFERENCE_STEP, REFERENCE_DAMPING)
         if self.log_steps is None:
             return AdamBox(count)
         if self.log_damping is None:
             return ProjectedGradient(count, self.log_steps.exp())
         return GaussNewton(count, self.log_steps.exp(), self.log_damping.exp())
+
+    def joined(self, z: Tensor, latent: Tensor | None) -> Tensor:
+        """What was seen, with the latent behind it; a latent of zeros when it is None."""
+        if not self.latent:
+            return z
+        latent = z.new_zeros(len(z), self.latent) if latent is None else latent
+        return torch.cat([z, latent], dim=-1)
+
+    def infer(self, z: Tensor, expert: Tensor) -> tuple[Tensor, Tensor]:
+        """A latent drawn from the posterior given the expert's chunk, and its KL from N(0, I).
+
+        Returns:
+            The latent (B, latent) and KL summed over its entries, shape (B,) [nats].
+        """
+        if self.posterior is None:
+            raise ValueError("this head was built without a CVAE latent")
+        both = self.posterior(torch.cat([z, expert.flatten(1)], dim=-1))
+        mean, log_variance = both.chunk(2, dim=-1)
+        log_variance = log_variance.clamp(-10.0, 10.0)
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).sum(dim=-1)
+        return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), kl
+
+
+class ScoreHead(Climbing):
+    """Refines the base policy's chunk by climbing a learned score of the whole chunk from it."""
+
+    def __init__(self, network: Network, horizon: int, size: int, solver: Solver) -> None:
+        super().__init__(network, horizon, size, solver)
+        self.dropout = network.dropout
+        self.first = nn.Linear(network.feature + network.latent, network.hidden)
+        self.chunk = nn.Linear(horizon * size, network.hidden, bias=False)
+        self.middle = nn.Linear(network.hidden, network.hidden)
+        self.out = nn.Linear(network.hidden, max(1, network.residuals), bias=False)
 
     def problem(
         self, z: Tensor, low: Tensor, high: Tensor, latent: Tensor | None = None
@@ -80,10 +112,7 @@ class ScoreHead(nn.Module):
             high: Upper corner.
             latent: CVAE latent, shape (B, latent); zero when it is None.
         """
-        if self.latent:
-            latent = z.new_zeros(len(z), self.latent) if latent is None else latent
-            z = torch.cat([z, latent], dim=-1)
-        context = (self.first(z),)
+        context = (self.first(self.joined(z, latent)),)
         if self.training and self.dropout > 0:
             # One mask per solve: every iteration climbs the same score.
             ones = torch.ones_like(context[0])
@@ -104,20 +133,6 @@ class ScoreHead(nn.Module):
             residuals=chunk_score.residuals,
             linearised=chunk_score.linearised,
         )
-
-    def infer(self, z: Tensor, expert: Tensor) -> tuple[Tensor, Tensor]:
-        """A latent drawn from the posterior given the expert's chunk, and its KL from N(0, I).
-
-        Returns:
-            The latent (B, latent) and KL summed over its entries, shape (B,) [nats].
-        """
-        if self.posterior is None:
-            raise ValueError("this head was built without a CVAE latent")
-        both = self.posterior(torch.cat([z, expert.flatten(1)], dim=-1))
-        mean, log_variance = both.chunk(2, dim=-1)
-        log_variance = log_variance.clamp(-10.0, 10.0)
-        kl = 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).sum(dim=-1)
-        return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), kl
 
 
 def _per_iteration(count: int, first: float) -> nn.Parameter:

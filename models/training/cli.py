@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""`difftori train`: from demonstrations to a checkpoint."""
+"""`difftori train`: from demonstrations to a checkpoint.
+
+`--preset ours` (the default) or `--preset paper`, what the released code of DiffTORI does for
+imitation, changes the defaults of all other settings.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
 from ..checkpoint import CheckpointError
 from ..dataset import DemosError
-from .config import ConfigError, TrainConfig
+from .config import PRESETS, ConfigError, TrainConfig
 from .resume import ResumeError
 from .trainer import Trainer
 
@@ -23,13 +29,31 @@ def train_main(argv: Sequence[str] | None = None) -> int:
         reason is then one sentence on standard error.
     """
     try:
-        config = tyro.cli(TrainConfig, args=argv, prog="difftori train", description=__doc__)
+        config = parse(sys.argv[1:] if argv is None else argv)
         folder = Trainer(config).run()
     except (ConfigError, DemosError, ResumeError, CheckpointError) as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"checkpoint: {folder}\ncurves: {config.out / 'curves.png'}\n")
     return 0
+
+
+def parse(argv: Sequence[str]) -> TrainConfig:
+    """The settings that the arguments name; `--preset NAME` changes what the others default to.
+
+    Raises:
+        ConfigError: A setting or the preset makes no sense.
+    """
+    look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    look.add_argument("--preset", default="ours")
+    chosen, rest = look.parse_known_args(argv)
+    if chosen.preset not in PRESETS:
+        raise ConfigError(f"unknown preset '{chosen.preset}'; known: {', '.join(PRESETS)}")
+    missing: Any = tyro.MISSING
+    default = TrainConfig(missing, missing, missing, **PRESETS[chosen.preset])
+    return tyro.cli(
+        TrainConfig, args=rest, default=default, prog="difftori train", description=__doc__
+    )
 
 
 main = train_main

@@ -3,12 +3,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..network import MAX_FRAMES, MAX_ITERATIONS, MAX_RESIDUALS, METHODS, SOLVERS
+from ..network import (
+    BASES,
+    MAX_FRAMES,
+    MAX_ITERATIONS,
+    MAX_RESIDUALS,
+    METHODS,
+    SAMPLERS,
+    SCORES,
+    SOLVERS,
+)
+
+LOSSES = ("l1", "mse")
+"""What the head makes small."""
+
+STARTS = ("noisy", "base", "oof", "zero", "random")
+"""Where the head's solves begin in training; a checkpoint begins its own where that was learned:
+at the base policy's chunk for the first three."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "ours": {},
+    # Weights relative to the reconstruction: 10 * KL beside 3000 * MSE. The batch-coupled solve of
+    # the reference is left out: in it a plan depends on what else is in the batch.
+    "paper": {
+        "base": "diffusion",
+        "start": "base",
+        "loss": "mse",
+        "solver": "lm_rank1",
+        "iterations": 100,
+        "in_graph": 5,
+        "cvae": True,
+        "latents": 1,
+        "kl_weight": 10 / 3000,
+        "lr": 1e-4,
+        "dropout": 0.0,
+        "weight_decay": 0.0,
+        "ema": 0.0,
+    },
+}
+"""Defaults by the name of `--preset`: `paper` is what the released code does for imitation."""
 
 
 class ConfigError(Exception):
@@ -26,11 +66,14 @@ class TrainConfig:
     name: str
     """Name of the checkpoint, as it stands in the card."""
     method: str = "difftori"
-    """`difftori`, its control without optimiser `residual`, or plain behaviour cloning `bc`."""
+    """`difftori`, its control without optimiser `residual`, or a base policy alone: `bc`,
+    `bc_rnn`, `ibc`, `diffusion`."""
+    base: str = "bc"
+    """Base policy below `difftori` and `residual`: `bc`, `bc_rnn`, `ibc` or `diffusion`."""
     base_steps: int = 6000
     """Updates of the base policy (phase 1)."""
     head_steps: int = 3000
-    """Updates of the head on the frozen base policy (phase 2); `bc` has no head."""
+    """Updates of the head on the frozen base policy (phase 2); a base policy alone has none."""
     batch: int = 128
     """Samples per update."""
     lr: float = 1e-3
@@ -43,8 +86,22 @@ class TrainConfig:
     noise: float = 0.3
     """Spread of the starts the head is trained from, in units of each action entry's std: base
     chunk + N(0, 1) * noise * 2 * U(0, 1), one U per sample. Without it refining does not learn."""
+    start: str = "noisy"
+    """Where solves begin in training: `noisy` or plain `base` chunks, chunks of bases that have
+    not seen the episode (`oof`, out of fold), the mean action `zero`, or `random` ones."""
+    loss: str = "l1"
+    """Error of the refined chunk: `l1` or `mse`."""
     solver: str = "projected_gradient"
-    """How the score is climbed: `projected_gradient`, `gauss_newton` or `adam_box`."""
+    """How the score is climbed: `projected_gradient`, `gauss_newton`, `adam_box` or `lm_rank1`."""
+    score: str = "chunk"
+    """What is climbed: a score of the whole `chunk`, or a sum along latent `dynamics`."""
+    in_graph: int = 0
+    """Last iterations that are differentiated; 0 for all."""
+    contrastive: float = 0.0
+    """Weight of an InfoNCE term on the score, with proposals of the `diffusion` base as the other
+    chunks. Not of the paper."""
+    sampler: str = "derivative_free"
+    """How `ibc` finds the action of least energy: `derivative_free` or `langevin`."""
     iterations: int = 10
     """Iterations per solve, in training and in deployment."""
     residuals: int = 16
@@ -72,7 +129,10 @@ class TrainConfig:
     cvae: bool = False
     """Give the score a 64-d CVAE latent."""
     kl_weight: float = 0.003
-    """Weight of the latent's KL divergence beside the L1 loss."""
+    """Weight of the latent's KL divergence beside the loss."""
+    latents: int = 0
+    """CVAE latents drawn for an episode at deployment: 0 takes the prior's mean, of several the
+    answer with the best score counts."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones validated and exported."""
     val_fraction: float = 0.1
@@ -92,8 +152,18 @@ class TrainConfig:
             raise ConfigError(f"device '{self.device}': PyTorch finds no GPU here; use cpu")
         if self.solver not in SOLVERS:
             raise ConfigError(f"unknown solver '{self.solver}'; known: {', '.join(SOLVERS)}")
-        if self.method not in METHODS:
-            raise ConfigError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
+        for key, known in (
+            ("method", METHODS),
+            ("base", BASES),
+            ("start", STARTS),
+            ("loss", LOSSES),
+            ("score", SCORES),
+            ("sampler", SAMPLERS),
+        ):
+            if getattr(self, key) not in known:
+                given = getattr(self, key)
+                raise ConfigError(f"unknown {key} '{given}'; known: {', '.join(known)}")
+        self._check_combinations()
         counts = ("base_steps", "head_steps", "batch", "iterations", "residuals", "save_every")
         for key in (*counts, "threads"):
             if getattr(self, key) < 1:
@@ -113,11 +183,37 @@ class TrainConfig:
         for key in ("brightness", "contrast", "cloud_shift", "cloud_colour"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} must lie in [0, 1], got {getattr(self, key)}")
-        for key in ("noise", "kl_weight", "weight_decay"):
+        for key in ("in_graph", "latents"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"{key} must not be negative, got {getattr(self, key)}")
+        for key in ("noise", "kl_weight", "weight_decay", "contrastive"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"{key} must not be negative, got {getattr(self, key)}")
         if not self.lr > 0:
             raise ConfigError(f"lr must be positive, got {self.lr}")
+
+    def _check_combinations(self) -> None:
+        if self.method in BASES and self.base not in ("bc", self.method):
+            raise ConfigError(
+                f"method '{self.method}' is a base policy itself, so base '{self.base}' cannot be "
+                "below it; --method difftori or residual can stand on one"
+            )
+        if self.contrastive > 0 and (self.method, self.base) != ("difftori", "diffusion"):
+            raise ConfigError(
+                "contrastive takes its other chunks from the diffusion base of a score: it needs "
+                f"method difftori and base diffusion, got {self.method} and {self.base}"
+            )
+        if self.score == "dynamics" and self.solver == "gauss_newton":
+            raise ConfigError("gauss_newton needs residuals of the whole chunk: score chunk")
+        if self.latents and not self.latent:
+            raise ConfigError(
+                f"latents is {self.latents}, but there is no latent: it needs cvae and difftori"
+            )
+
+    @property
+    def below(self) -> str:
+        """The base policy, also where it is all there is."""
+        return self.method if self.method in BASES else self.base
 
     @property
     def latent(self) -> int:

@@ -9,6 +9,9 @@ from typing import Any
 
 from ..jsonio import loads, write_atomically
 
+PHASES = ("base", "fold0", "fold1", "head")
+"""Phases of a run, in order; those that a run has no use for are left out."""
+
 
 class Curves:
     """The curves of a run; rows past the point from which a resumed run goes on are dropped."""
@@ -27,7 +30,7 @@ class Curves:
         folder.mkdir(parents=True, exist_ok=True)
         if phase is None or not self._file.is_file():
             return
-        order = ("base", "head", "done")
+        order = (*PHASES, "done")
         for line in self._file.read_text().splitlines():
             row = loads(line)
             if (order.index(row["phase"]), row["step"]) <= (order.index(phase), step):
@@ -43,7 +46,7 @@ class Curves:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        phases = [p for p in ("base", "head") if any(r["phase"] == p for r in self.rows)]
+        phases = [p for p in PHASES if any(r["phase"] == p for r in self.rows)]
         figure = Figure(figsize=(5.5 * max(1, len(phases)), 3.8), layout="constrained")
         FigureCanvasAgg(figure)
         for k, phase in enumerate(phases):
@@ -53,10 +56,9 @@ class Curves:
                 style = ":" if key.startswith("train") else "-"
                 values = [r[key] for r in rows]
                 axes.plot([r["step"] for r in rows], values, style, label=key.replace("_", " "))
-            axes.set(
-                title=f"{title}: {phase}", xlabel="update", ylabel="L1 per action entry [std]"
-            )
-            axes.set_ylim(bottom=0)
+            axes.set(title=f"{title}: {phase}", xlabel="update", ylabel="per action entry [std]")
+            if all(row.get("train_loss", 0) >= 0 for row in rows):
+                axes.set_ylim(bottom=0)
             axes.legend(frameon=False)
             axes.grid(alpha=0.3)
         figure.savefig(self._picture, dpi=120)

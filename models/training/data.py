@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -21,6 +21,53 @@ from ..summaries import summary_statistics
 from .config import TrainConfig
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some episodes.
+
+    Attributes:
+        steps: Their samples, shape (S,).
+        sequences: The same samples as a policy with memory meets them: every `execute`-th of an
+            episode from its first, its second, ... step on; shape (S, L), -1 where one is over.
+    """
+
+    steps: Tensor
+    sequences: Tensor
+
+    @classmethod
+    def of(cls, demos: Demos, steps: NDArray[np.intp], delay: int, device: str) -> Part:
+        """The part that holds these steps, whole episodes, with 0 to `delay` steps of delay."""
+        stride = demos.meta.action.execute
+        rows = []
+        for episode in np.unique(demos.episode[steps]):
+            own = steps[demos.episode[steps] == episode]
+            rows += [own[first::stride] for first in range(min(stride, len(own)))]
+        padded = np.full((len(rows), max(map(len, rows), default=1)), -1)
+        for k, row in enumerate(rows):
+            padded[k, : len(row)] = row
+        every = np.concatenate([steps + k * len(demos) for k in range(1 + delay)])
+        sequences = np.concatenate(
+            [np.where(padded < 0, -1, padded + k * len(demos)) for k in range(1 + delay)]
+        )
+        return cls(torch.from_numpy(every).to(device), torch.from_numpy(sequences).to(device))
+
+    def draw(self, count: int, sequences: bool) -> tuple[Tensor, Tensor]:
+        """Random steps, and which are real; both of shape (count, 1), or (sequences, L).
+
+        There are as many sequences as come nearest to `count` steps, but four at least.
+        """
+        if not sequences:
+            chosen = torch.randint(len(self.steps), (count,)).to(self.steps.device)
+            steps = self.steps[chosen][:, None]
+            return steps, torch.ones_like(steps, dtype=torch.bool)
+        rows = len(self.sequences)
+        count = max(4, round(count * rows / len(self.steps)))
+        steps = self.sequences[torch.randint(rows, (count,)).to(self.steps.device)]
+        longest = int((steps >= 0).sum(dim=1).max())
+        steps = steps[:, :longest]
+        return steps.clamp(min=0), steps >= 0
+
+
 class Samples:
     """All samples as normalised tensors on the training device.
 
@@ -29,20 +76,23 @@ class Samples:
 
     Attributes:
         labels: The expert's chunks in unit actions, shape (S, H, A).
+        every: All samples.
         training: Samples to train on.
         validation: Samples kept out.
+        folds: Two halves of the training episodes.
     """
 
     def __init__(self, agent: Agent, demos: Demos, config: TrainConfig) -> None:
         training, validation = demos.split(config.val_fraction, config.seed)
-        delays = range(1 + config.delay)
-        self.training, self.validation = (
-            torch.from_numpy(np.concatenate([steps + k * len(demos) for k in delays])).to(
-                config.device
-            )
-            for steps in (training, validation)
-        )
-        seen = np.concatenate([demos.before(k) for k in delays])
+        rank = np.searchsorted(np.unique(demos.episode[training]), demos.episode[training])
+
+        def part(steps: NDArray[np.intp]) -> Part:
+            return Part.of(demos, steps, config.delay, config.device)
+
+        self.every = part(np.arange(len(demos)))
+        self.training, self.validation = part(training), part(validation)
+        self.folds = tuple(part(training[rank % 2 == k]) for k in range(2))
+        seen = np.concatenate([demos.before(k) for k in range(1 + config.delay)])
         self._seen = torch.from_numpy(seen).to(config.device)
         clouds = demos.clouds()
         with torch.no_grad():
@@ -52,7 +102,7 @@ class Samples:
                 tuple(torch.from_numpy(rows).to(config.device) for rows in demos.pictures()),
             )
             labels = agent.normaliser.to_unit(torch.from_numpy(demos.chunks()).to(config.device))
-            self.labels = labels.repeat(len(delays), 1, 1)
+            self.labels = labels.repeat(1 + config.delay, 1, 1)
 
     def at(self, samples: Tensor) -> Inputs:
         """Inputs of some samples."""
@@ -82,7 +132,13 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
         observation=meta.observation,
         action=meta.action,
         network=encode(
-            network_for(meta.observation, config.dropout, config.latent, config.head_residuals)
+            network_for(
+                meta.observation,
+                config.dropout,
+                config.latent,
+                config.head_residuals,
+                config.score,
+            )
         ),
         normaliser={
             **statistics(
@@ -92,7 +148,18 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
                 meta.observation, demos.poses, demos.points, demos.images, training
             ),
         },
-        solver=encode(Solver(config.solver, config.iterations)),
+        solver=encode(
+            Solver(
+                config.solver,
+                config.iterations,
+                answer="best" if config.latents > 1 else "last",
+                starts=(config.start if config.start in ("zero", "random") else "base",),
+                latent="sample" if config.latents else "zero",
+                latents=max(1, config.latents),
+                sampler=config.sampler,
+            )
+        ),
+        base=config.below,
         training={
             "demos_sha256": demos.sha256,
             "demos_command": meta.command,

@@ -31,7 +31,7 @@ class Progress:
     """How far a run is, without its tensors.
 
     Attributes:
-        phase: `base`, `head` or `done`.
+        phase: `base`, `fold0`, `fold1`, `head` or `done`.
         step: Updates done in this phase.
         best: Lowest validation error so far in this phase (for the record; the last weights are
             exported).

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Two phases: clone the expert's chunks, then train the head to refine the clone's."""
+"""Two phases: train the base policy, then train the head to refine what it proposes.
+
+With starts out of fold there are two more in between: the same base policy on one half of the
+training episodes each, whose proposals on the other half the head then starts from.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,14 @@ from tqdm import tqdm
 from .. import checkpoint
 from ..dataset import load_demos
 from ..jsonio import dumps, loads
-from ..policies.agent import Agent
-from ..policies.score import ScoreHead
-from ..solver.backward import unrolled
-from ..solver.method import solve
-from .augment import augment
+from ..policies.agent import Agent, new_base
+from ..policies.base import Base
+from ..policies.score import Climbing
 from .config import TrainConfig
 from .curves import Curves
-from .data import Samples, new_card
+from .data import Part, Samples, new_card
+from .losses import Loss, base_loss, head_loss
+from .proposals import EVALUATION_BATCH, PROPOSALS, proposals
 from .resume import (
     Progress,
     ResumeError,
@@ -35,8 +39,6 @@ from .resume import (
     restore_optimizer,
     save_state,
 )
-
-EVALUATION_BATCH = 512
 
 
 class Trainer:
@@ -60,6 +62,10 @@ class Trainer:
         self.agent = Agent(self.card).to(config.device)
         self.data = Samples(self.agent, demos, config)
         self.averaged = copy.deepcopy(self.agent).eval().requires_grad_(False)
+        self.folds = self.averaged_folds = nn.ModuleList()
+        if config.start == "oof" and self.agent.head is not None:
+            self.folds = nn.ModuleList(self._new_fold(k) for k in range(2)).to(config.device)
+            self.averaged_folds = copy.deepcopy(self.folds).eval().requires_grad_(False)
         self._settings = dumps(
             {k: str(v) for k, v in asdict(config).items() if k not in ("demos", "out")}
         )
@@ -74,13 +80,15 @@ class Trainer:
 
     def run(self) -> Path:
         """The checkpoint lies in `out/checkpoint`; returns that directory."""
-        if self._progress.phase == "base":
-            self._phase("base", self.agent.base, self.averaged.base, self.config.base_steps)
-            self._next("head" if self.agent.head is not None else "done")
+        steps, bases = self.config.base_steps, ["base", *self._fold_names]
+        for name, after in zip(bases, [*bases[1:], "head"], strict=True):
+            if self._progress.phase == name:
+                self._phase(name, *self._base_of(name), steps)
+                self._next("done" if self.agent.head is None else after)
         if self._progress.phase == "head":
             assert self.agent.head is not None
             assert self.averaged.head is not None
-            self._starts = self._base_chunks()
+            self._chunks = self._base_chunks()
             self._phase("head", self.agent.head, self.averaged.head, self.config.head_steps)
             self._next("done")
         return self.export()
@@ -91,7 +99,7 @@ class Trainer:
             f"{row['phase']}_{key}": row[key]
             for row in self.curves.rows
             for key in row
-            if key.startswith("val")
+            if key.startswith("val") or key == "expert_above_base"
         }
         card = replace(self.card, training={**self.card.training, "validation": errors})
         tensors = {k: v.cpu().numpy() for k, v in self.averaged.state_dict().items()}
@@ -99,7 +107,34 @@ class Trainer:
         checkpoint.save(folder, card, tensors)
         return folder
 
-    def _phase(self, name: str, model: nn.Module, averaged: nn.Module, steps: int) -> None:
+    @property
+    def _fold_names(self) -> list[str]:
+        return [f"fold{k}" for k in range(len(self.folds))]
+
+    def _new_fold(self, k: int) -> Base:
+        torch.manual_seed(draw_seed(self.config.seed, f"weights{k}", 0))
+        agent = self.agent
+        return new_base(self.card.base, agent.network, agent.solver, *agent.normaliser.shape)
+
+    def _base_of(self, phase: str) -> tuple[Base, Base]:
+        """The base policy that a phase trains, and its averaged weights."""
+        if phase == "base":
+            return self.agent.base, self.averaged.base
+        k = self._fold_names.index(phase)
+        return self.folds[k], self.averaged_folds[k]  # type: ignore[return-value]
+
+    def _loss(self, phase: str) -> Loss:
+        """Loss of a batch drawn for a phase."""
+        config, data = self.config, self.data
+        if phase == "head":
+            steps, _ = data.training.draw(config.batch, sequences=False)
+            return head_loss(self.agent, data, self._chunks, steps.squeeze(1), config)
+        part = data.training if phase == "base" else data.folds[self._fold_names.index(phase)]
+        base, _ = self._base_of(phase)
+        steps, real = part.draw(config.batch, sequences=base.memory > 0)
+        return base_loss(base, self.agent, data, steps, real, config)
+
+    def _phase(self, name: str, model: nn.Module, averaged: Any, steps: int) -> None:
         config = self.config
         weights = list(model.parameters())
         average = list(averaged.parameters())
@@ -110,6 +145,8 @@ class Trainer:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
         losses: list[float] = []
+        in_l1 = name == "head" or config.below == "bc"
+        shown_as = "train_l1" if in_l1 else "train_loss"
         began = time.monotonic()
         bar = tqdm(
             range(self._progress.step, steps),
@@ -123,10 +160,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = 0.5 * config.lr * (1 + math.cos(math.pi * k / steps))
             model.train()
-            batch = self.data.training[
-                torch.randint(len(self.data.training), (config.batch,)).to(config.device)
-            ]
-            loss, shown = self._base_loss(batch) if name == "base" else self._head_loss(batch)
+            loss, shown = self._loss(name)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -137,61 +171,59 @@ class Trainer:
             losses.append(shown)
             done = k + 1
             if done % config.save_every == 0 or done == steps:
-                row = {"phase": name, "step": done, "train_l1": float(np.mean(losses))}
-                row |= self._validate(name)
+                row = {"phase": name, "step": done, shown_as: float(np.mean(losses))}
+                row |= self._validate(name, averaged)
                 row["seconds"] = round(time.monotonic() - began, 2)
                 losses = []
                 self._record(row, optimizer)
-                bar.set_postfix_str(f"L1 {row['train_l1']:.3f}", refresh=False)
+                bar.set_postfix_str(f"{shown_as} {row[shown_as]:.3f}", refresh=False)
 
-    def _base_loss(self, batch: Tensor) -> tuple[Tensor, float]:
-        inputs = augment(self.data.at(batch), self.config)
-        loss = (self.agent.base(inputs) - self.data.labels[batch]).abs().mean()
-        return loss, loss.item()
-
-    def _head_loss(self, batch: Tensor) -> tuple[Tensor, float]:
-        config, head, normaliser = self.config, self.agent.head, self.agent.normaliser
-        inputs = augment(self.data.at(batch), config)
-        labels, start = self.data.labels[batch], self._starts[batch]
-        spread = config.noise * 2 * torch.rand(len(batch), 1, 1, device=start.device)
-        start = start + spread * torch.randn_like(start)
-        assert head is not None
-        low, high = normaliser.low, normaliser.high
-        z, latent, kl = head.encoder.encode(inputs), None, start.new_zeros(1)
-        if isinstance(head, ScoreHead) and head.latent:
-            latent, kl = head.infer(z, labels)
-        problem = head.problem(z, low, high, latent)
-        refined = unrolled(problem, start, head.method()).actions
-        loss = (refined - labels).abs().mean()
-        return loss + config.kl_weight * kl.mean(), loss.item()
-
-    @torch.no_grad()
     def _base_chunks(self) -> Tensor:
-        steps = torch.arange(len(self.data.labels), device=self.config.device)
-        parts = steps.split(EVALUATION_BATCH)
-        return torch.cat([self.averaged.propose(self.data.at(part)) for part in parts])
+        """What the heads start from on every step, shape (N, T, H, A)."""
+        config, data = self.config, self.data
+        count = PROPOSALS if config.below == "diffusion" else 1
+        chunks = self._proposals(self.averaged.base, data.every, "proposals", count)
+        for name, unseen in zip(self._fold_names, reversed(data.folds), strict=False):
+            other = self._proposals(self._base_of(name)[1], unseen, name, count)
+            chunks[:, unseen.steps] = other[:, unseen.steps]
+        return chunks
+
+    def _proposals(self, base: Base, part: Part, name: str, count: int = 1) -> Tensor:
+        seed = draw_seed(self.config.seed, name, 0)
+        return proposals(self.averaged, base, self.data, part, count, seed)
 
     @torch.no_grad()
-    def _validate(self, phase: str) -> dict[str, float]:
+    def _validate(self, phase: str, base: Base) -> dict[str, float]:
         """Errors of the averaged weights on the held-out episodes, as they would act."""
-        agent, steps = self.averaged, self.data.validation
-        low, high = agent.normaliser.low, agent.normaliser.high
+        agent, data = self.averaged, self.data
+        steps = data.validation.steps
         if len(steps) == 0:
             return {}
-        before, after = 0.0, 0.0
-        for part in steps.split(EVALUATION_BATCH):
-            inputs, labels = self.data.at(part), self.data.labels[part]
-            chunk = agent.propose(inputs) if phase == "base" else self._starts[part]
-            before += (chunk - labels).abs().mean(dim=(1, 2)).sum().item()
-            if phase == "head":
-                assert agent.head is not None
-                head = agent.head
-                problem = head.problem(head.encoder.encode(inputs), low, high)
-                chunk = solve(problem, chunk, head.method()).actions
-                after += (chunk - labels).abs().mean(dim=(1, 2)).sum().item()
-        if phase == "base":
-            return {"val_l1": before / len(steps)}
-        return {"val_l1_before": before / len(steps), "val_l1_after": after / len(steps)}
+        labels = data.labels[steps]
+        if phase != "head":
+            chunk = self._proposals(base, data.validation, "validation")[0, steps]
+            return {"val_l1": (chunk - labels).abs().mean().item()}
+        start = self._chunks[0, steps]
+        after, rank = 0.0, 0.0
+        for rows in torch.arange(len(steps)).split(EVALUATION_BATCH):
+            inputs = data.at(steps[rows])
+            begun = start[rows]
+            if self.config.start in ("zero", "random"):
+                begun = torch.zeros_like(begun)
+            found = agent.act(inputs, begun)
+            after += (found - labels[rows]).abs().mean(dim=(1, 2)).sum().item()
+            if isinstance(agent.head, Climbing):
+                z = agent.head.encoder.encode(inputs)
+                problem = agent.head.problem(z, *agent.box)
+                better = problem.evaluate(labels[rows]) > problem.evaluate(start[rows])
+                rank += better.sum().item()
+        found = {
+            "val_l1_before": (start - labels).abs().mean().item(),
+            "val_l1_after": after / len(steps),
+        }
+        if isinstance(agent.head, Climbing):
+            found["expert_above_base"] = rank / len(steps)
+        return found
 
     def _record(self, row: dict[str, Any], optimizer: torch.optim.Optimizer | None) -> None:
         error = row.get("val_l1_after", row.get("val_l1"))
@@ -210,6 +242,8 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
         tensors = {f"weights.{k}": v for k, v in self.agent.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
+        tensors |= {f"folds.{k}": v for k, v in self.folds.state_dict().items()}
+        tensors |= {f"average_folds.{k}": v for k, v in self.averaged_folds.state_dict().items()}
         if optimizer is not None:
             tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(optimizer).items()}
         save_state(self._folder / "state", self._progress, tensors)
@@ -238,6 +272,8 @@ class Trainer:
 
         self.agent.load_state_dict(part("weights."))
         self.averaged.load_state_dict(part("average."))
+        self.folds.load_state_dict(part("folds."))
+        self.averaged_folds.load_state_dict(part("average_folds."))
         return progress, part("optimizer.")
 
 

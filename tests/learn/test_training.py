@@ -111,8 +111,8 @@ def test_every_step_is_learned_from_with_every_delay(tmp_path: Path) -> None:
     config = TrainConfig(tmp_path / "cloud.npz", tmp_path, "late", delay=2, val_fraction=0.25)
     agent = Agent(new_card(config, demos))
     samples = Samples(agent, demos, config)
-    assert len(samples.training) == 3 * 60
-    assert len(samples.validation) == 3 * 20
+    assert len(samples.training.steps) == 3 * 60
+    assert len(samples.validation.steps) == 3 * 20
     step, steps = 33, len(demos)
     late = samples.at(torch.tensor([step, step + steps, step + 2 * steps]))
     cloud = agent.normaliser.points(torch.from_numpy(demos.clouds()[[33, 32, 31]]))

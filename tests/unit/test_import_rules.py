@@ -10,7 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"difftori_models": "models", "difftori_ros": "difftori_ros", "difftori_sim": "sim"}
-SIMULATORS = {"mani_skill", "sapien", "gymnasium"}
+SIMULATORS = {
+    "mani_skill",
+    "sapien",
+    "gymnasium",
+    "mujoco",
+    "metaworld",
+    "robosuite",
+    "dm_control",
+}
 ROS = {"rclpy", "launch", "launch_ros"}
 LAUNCH_FILES = "difftori_ros/launching.py"
 """The one module that turns node specs into launch's actions."""

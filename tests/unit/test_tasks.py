@@ -32,8 +32,11 @@ def specs(task: Task) -> list[ObservationSpec]:
     return [task.state, *([task.points] if task.points else [])]
 
 
-def test_both_tasks_ship():
-    assert available_tasks() == ["pick_cube", "push_cube", "stack_cube", "stack_cube_wrist"]
+def test_all_tasks_ship():
+    assert available_tasks() == [
+        *("pick_cube", "place_sphere", "poke_cube", "pull_cube", "push_cube", "roll_ball"),
+        *("stack_cube", "stack_cube_wrist"),
+    ]
 
 
 @every_task
@@ -72,7 +75,7 @@ def test_every_task_has_an_expert(task):
 
 
 def test_unknown_task_is_refused_beside_the_known_ones():
-    with pytest.raises(ValueError, match="unknown task 'fold'; known: pick_cube, push_cube"):
+    with pytest.raises(ValueError, match="unknown task 'fold'; known: pick_cube, place_sphere"):
         find_task("fold")
 
 

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Demonstrations by motion planning: ManiSkill's own solutions (mplib), seen step by step.
+
+The solutions plan joint paths and command absolute joint positions. Here every command becomes the
+displacement from the measured joints, which is what a policy is to do: the same motion, as long as
+it is within the 0.1 rad of the controller. A plan knows where it is going, so that noise on what
+is executed is put right by the next label.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from difftori_models.contract import FloatArray
+
+from .env import Episode, SuiteError
+
+if TYPE_CHECKING:
+    from .maniskill import ManiSkill
+
+SOLUTIONS = {
+    "PickCube-v1": "pick_cube",
+    "PushCube-v1": "push_cube",
+    "StackCube-v1": "stack_cube",
+    "PullCube-v1": "pull_cube",
+    "LiftPegUpright-v1": "lift_peg_upright",
+    "PegInsertionSide-v1": "peg_insertion_side",
+    "PlugCharger-v1": "plug_charger",
+    "PlaceSphere-v1": "place_sphere",
+    "PullCubeTool-v1": "pull_cube_tool",
+    "StackPyramid-v1": "stack_pyramid",
+}
+"""Environment -> ManiSkill's module that solves it."""
+REACH_RAD = 0.1
+"""Displacement of a joint that is 1 in network units: the controller's own limit."""
+
+
+class _Over(Exception):  # noqa: N818  (no error: the way out of a solution that is done)
+    """The episode has succeeded or has lasted long enough."""
+
+
+class _Simulator:
+    """The simulator as the solutions want it: taking absolute joint positions."""
+
+    control_mode = "pd_joint_pos"
+
+    def __init__(self, sim: Any) -> None:
+        self._sim = sim
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sim, name)
+
+
+class _Watched:
+    """An environment whose steps are written down as displacements."""
+
+    def __init__(self, env: ManiSkill, seed: int, noise: float) -> None:
+        self._env, self._noise = env, noise
+        self._rng = np.random.default_rng(seed)
+        self.unwrapped = _Simulator(env.sim)
+        self.episode = Episode(seed)
+        self._seen = env.reset(seed)
+
+    def reset(self, seed: int | None = None) -> None:
+        """It has been reset already."""
+
+    def step(self, target: FloatArray) -> tuple[None, float, bool, bool, dict[str, Any]]:
+        """Joint positions and gripper (8,) are commanded, as a displacement."""
+        arm = len(target) - 1
+        measured = self._seen.position[:arm]
+        moves = np.clip((target[:arm] - measured) / REACH_RAD, -1.0, 1.0)
+        noisy = np.clip(moves + self._noise * self._rng.standard_normal(arm), -1.0, 1.0)
+        turn = self._env.step(np.append(noisy, target[arm]))
+        self.episode.add(self._seen, np.append(moves, target[arm]), turn)
+        self._seen = turn.observation
+        if turn.success or len(self.episode.actions) >= self._env.max_steps:
+            raise _Over
+        return None, turn.reward, False, False, {}
+
+
+def demonstrate(env: ManiSkill, seed: int, noise: float) -> Episode:
+    """An episode of the motion planner, until it first succeeds.
+
+    Raises:
+        SuiteError: ManiSkill has no solution for this task, or mplib cannot be imported.
+    """
+    if env.env_id not in SOLUTIONS:
+        raise SuiteError(
+            f"nobody demonstrates '{env.env_id}': there are solutions for {', '.join(SOLUTIONS)}; "
+            "give the folder of a trained checkpoint as --expert"
+        )
+    where = f"mani_skill.examples.motionplanning.panda.solutions.{SOLUTIONS[env.env_id]}"
+    try:
+        solve = importlib.import_module(where).solve
+    except ImportError as error:
+        raise SuiteError(f"motion planning needs mplib: {error}") from error
+    watched = _Watched(env, seed, noise)
+    with (
+        contextlib.suppress(_Over),
+        # the solutions print what they could not plan; what comes of it is in the episode
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        # they call functions that their libraries are about to rename
+        warnings.simplefilter("ignore", DeprecationWarning)
+        solve(watched, seed=seed, debug=False, vis=False)
+    return watched.episode

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: MIT
+"""Every base policy proposes the same for the same episode, inside the box, alone or refined."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reach_task import make_demos, train
+
+from difftori_models.checkpoint import CARD, WEIGHTS, load, load_card
+from difftori_models.contract import PlanStatus
+from difftori_models.dataset import Demos, load_demos
+from difftori_models.engines.onnx_engine import OnnxEngine
+from difftori_models.engines.torch_engine import TorchEngine
+from difftori_models.export import compare, export
+from difftori_models.planner import Planner
+from difftori_models.training.cli import train_main
+
+BRIEF = {"base_steps": 12, "head_steps": 6, "batch": 32, "save_every": 6, "ema": 0.5}
+KINDS = {
+    "bc_rnn": {"method": "bc_rnn"},
+    "ibc": {"method": "ibc"},
+    "ibc_langevin": {"method": "ibc", "sampler": "langevin"},
+    "diffusion": {"method": "diffusion"},
+    "residual_on_rnn": {"method": "residual", "base": "bc_rnn"},
+    "difftori_on_diffusion": {"base": "diffusion", "iterations": 3, "contrastive": 0.1},
+    "dynamics": {"score": "dynamics", "iterations": 2, "cvae": True},
+    "zero": {"start": "zero", "iterations": 3},
+    "out_of_fold": {"start": "oof", "iterations": 3},
+    "paper": {"preset": "paper", "iterations": 6},
+}
+
+
+QUICK = ("bc_rnn", "ibc", "diffusion", "difftori_on_diffusion", "zero")
+"""Kinds that are tried in every run of the tests; the others are slow ones."""
+
+
+def kinds(*quick: str) -> list:
+    """All kinds, as parameters; those that are not `quick` are slow."""
+    return [
+        name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in KINDS
+    ]
+
+
+@pytest.fixture(scope="module")
+def data(demos: Path) -> Demos:
+    return load_demos(demos)
+
+
+@pytest.fixture(scope="module", params=kinds(*QUICK))
+def brief(
+    request: pytest.FixtureRequest, demos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A checkpoint of each kind that has hardly been trained."""
+    out = tmp_path_factory.mktemp(request.param)
+    return train(demos, out, **(BRIEF | KINDS[request.param]))
+
+
+def walk(planner: Planner, data: Demos, seed: int, steps: int = 4) -> list[np.ndarray]:
+    """The plans of the first steps of an episode."""
+    planner.reset(seed)
+    dt_ns = round(planner.card.action.plan_period_s * 1e9)
+    seen = [replace(data.observation(2 * k), stamp_ns=k * dt_ns) for k in range(steps)]
+    plans = [planner.plan(observation) for observation in seen]
+    assert all(plan.status in (PlanStatus.BASE, PlanStatus.REFINED) for plan in plans)
+    return [plan.actions for plan in plans]
+
+
+def test_an_episode_is_planned_alike_again_and_inside_the_box(brief: Path, data: Demos) -> None:
+    planner = Planner(brief)
+    planner.warm_up()
+    scale = np.array(planner.card.action.scale)
+    first = walk(planner, data, seed=3)
+    walk(planner, data, seed=4)
+    for other in (planner, Planner(brief)):
+        assert np.array_equal(first, walk(other, data, seed=3))
+    assert (np.abs(first) <= scale + 1e-9).all()
+    assert np.array(first).shape == (4, 4, 4)
+
+
+def test_a_card_says_what_answers_and_what_is_below_it(brief: Path) -> None:
+    card, loaded = load_card(brief), load(brief)
+    alone = card.method == card.base
+    assert (loaded.agent.head is None) == alone
+    assert loaded.card == card
+    assert card.base in ("bc", "bc_rnn", "ibc", "diffusion")
+
+
+@pytest.mark.parametrize("kind", kinds("bc_rnn"))
+def test_exported_graphs_remember_and_draw_as_pytorch_does(
+    demos: Path, tmp_path: Path, kind: str
+) -> None:
+    folder = train(demos, tmp_path / "run", **(BRIEF | KINDS[kind]))
+    manifest = export(folder, tmp_path)
+    assert manifest.difference <= 1e-4
+    exported = OnnxEngine(tmp_path, "cpu", 1)
+    eager = TorchEngine(load(folder), "eager", "cpu", 1)
+    assert (exported.noise, exported.memory) == (eager.noise, eager.memory)
+    assert compare(eager, exported, samples=3, seed=5) <= 1e-4
+
+
+def test_what_was_seen_before_matters_to_a_policy_with_memory(
+    demos: Path, data: Demos, tmp_path: Path
+) -> None:
+    planner = Planner(train(demos, tmp_path, method="bc_rnn", **BRIEF))
+    planner.reset(0)
+    fresh = planner.plan(data.observation(3)).actions
+    again = planner.plan(data.observation(3)).actions
+    assert not np.array_equal(fresh, again)
+    planner.reset(0)
+    assert np.array_equal(planner.plan(data.observation(3)).actions, fresh)
+
+
+def test_a_plan_that_failed_is_no_step_of_the_memory(
+    demos: Path, data: Demos, tmp_path: Path
+) -> None:
+    planner = Planner(train(demos, tmp_path, method="bc_rnn", **BRIEF))
+    good = data.observation(3)
+    bad = replace(good, poses={**good.poses, "goal": np.full(7, np.nan)})
+    planner.reset(0)
+    fresh = planner.plan(good).actions
+    planner.reset(0)
+    assert planner.plan(bad).status is PlanStatus.FAILED
+    assert np.array_equal(planner.plan(good).actions, fresh)
+
+
+def test_another_episode_of_a_diffusion_policy_draws_other_noise(
+    demos: Path, data: Demos, tmp_path: Path
+) -> None:
+    planner = Planner(train(demos, tmp_path, method="diffusion", **BRIEF))
+    one, other = (walk(planner, data, seed) for seed in (1, 2))
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("method", "seen"),
+    [
+        ("bc_rnn", "points"),
+        ("diffusion", "images"),
+        *(pytest.param("ibc", seen, marks=pytest.mark.slow) for seen in ("points", "images")),
+        pytest.param("bc_rnn", "images", marks=pytest.mark.slow),
+        pytest.param("diffusion", "points", marks=pytest.mark.slow),
+    ],
+)
+def test_clouds_and_pictures_are_learned_from_too(tmp_path: Path, method: str, seen: str) -> None:
+    what = {"points": 32} if seen == "points" else {"images": True}
+    data = make_demos(tmp_path / "demos.npz", 3, **what)
+    settings = BRIEF | {"base_steps": 2, "batch": 8}
+    folder = train(tmp_path / "demos.npz", tmp_path / "run", method=method, **settings)
+    plan = Planner(folder).plan(data.observation(3))
+    assert plan.status is PlanStatus.BASE
+    assert np.isfinite(plan.actions).all()
+
+
+@pytest.mark.parametrize("kind", kinds("bc_rnn", "out_of_fold"))
+def test_a_run_that_stops_in_any_phase_goes_on_as_if_nothing_had_happened(
+    demos: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from difftori_models.training.trainer import Trainer
+
+    settings = BRIEF | KINDS[kind]
+    whole = train(demos, tmp_path / "whole", **settings)
+    record = Trainer._record
+
+    def record_and_die(trainer: Trainer, *rest: object) -> None:
+        record(trainer, *rest)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    # every call gets as far as one saved state, and is then torn out of its loop
+    for _ in range(20):
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(Trainer, "_record", record_and_die)
+            train(demos, tmp_path / "torn", **settings)
+            break
+    torn = train(demos, tmp_path / "torn", **settings)
+    assert (torn / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+def test_settings_that_do_not_fit_each_other_are_one_sentence(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["--out", str(tmp_path), "--name", "x", "--demos", str(demos)]
+    for arguments, words in (
+        (["--base", "magic"], "unknown base 'magic'; known: bc, bc_rnn, ibc, diffusion"),
+        (["--preset", "magic"], "unknown preset 'magic'; known: ours, paper"),
+        (["--start", "magic"], "unknown start 'magic'; known: noisy"),
+        (["--method", "ibc", "--base", "diffusion"], "is a base policy itself"),
+        (["--contrastive", "0.1"], "needs method difftori and base diffusion"),
+        (["--score", "dynamics", "--solver", "gauss_newton"], "residuals of the whole chunk"),
+        (["--latents", "4"], "there is no latent"),
+    ):
+        assert train_main([*start, *arguments]) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
+
+
+def test_a_card_from_before_there_was_a_choice_means_behaviour_cloning(
+    trained: Path, data: Demos, tmp_path: Path
+) -> None:
+    card = json.loads((trained / CARD).read_text())
+    del card["base"], card["network"]["score"], card["solver"]["sampler"]
+    (tmp_path / CARD).write_text(json.dumps(card))
+    (tmp_path / WEIGHTS).write_bytes((trained / WEIGHTS).read_bytes())
+    old, new = Planner(tmp_path), Planner(trained)
+    assert old.card.base == "bc"
+    plans = [planner.plan(data.observation(3)).actions for planner in (old, new)]
+    assert np.array_equal(*plans)
+
+
+@pytest.mark.slow
+def test_the_paper_preset_is_what_the_released_code_does(demos: Path, tmp_path: Path) -> None:
+    card = load_card(train(demos, tmp_path, preset="paper", **(BRIEF | {"iterations": 2})))
+    assert card.base == "diffusion"
+    assert card.solver["method"] == "lm_rank1"
+    assert card.solver["latent"] == "sample"
+    assert card.network["latent"] == 64
+    assert card.training["settings"]["loss"] == "mse"
+
+
+def test_starts_out_of_fold_are_worse_than_those_that_were_trained_on(
+    demos: Path, tmp_path: Path
+) -> None:
+    from difftori_models.training.config import TrainConfig
+    from difftori_models.training.trainer import Trainer
+
+    config = TrainConfig(
+        demos,
+        tmp_path,
+        "x",
+        start="oof",
+        base_steps=200,
+        head_steps=1,
+        dropout=0.0,
+        ema=0.9,
+        batch=64,
+        iterations=2,
+    )
+    trainer = Trainer(config)
+    trainer.run()
+    steps = trainer.data.training.steps
+    labels = trainer.data.labels[steps]
+    mine, unseen = trainer.averaged.propose(trainer.data.at(steps)), trainer._chunks[0, steps]
+    errors = [(chunk - labels).abs().mean() for chunk in (mine, unseen)]
+    assert errors[1] > errors[0]
+    assert torch.isfinite(unseen).all()

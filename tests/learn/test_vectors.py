@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""Flat arrays of other environments: seen by name, written and read, and no robot's business."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from difftori_models.card import decode_card
+from difftori_models.contract import ActionSpec, Card, Observation, ObservationSpec
+from difftori_models.dataset import DemosError, Meta, load_demos, write_demos
+from difftori_models.features import FeatureError, state_names, state_vector
+from difftori_models.jsonio import encode, loads
+from difftori_ros.paths import checkpoint_dir
+from difftori_ros.robot import ProfileError, check_card, load_profile
+
+SPEC = ObservationSpec(
+    frame="world",
+    joint_names=(),
+    poses=(),
+    features=("speed", "place"),
+    vectors={"place": 3, "speed": 2},
+)
+ACTION = ActionSpec(
+    kind="env",
+    names=("push",),
+    scale=(1.0,),
+    low=(-1.0,),
+    high=(1.0,),
+    dt_s=0.05,
+    horizon=2,
+    execute=1,
+)
+
+
+def seen(**vectors) -> Observation:
+    return Observation(0, (), np.zeros(0), np.zeros(0), {}, vectors=vectors)
+
+
+def test_vectors_are_bound_by_name_in_the_order_of_the_features():
+    vector = state_vector(seen(place=np.array([1.0, 2.0, 3.0]), speed=np.array([4.0, 5.0])), SPEC)
+    assert vector.tolist() == [4.0, 5.0, 1.0, 2.0, 3.0]
+    assert state_names(SPEC)[:3] == ("speed.0", "speed.1", "place.0")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "complaint"),
+    [
+        ({"place": np.zeros(3)}, "vector 'speed' is wanted; the observation has place"),
+        ({"place": np.zeros(3), "speed": np.zeros(3)}, r"must have shape \(2,\), got \(3,\)"),
+    ],
+)
+def test_vector_that_is_missing_or_of_another_length_is_refused(vectors, complaint):
+    with pytest.raises(FeatureError, match=complaint):
+        state_vector(seen(**vectors), SPEC)
+
+
+def write(path, **vectors):
+    write_demos(
+        path,
+        meta=Meta("a.task", "nobody", 0.0, SPEC, ACTION, "made here"),
+        episode=np.array([0, 0, 1]),
+        seed=np.array([3, 3, 4]),
+        position=np.zeros((3, 0)),
+        velocity=np.zeros((3, 0)),
+        actions=np.zeros((3, 1), np.float32),
+        poses={},
+        vectors=vectors,
+    )
+
+
+def test_demonstrations_without_joints_and_tip_are_what_they_were_when_read_again(tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = {"place": rng.normal(size=(3, 3)), "speed": rng.normal(size=(3, 2))}
+    write(tmp_path / "demos.npz", **vectors)
+    demos = load_demos(tmp_path / "demos.npz")
+    np.testing.assert_array_equal(demos.vectors["place"], vectors["place"])
+    np.testing.assert_array_equal(demos.states()[1, :2], vectors["speed"][1].astype(np.float32))
+
+
+def test_demonstrations_whose_vectors_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(DemosError, match="has vectors place, speed, the file place"):
+        write(tmp_path / "demos.npz", place=np.zeros((3, 3)))
+    with pytest.raises(DemosError, match=r"vector_speed must have shape \(3, 2\)"):
+        write(tmp_path / "demos.npz", place=np.zeros((3, 3)), speed=np.zeros((3, 1)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_card_from_before_vectors_has_none():
+    data = loads((checkpoint_dir() / "pick_cube_state" / "card.json").read_text())
+    assert "vectors" not in data["observation"]
+    assert decode_card(data).observation.vectors == {}
+
+
+def test_checkpoint_of_a_suite_is_no_robots_and_says_so():
+    data = loads((checkpoint_dir() / "pick_cube_state" / "card.json").read_text())
+    card: Card = replace(decode_card(data), task="metaworld.push", action=ACTION)
+    with pytest.raises(ProfileError, match=r"'metaworld\.push' of a suite.*no robot of ours"):
+        check_card(card, load_profile("panda"))
+    assert encode(card)["action"]["kind"] == "env"

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""Suites: names and refusals, seeds that decide an episode, clean labels, files of others."""
+
+import json
+
+import numpy as np
+import pytest
+
+from difftori_models.dataset import DemosError, load_demos
+from difftori_sim.cli import main
+from difftori_sim.suite_commands import train_words, wants_suite
+from difftori_sim.suites import make, metaworld, robomimic
+from difftori_sim.suites.env import SuiteError, roll_out
+from difftori_sim.suites.find import open_suite
+from difftori_sim.suites.hdf5 import convert
+from difftori_sim.suites.maniskill import own_task
+from difftori_sim.tasks import TEST_SEEDS
+
+
+@pytest.fixture(scope="module")
+def push():
+    env = open_suite("metaworld", "push-v3", "state")
+    yield env
+    env.close()
+
+
+def said(capsys, *words) -> tuple[int, str]:
+    status = main([str(word) for word in words])
+    return status, " ".join(capsys.readouterr().err.split())
+
+
+def test_papers_22_tasks_are_among_those_of_metaworld():
+    assert len(metaworld.PAPER_TASKS) == len(set(metaworld.PAPER_TASKS)) == 22
+    assert metaworld.tasks()[:22] == list(metaworld.PAPER_TASKS)
+    assert len(metaworld.tasks()) == len(set(metaworld.tasks())) == 50
+
+
+def test_unknown_task_is_refused_beside_the_known_ones(capsys, tmp_path):
+    words = ("collect", "--suite", "metaworld", "--task", "fold", "--out", tmp_path / "demos.npz")
+    status, sentence = said(capsys, *words)
+    assert status == 1
+    assert "MetaWorld has no task 'fold'; it has basketball, bin-picking" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "complaint"),
+    [
+        (
+            "OpenCabinetDrawer",
+            "python -m mani_skill.utils.download_asset partnet_mobility_cabinet",
+        ),
+        ("OpenCabinetDoor-v1", "download_asset partnet_mobility_cabinet"),
+        ("TurnFaucet", "download_asset partnet_mobility_faucet"),
+        ("PushChair", "PushChair is a task of ManiSkill 1 and 2 alone"),
+        ("Fold", "without any download there are PushCube-v1, PickCube-v1"),
+    ],
+)
+def test_what_maniskill_lacks_is_said_with_the_command_that_fetches_it(
+    capsys, tmp_path, monkeypatch, task, complaint
+):
+    from mani_skill.utils.assets import data
+
+    monkeypatch.setattr(data, "is_data_source_downloaded", lambda _: False)
+    words = ("collect", "--suite", "maniskill", "--task", task, "--out", tmp_path / "demos.npz")
+    status, sentence = said(capsys, *words)
+    assert status == 1
+    assert complaint in sentence
+
+
+@pytest.mark.parametrize(
+    ("suite", "task", "obs", "complaint"),
+    [
+        ("dmc", "fold-easy", "state", "unknown task 'fold-easy' of dmc; known: "),
+        ("gymnasium", "Fold-v1", "state", "'Fold-v1' is no environment of Gymnasium"),
+        ("gymnasium", "CartPole-v1", "state", "actions must be a finite box"),
+        ("dmc", "reacher-easy", "points", "the suite dmc has no clouds"),
+    ],
+)
+def test_environment_that_cannot_be_had_is_refused(capsys, tmp_path, suite, task, obs, complaint):
+    words = ("collect", "--suite", suite, "--task", task, "--obs", obs)
+    status, sentence = said(capsys, *words, "--out", tmp_path / "demos.npz")
+    assert status == 1
+    assert complaint in sentence
+
+
+def test_robomimics_tasks_without_an_expert_ask_for_a_file():
+    env = object.__new__(robomimic.Robomimic)
+    env._task, env.task = robomimic.TASKS["Square"], "robomimic.Square"
+    with pytest.raises(SuiteError, match=r"no scripted expert.*--from-hdf5 FILE"):
+        env.demonstrate(0, 0.0)
+    with pytest.raises(SuiteError, match="no task 'Fold'; it has Lift, Can, Square"):
+        robomimic.find("Fold")
+
+
+def test_nobody_demonstrates_what_has_no_expert(capsys, tmp_path):
+    words = ("collect", "--suite", "dmc", "--task", "reacher-easy", "--episodes", 1)
+    status, sentence = said(capsys, *words, "--out", tmp_path / "demos.npz")
+    assert status == 1
+    assert "nobody demonstrates 'dmc.reacher-easy'" in sentence
+    assert "--expert" in sentence
+
+
+def test_seed_that_is_not_for_training_is_refused(capsys, tmp_path):
+    words = ("collect", "--suite", "metaworld", "--task", "push", "--out", tmp_path / "demos.npz")
+    status, sentence = said(capsys, *words, "--first-seed", TEST_SEEDS.start)
+    assert status == 1
+    assert f"seed {TEST_SEEDS.start} is not a training seed" in sentence
+
+
+def test_evaluating_over_seeds_of_two_uses_is_refused_before_anything_starts(capsys):
+    words = ("evaluate", "--suite", "metaworld", "--task", "push", "--first-seed", 99_999)
+    status, sentence = said(capsys, *words, "--episodes", 2)
+    assert status == 1
+    assert "not in one range" in sentence
+
+
+def test_our_own_tasks_are_found_by_the_names_of_maniskill_too():
+    for name in ("PushCube", "PushCube-v1", "push_cube"):
+        task = own_task(name)
+        assert task is not None
+        assert task.name == "push_cube"
+    assert own_task("PegInsertionSide") is None
+
+
+def test_training_words_name_the_files_of_the_task_unless_they_are_given():
+    assert not wants_suite(["--demos", "x.npz"])
+    assert train_words(["--demos", "x.npz", "--seed", "1"]) == ["--demos", "x.npz", "--seed", "1"]
+    words = train_words(["--suite", "metaworld", "--task", "push", "--method", "bc"])
+    home = "out/metaworld.push.state"
+    assert words == [
+        *("--demos", f"{home}/demos.npz", "--out", f"{home}/train"),
+        *("--name", "metaworld.push.state", "--method", "bc"),
+    ]
+    words = train_words(["--suite=dmc", "--task=walker-walk", "--obs=rgb", "--demos", "x.npz"])
+    assert words[1] == "x.npz"
+    assert words[-1] == "dmc.walker-walk.rgb"
+
+
+def test_collecting_without_a_suite_is_still_from_bags(capsys):
+    with pytest.raises(SystemExit):
+        main(["collect", "--task", "push_cube", "--out", "demos.npz"])
+    assert "--from-bag" in capsys.readouterr().err
+
+
+def test_an_episode_is_decided_by_its_seed_alone(push):
+    first = push.reset(7).vectors["state"]
+    push.demonstrate(3, 0.1)
+    again = push.reset(7).vectors["state"]
+    other = push.reset(8).vectors["state"]
+    assert first.tobytes() == again.tobytes()
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_goal_is_told_at_every_step(push):
+    begun = push.reset(5).vectors["state"]
+    later = push.step(np.zeros(4)).observation.vectors["state"]
+    assert np.abs(begun[-3:]).max() > 0.05
+    np.testing.assert_allclose(later[-3:], begun[-3:])
+
+
+def test_reinforcement_learning_sees_the_same_environment():
+    env = make("metaworld", "push")
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 4)).astype(np.float32)
+    runs = []
+    for _ in range(2):
+        runs.append([env.reset(seed=11)[0], *(env.step(action)[0] for action in actions)])
+    _, reward, terminated, truncated, told = env.step(actions[0])
+    env.close()
+    assert np.array(runs[0]).tobytes() == np.array(runs[1]).tobytes()
+    assert env.observation_space.contains(runs[0][0])
+    assert reward > 0.0
+    assert (terminated, truncated, told) == (False, False, {"success": False})
+
+
+def test_labels_are_clean_and_what_is_executed_is_not(push):
+    quiet, noisy = push.demonstrate(2, 0.0), push.demonstrate(2, 0.3)
+    assert quiet.success
+    np.testing.assert_array_equal(quiet.actions[0], noisy.actions[0])
+    ours = [o.poses["tip"][:3] for o in (quiet.observations[1], noisy.observations[1])]
+    assert np.abs(ours[0] - ours[1]).max() > 1e-4
+
+
+def test_episode_ends_when_its_time_is_over_or_it_has_succeeded(push, monkeypatch):
+    monkeypatch.setattr(push, "max_steps", 12, raising=False)
+    episode = roll_out(push, 1, lambda _: np.zeros(4))
+    assert len(episode.actions) == len(episode.observations) == 12
+    assert episode.success is False
+    monkeypatch.undo()
+    assert len(push.demonstrate(1, 0.0).actions) < push.max_steps
+
+
+def write_hdf5(path, env_name="NutAssemblySquare", demos=(5, 3), pictures=False, leave_out=""):
+    import h5py
+
+    rng = np.random.default_rng(0)
+    sizes = {
+        "robot0_eef_pos": 3,
+        "robot0_eef_quat": 4,
+        "robot0_gripper_qpos": 2,
+        "object": 14,
+    }
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps({"env_name": env_name, "type": 1, "env_kwargs": {}})
+        data.attrs["total"] = sum(demos)
+        for k, steps in enumerate(demos):
+            demo = data.create_group(f"demo_{k}")
+            demo.attrs["num_samples"] = steps
+            demo["actions"] = rng.uniform(-1.2, 1.0, (steps, 7))
+            demo["dones"] = np.zeros(steps)
+            for name, size in sizes.items():
+                if name != leave_out:
+                    demo[f"obs/{name}"] = rng.normal(size=(steps, size))
+            for camera in ("agentview", "robot0_eye_in_hand") if pictures else ():
+                shape = (steps, 84, 84, 3)
+                demo[f"obs/{camera}_image"] = rng.integers(0, 255, shape, dtype=np.uint8)
+    return path
+
+
+def test_file_of_robomimic_becomes_demonstrations(tmp_path, capsys):
+    import h5py
+
+    path, out = write_hdf5(tmp_path / "low_dim.hdf5", demos=(5, 3) + (1,) * 9), tmp_path / "d.npz"
+    words = ["collect", "--suite", "robomimic", "--task", "Square", "--from-hdf5", str(path)]
+    assert main([*words, "--out", str(out)]) == 0
+    assert "11 episodes, 17 steps" in capsys.readouterr().out
+    demos = load_demos(out)
+    assert demos.meta.task == "robomimic.Square"
+    assert np.bincount(demos.episode).tolist() == [5, 3] + [1] * 9
+    with h5py.File(path) as file:
+        for name in ("object", "robot0_eef_quat"):
+            there = np.concatenate([file[f"data/demo_{k}/obs/{name}"][:] for k in range(11)])
+            np.testing.assert_array_equal(demos.vectors[name], there)
+        there = np.concatenate([file[f"data/demo_{k}/actions"][:] for k in range(11)])
+    np.testing.assert_allclose(demos.actions, there.clip(-1, 1), rtol=1e-6)
+    assert demos.states().shape == (17, 23)
+
+
+def test_pictures_of_a_file_of_robomimic_come_along_and_objects_do_not(tmp_path):
+    path = write_hdf5(tmp_path / "image.hdf5", pictures=True)
+    convert(path, "Square", "rgb", tmp_path / "d.npz")
+    demos = load_demos(tmp_path / "d.npz")
+    assert [rows.shape for rows in demos.pictures()] == [(8, 84, 84, 3)] * 2
+    assert "object" not in demos.vectors
+
+
+@pytest.mark.parametrize(
+    ("change", "task", "obs", "complaint"),
+    [
+        ({}, "Can", "state", "demonstrations of 'NutAssemblySquare', wanted 'PickPlaceCan'"),
+        ({"leave_out": "object"}, "Square", "state", "no 'object'; there are robot0_eef_pos"),
+        ({}, "Square", "rgb", "no 'agentview_image'"),
+        ({"demos": ()}, "Square", "state", "no demo_0"),
+        ({}, "Square", "points", "hold no clouds"),
+    ],
+)
+def test_file_of_robomimic_that_does_not_fit_is_refused(tmp_path, change, task, obs, complaint):
+    path = write_hdf5(tmp_path / "demos.hdf5", **change)
+    with pytest.raises((DemosError, SuiteError), match=complaint):
+        convert(path, task, obs, tmp_path / "d.npz")
+    assert not (tmp_path / "d.npz").exists()
+
+
+def test_file_that_is_no_hdf5_is_refused(tmp_path):
+    (tmp_path / "demos.hdf5").write_text("no")
+    with pytest.raises(DemosError, match="not an HDF5 file"):
+        convert(tmp_path / "demos.hdf5", "Lift", "state", tmp_path / "d.npz")
+    with pytest.raises(DemosError, match="no file"):
+        convert(tmp_path / "absent.hdf5", "Lift", "state", tmp_path / "d.npz")
+
+
+def test_pendulum_is_brought_up_and_held():
+    env = open_suite("gymnasium", "Pendulum-v1", "state")
+    rewards = [env.demonstrate(seed, 0.0).reward for seed in range(5)]
+    env.close()
+    assert np.mean(rewards) > -400, "at rest below it would be about -1500"
