@@ -71,7 +71,7 @@ def of_suite(suite: str, name: str, noise: float, seeds: range) -> list[tuple[bo
 
 def main() -> None:
     """Run what is missing, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("out/demonstrators.jsonl"))
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--only", nargs="*", default=[], help="such as metaworld or arm.poke_cube")

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from difftori_models.planner import BasePlanner, Planner
 from difftori_ros.bringup import find_checkpoint
-from difftori_ros.robot import RobotProfile, check_card, load_profile
+from difftori_ros.robot import RobotProfile, load_profile
 
 from .loop import DirectLoop, Episode
 from .results import Result, summarise
-from .tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, Task, find_task
+from .tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, Task, task_of
 from .world import World
 
 
@@ -63,10 +63,7 @@ def evaluate_direct(
     planner = Planner(find_checkpoint(str(checkpoint)), backend=backend)
     planner.warm_up()
     card = planner.card
-    profile = load_profile(robot)
-    if card.action.kind == "env":
-        check_card(card, profile)  # which says whose it is
-    task = find_task(card.task)
+    task, profile = task_of(card), load_profile(robot)
     world = make_world(task, profile)
     done: list[Episode] = []
     with contextlib.closing(world):

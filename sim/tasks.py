@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from difftori_models.contract import ActionSpec, ObservationSpec
+from difftori_models.contract import ActionSpec, Card, ObservationSpec
 from difftori_models.jsonio import JsonError, decode
 from difftori_ros.paths import config_dir
 
@@ -79,3 +79,17 @@ def find_task(name: str) -> Task:
         return decode(Task, yaml.safe_load(path.read_text()))
     except (JsonError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def task_of(card: Card) -> Task:
+    """The task that a checkpoint was trained for.
+
+    Raises:
+        ValueError: It is of a suite, or of a task that is not known.
+    """
+    if card.action.kind == "env":
+        raise ValueError(
+            f"checkpoint '{card.name}' was trained for '{card.task}' of a suite: no robot takes "
+            "its actions; it is run by `difftori evaluate --suite`"
+        )
+    return find_task(card.task)
