@@ -94,7 +94,7 @@ def main() -> None:
     for suite, name, usual in runs():
         noise = usual if arguments.noise is None else arguments.noise
         key = {"task": f"{suite}.{name}", "noise": noise, "episodes": arguments.episodes}
-        key |= {"max_steps": longest} if longest and suite != "arm" else {}
+        key["max_steps"] = None if suite == "arm" else longest
         if arguments.only and not any(key["task"].startswith(only) for only in arguments.only):
             continue
         if any(row | key == row for row in rows()):
