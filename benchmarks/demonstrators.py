@@ -59,9 +59,12 @@ def of_arm(name: str, noise: float, seeds: range) -> list[tuple[bool, int]]:
         return [(episode.success, len(episode.steps)) for episode in episodes]
 
 
-def of_suite(suite: str, name: str, noise: float, seeds: range) -> list[tuple[bool, int]]:
+def of_suite(
+    suite: str, name: str, noise: float, seeds: range, longest: int | None
+) -> list[tuple[bool, int]]:
     """Success and length of every episode of a suite's own expert."""
     env = open_suite(suite, name, "state")
+    env.max_steps = longest or env.max_steps
     try:
         episodes = (env.demonstrate(seed, noise) for seed in tqdm(seeds, desc=name, disable=None))
         return [(bool(episode.success), len(episode.actions)) for episode in episodes]
@@ -71,10 +74,12 @@ def of_suite(suite: str, name: str, noise: float, seeds: range) -> list[tuple[bo
 
 def main() -> None:
     """Run what is missing, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("out/demonstrators.jsonl"))
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--only", nargs="*", default=[], help="such as metaworld or arm.poke_cube")
+    parser.add_argument("--noise", type=float, help="instead of each suite's own")
+    parser.add_argument("--max-steps", type=int, help="instead of each suite's own; not the arm's")
     arguments = parser.parse_args()
     use_shipped_driver()
     console = Console()
@@ -85,8 +90,11 @@ def main() -> None:
     def rows() -> list[dict]:
         return [json.loads(line) for line in arguments.out.read_text().splitlines()]
 
-    for suite, name, noise in runs():
+    longest = arguments.max_steps
+    for suite, name, usual in runs():
+        noise = usual if arguments.noise is None else arguments.noise
         key = {"task": f"{suite}.{name}", "noise": noise, "episodes": arguments.episodes}
+        key["max_steps"] = None if suite == "arm" else longest
         if arguments.only and not any(key["task"].startswith(only) for only in arguments.only):
             continue
         if any(row | key == row for row in rows()):
@@ -95,7 +103,7 @@ def main() -> None:
             done = (
                 of_arm(name, noise, seeds)
                 if suite == "arm"
-                else of_suite(suite, name, noise, seeds)
+                else of_suite(suite, name, noise, seeds, longest)
             )
         except SuiteError as error:
             console.print(f"{key['task']}: left out: {error}", soft_wrap=True)

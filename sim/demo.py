@@ -18,7 +18,7 @@ from .operator_node import Operator, RosEpisode
 from .picture import draw_path, write_strip, write_video
 from .results import Result
 from .ros_evaluate import result_of
-from .tasks import find_task
+from .tasks import task_of
 
 VIDEO_FPS = 20.0
 SHOWN = 8
@@ -61,7 +61,7 @@ def run_demo(
     """
     seeds = seed_range(first_seed, episodes)
     card = load_card(find_checkpoint(checkpoint))
-    task = find_task(card.task)
+    task = task_of(card)
     console.print(
         f"[bold]{card.task}[/bold] with [bold]{card.name}[/bold] ({card.method}), "
         f"{episodes} episodes on {seeds} seeds from {first_seed}, {clock}",

@@ -15,7 +15,7 @@ from difftori_ros.robot import RobotProfile, load_profile
 
 from .loop import DirectLoop, Episode
 from .results import Result, summarise
-from .tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, Task, find_task
+from .tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, Task, task_of
 from .world import World
 
 
@@ -63,7 +63,7 @@ def evaluate_direct(
     planner = Planner(find_checkpoint(str(checkpoint)), backend=backend)
     planner.warm_up()
     card = planner.card
-    task, profile = find_task(card.task), load_profile(robot)
+    task, profile = task_of(card), load_profile(robot)
     world = make_world(task, profile)
     done: list[Episode] = []
     with contextlib.closing(world):

@@ -14,7 +14,7 @@ from difftori_ros.bringup import find_checkpoint
 from .evaluate import seed_range
 from .operator_node import Operator, RosEpisode
 from .results import Result, summarise
-from .tasks import TEST_SEEDS, find_task
+from .tasks import TEST_SEEDS, task_of
 
 
 def evaluate_ros(
@@ -31,7 +31,7 @@ def evaluate_ros(
     """Run the checkpoint through bridge, guard and policy node; see `evaluate_direct`."""
     seed_range(first_seed, episodes)  # refuses seeds that are not of one range
     card = load_card(find_checkpoint(checkpoint))
-    task = find_task(card.task)
+    task = task_of(card)
     limit = {"max_time_s": task.max_steps * task.action.dt_s}
     done: list[RosEpisode] = []
     with (

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from difftori_models.card import FRAMES
-from difftori_models.contract import ActionSpec, ObservationSpec
+from difftori_models.contract import ActionSpec, Card, ObservationSpec
 from difftori_models.jsonio import JsonError, decode
 from difftori_ros.paths import config_dir
 
@@ -90,3 +90,17 @@ def _single(data: Any) -> Any:
     specs = {name: data[name] for name in ("state", "points", "rgb") if name in data}
     alone = FRAMES["observation"]
     return data | {n: alone | spec for n, spec in specs.items() if isinstance(spec, dict)}
+
+
+def task_of(card: Card) -> Task:
+    """The task that a checkpoint was trained for.
+
+    Raises:
+        ValueError: It is of a suite, or of a task that is not known.
+    """
+    if card.action.kind == "env":
+        raise ValueError(
+            f"checkpoint '{card.name}' was trained for '{card.task}' of a suite: no robot takes "
+            "its actions; it is run by `difftori evaluate --suite`"
+        )
+    return find_task(card.task)

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# MuJoCo as well: without a word it looks for a display.
+os.environ.setdefault("MUJOCO_GL", "egl")
 
 _domain = itertools.count(os.getpid() * 7)
 

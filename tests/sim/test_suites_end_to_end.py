@@ -58,6 +58,11 @@ def test_checkpoint_of_another_task_is_refused_with_what_differs(tmp_path, monke
     assert main(["evaluate", *other, "--episodes", "1"]) == 1
     told = " ".join(capsys.readouterr().err.split())
     assert "does not fit 'metaworld.hammer': task: trained for metaworld.push" in told
+    for command in ("evaluate", "demo"):
+        assert main([command, "--checkpoint", trained, "--episodes", "1"]) == 1
+        told = " ".join(capsys.readouterr().err.split())
+        assert "was trained for 'metaworld.push' of a suite" in told
+        assert "difftori evaluate --suite" in told
 
 
 def test_trained_policy_demonstrates_as_well(tmp_path, monkeypatch):
