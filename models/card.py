@@ -14,12 +14,14 @@ from .network import (
     MAX_ITERATIONS,
     MAX_RESIDUALS,
     METHODS,
+    RL_METHODS,
     SOLVERS,
     STARTS,
     Network,
     Solver,
 )
 from .summaries import summary_names
+from .world_network import PLANNERS, WorldSolver, solver_kind
 
 _CAMERA = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -89,8 +91,10 @@ def check_card(card: Card) -> None:
     require(card.method in METHODS, f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
     _check_action(card.action, require)
     network: Network = decode(Network, encode(card.network), "network")
-    solver: Solver = decode(Solver, encode(card.solver), "solver")
+    solver: Solver = decode(solver_kind(card.method), encode(card.solver), "solver")
     _check_solver(solver, network, require)
+    if card.method in RL_METHODS:
+        _check_world(card, network, require)
     for key, value, top in (
         ("network.feature", network.feature, 8192),
         ("network.hidden", network.hidden, 8192),
@@ -178,8 +182,9 @@ def _check_images(spec: ObservationSpec, require: Any) -> None:
 
 
 def _check_solver(solver: Solver, network: Network, require: Any) -> None:
-    known = ", ".join(SOLVERS)
-    require(solver.method in SOLVERS, f"unknown solver.method '{solver.method}'; known: {known}")
+    solvers = PLANNERS if isinstance(solver, WorldSolver) else SOLVERS
+    known = ", ".join(solvers)
+    require(solver.method in solvers, f"unknown solver.method '{solver.method}'; known: {known}")
     least_squares = solver.method == "gauss_newton"
     require(
         least_squares == (network.residuals > 0),
@@ -205,6 +210,30 @@ def _check_solver(solver: Solver, network: Network, require: Any) -> None:
         solver.rows == 1 or solver.answer == "best",
         f"solver.answer is '{solver.answer}': of several starts or latents only the 'best' counts",
     )
+
+
+def _check_world(card: Card, network: Network, require: Any) -> None:
+    spec, action = card.observation, card.action
+    require(
+        spec.points is None and not spec.images and network.latent == 0,
+        f"method '{card.method}' sees the state alone: no points, images or CVAE latent",
+    )
+    require(
+        all(low == -1 and high == 1 for low, high in zip(action.low, action.high, strict=True))
+        and set(card.normaliser["action"]["mean"]) == {0.0}
+        and set(card.normaliser["action"]["std"]) == {1.0},
+        f"method '{card.method}' has network actions in [-1, 1] that are not normalised",
+    )
+    solver: WorldSolver = decode(WorldSolver, encode(card.solver), "solver")
+    require(
+        (solver.method == "mppi") == (card.method == "tdmpc"),
+        f"solver.method is '{solver.method}', method is '{card.method}': tdmpc plans with mppi, "
+        "difftori_rl with another",
+    )
+    require(1 <= solver.encoder <= 8192, f"solver.encoder is {solver.encoder}")
+    require(0 < solver.discount <= 1, f"solver.discount is {solver.discount}")
+    known = ("soft", "mean", "min")
+    require(solver.terminal in known, f"unknown solver.terminal '{solver.terminal}'")
 
 
 def _check_action(action: ActionSpec, require: Any) -> None:

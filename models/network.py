@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from .contract import ObservationSpec
 from .features import POINT_SCALE, state_size
 
-METHODS = ("difftori", "residual", "bc")
+IMITATION = ("difftori", "residual", "bc")
 """`difftori` climbs a learned score, `residual` is its control, `bc` the base alone."""
+
+RL_METHODS = ("difftori_rl", "tdmpc")
+"""Learned by reward: `difftori_rl` plans by optimisation, `tdmpc` by sampling."""
+
+METHODS = (*IMITATION, *RL_METHODS)
+"""Every method that a card may name."""
 
 SOLVERS = ("projected_gradient", "gauss_newton", "adam_box")
 """Methods that a score head is climbed with."""

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 import tyro
 
+from difftori_models.network import RL_METHODS
 from difftori_models.training.config import ConfigError
 from difftori_models.training.resume import ResumeError
-from difftori_models.training.rl.config import RL_METHODS, RLConfig
+from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.trainer import RLTrainer
 from difftori_models.world_planning import CeilingError
 
 from . import suites
+from .rl_checkpoint import SUITE, write_checkpoint
 
 
 def wants(argv: Sequence[str]) -> bool:
@@ -38,6 +40,8 @@ def train_rl(config: RLConfig) -> RLTrainer:
     with contextlib.closing(suites.make(config.suite, config.task, config.obs)) as env:
         trainer = RLTrainer(config, env)
         trainer.run()
+    if config.suite == SUITE and config.obs == "state":
+        write_checkpoint(config, config.out / "checkpoint")
     return trainer
 
 

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from ..contract import Card
 from ..encoders import Inputs
 from ..jsonio import decode, encode
-from ..network import METHODS, Network, Solver
+from ..network import METHODS, RL_METHODS, Network, Solver
 from ..normaliser import Normaliser
+from ..world_network import WorldSolver, solver_kind
 from .base import BasePolicy
+from .latent import LatentHead, LatentPrior
 from .residual import ResidualHead
 from .score import ScoreHead
 
@@ -30,11 +32,17 @@ class Agent(nn.Module):
         if card.method not in METHODS:
             raise ValueError(f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
         self.network: Network = decode(Network, encode(card.network), "network")
-        self.solver: Solver = decode(Solver, encode(card.solver), "solver")
+        self.solver: Solver = decode(solver_kind(card.method), encode(card.solver), "solver")
         horizon, size = card.action.horizon, len(card.action.names)
         self.normaliser = Normaliser(card.normaliser, card.action, self.network.point_scale)
+        self.base: BasePolicy | LatentPrior
+        self.head: ScoreHead | ResidualHead | LatentHead | None = None
+        if card.method in RL_METHODS:
+            assert isinstance(self.solver, WorldSolver)
+            self.base = LatentPrior(self.network, horizon, size, self.solver)
+            self.head = LatentHead(self.base, self.solver)
+            return
         self.base = BasePolicy(self.network, horizon, size)
-        self.head: ScoreHead | ResidualHead | None = None
         if card.method == "difftori":
             self.head = ScoreHead(self.network, horizon, size, self.solver)
         elif card.method == "residual":

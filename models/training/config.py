@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..network import MAX_ITERATIONS, MAX_RESIDUALS, METHODS, SOLVERS
+from ..network import IMITATION, MAX_ITERATIONS, MAX_RESIDUALS, SOLVERS
 
 
 class ConfigError(Exception):
@@ -78,8 +78,8 @@ class TrainConfig:
             raise ConfigError(f"device '{self.device}': PyTorch finds no GPU here; use cpu")
         if self.solver not in SOLVERS:
             raise ConfigError(f"unknown solver '{self.solver}'; known: {', '.join(SOLVERS)}")
-        if self.method not in METHODS:
-            raise ConfigError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
+        if self.method not in IMITATION:
+            raise ConfigError(f"unknown method '{self.method}'; known: {', '.join(IMITATION)}")
         counts = ("base_steps", "head_steps", "batch", "iterations", "residuals", "save_every")
         for key in (*counts, "threads"):
             if getattr(self, key) < 1:

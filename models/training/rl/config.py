@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 
+from ...network import RL_METHODS
 from ...world_network import PLANNERS
 from ..config import ConfigError
 
-RL_METHODS = ("difftori_rl", "tdmpc")
-"""DiffTORI, and its ancestor; both on the same networks, losses and replay."""
 SCHEDULES = ("per_update", "per_episode", "none")
 PRESETS = ("ours", "paper")
 

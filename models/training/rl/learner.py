@@ -72,7 +72,7 @@ class Learner:
             horizon = config.horizon
         z = self.model.h(self._tensor(seen)[None])
         if config.method == "tdmpc":
-            value = TrajectoryValue(config.discount, "min")
+            value = TrajectoryValue(config.discount, self._settings.terminal)
             a, self._mean = mppi(self.model.world, value, z, horizon, self._mean, std, explore)
             return a.cpu().numpy()
         a = self.plan(z, horizon)[0, 0]

@@ -26,6 +26,7 @@ from ...world_network import WorldSolver
 from ...world_planning import world_method, world_problem
 from .config import RLConfig
 from .networks import Told
+from .sampling import ITERATIONS
 
 LARGEST = 1e4
 """No loss of a window counts for more than this."""
@@ -145,14 +146,15 @@ def planned_loss(
 
 def solver_of(config: RLConfig) -> WorldSolver:
     """How plans are made, as it stands in the card."""
+    sampling = config.method == "tdmpc"
     return WorldSolver(
-        method=config.planner if config.method == "difftori_rl" else "mppi",
-        iterations=config.iterations,
+        method="mppi" if sampling else config.planner,
+        iterations=ITERATIONS if sampling else config.iterations,
         step_size=config.step_size,
         damping=config.damping,
         ceiling=config.ceiling,
         discount=config.discount,
-        terminal=config.terminal,
+        terminal="min" if sampling else config.terminal,
         encoder=config.encoder,
     )
 
