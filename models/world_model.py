@@ -28,10 +28,14 @@ class WorldModel(nn.Module):
     """Latent dynamics, reward, two action values and the policy prior, as in TD-MPC.
 
     Every Linear is orthogonal with zero bias, and the last layer of reward and Q starts at zero.
+
+    Attributes:
+        sizes: Widths.
     """
 
     def __init__(self, sizes: WorldModelSizes) -> None:
         super().__init__()
+        self.sizes = sizes
         z, a, h = sizes.latent, sizes.action, sizes.hidden
         self.dynamics = _mlp(z + a, h, z)
         self.R = _mlp(z + a, h, 1)

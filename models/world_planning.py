@@ -42,7 +42,7 @@ def world_method(settings: WorldSolver) -> Method:
 def world_problem(world: WorldModel, settings: WorldSolver, z: Tensor) -> Problem:
     """The planning problem of latents (B, Z), actions in [-1, 1]."""
     value = TrajectoryValue(settings.discount, settings.terminal)
-    high = torch.ones(world.policy[-1].out_features, dtype=z.dtype, device=z.device)
+    high = torch.ones(world.sizes.action, dtype=z.dtype, device=z.device)
     return Problem(value, -high, high, world, z, TrajectoryGradient(value))
 
 

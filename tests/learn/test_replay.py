@@ -12,9 +12,7 @@ from difftori_models.training.rl.replay import Recorded, Replay
 def episode(first: int, steps: int, terminated: bool = False) -> Recorded:
     """Observation k of it is first + k, and so are action and reward k."""
     numbers = first + np.arange(steps + 1, dtype=np.float32)
-    return Recorded(
-        np.stack([numbers, numbers], 1), numbers[:-1, None], numbers[:-1], terminated
-    )
+    return Recorded(np.stack([numbers, numbers], 1), numbers[:-1, None], numbers[:-1], terminated)
 
 
 def draw(replay: Replay, horizon: int = 3, size: int = 500):

@@ -87,8 +87,8 @@ class RLConfig:
     """How DiffTORI plans: `normalised_gradient`, `lm_rank1`, `projected_gradient`, `adam_box`."""
     iterations: int = 6
     """Iterations of a plan."""
-    step_size: float = 0.3
-    """First step length of `normalised_gradient`; every one of `lm_rank1`, `projected_gradient`."""
+    step_size: float = 0.8
+    """First step length of `normalised_gradient` and `adam_box`; every one of the others."""
     damping: float = 1e-3
     """Damping of `lm_rank1`."""
     ceiling: float = 1000.0

@@ -164,8 +164,9 @@ class Learner:
 
     @torch.no_grad()
     def _average(self) -> None:
-        new = list(self.model.parameters())
-        torch._foreach_lerp_(list(self.target.parameters()), new, self.config.tau)
+        pairs = zip(self.target.parameters(), self.model.parameters(), strict=True)
+        for old, new in pairs:
+            old.lerp_(new, self.config.tau)
 
     def _windows(self, batch: Batch) -> Windows:
         device = self.config.device

@@ -45,7 +45,7 @@ def mppi(
         std: Smallest spread of the candidates, and of the noise.
         explore: Draw one of the elites and add noise; the weighted mean otherwise.
     """
-    action = world.policy[-1].out_features
+    action = world.sizes.action
     from_prior = int(PRIOR_SHARE * SAMPLES)
     prior = _roll(world, z.expand(from_prior, -1), horizon)
     mean = z.new_zeros(horizon, action)

@@ -173,15 +173,14 @@ class RLTrainer:
         purpose = "act" if explore else "evaluate"
         while not ended:
             # Where the draws of an evaluation come from does not depend on when it is.
-            draw = draw_seed(
-                config.seed, purpose, step + len(actions) if explore else len(actions)
-            )
+            now = step + len(actions)
+            draw = draw_seed(config.seed, purpose, now if explore else len(actions))
             torch.manual_seed(draw)
-            if explore and step + len(actions) < config.seed_steps:
+            if explore and now < config.seed_steps:
                 a = np.random.default_rng(draw).uniform(-1.0, 1.0, env.action_space.shape)
                 a = a.astype(np.float32)
             else:
-                a = self.learner.act(seen, step + len(actions), explore)
+                a = self.learner.act(seen, now, explore)
             seen, reward, terminated, truncated, info = env.step(a)
             observations.append(seen)
             actions.append(a)
