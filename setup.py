@@ -61,6 +61,9 @@ setup(
     extras_require={
         "policy": ["torch", "open3d", "pin"],
         "train": ["torch", "tyro", "tqdm", "matplotlib"],
+        # Learning by reward, and the suite of DeepMind Control; newer pairs of the two do not fit.
+        "rl": ["torch", "tyro", "tqdm", "tensorboard"],
+        "dmc": ["dm_control==1.0.28", "mujoco==3.3.0", "gymnasium"],
         # Runs an exported policy, without torch. On an NVIDIA GPU install onnxruntime-gpu in its
         # place: both bring the same module, so they must not be there together.
         "onnx": ["onnxruntime"],
