@@ -61,6 +61,9 @@ setup(
     extras_require={
         "policy": ["torch", "open3d", "pin"],
         "train": ["torch", "tyro", "tqdm", "matplotlib"],
+        # Learning by reward, and the suite of DeepMind Control; newer pairs of the two do not fit.
+        "rl": ["torch", "tyro", "tqdm", "tensorboard"],
+        "dmc": ["dm_control==1.0.28", "mujoco==3.3.0", "gymnasium"],
         # Runs an exported policy, without torch. On an NVIDIA GPU install onnxruntime-gpu in its
         # place: both bring the same module, so they must not be there together.
         "onnx": ["onnxruntime"],
@@ -73,10 +76,17 @@ setup(
         "bags": ["rosbags"],
         "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging"],
         # Suites that share ManiSkill's environment: MetaWorld, DeepMind Control, Gymnasium.
-        "suites": ["metaworld", "dm_control", "mujoco", "gymnasium", "h5py", "packaging"],
+        "suites": [
+            "metaworld==3.1.1",
+            "dm_control==1.0.28",
+            "mujoco==3.3.0",
+            "gymnasium",
+            "h5py",
+            "packaging",
+        ],
         # robosuite, for the tasks of Robomimic. Half a gigabyte, and its keyboard reader evdev
         # has no wheel: it takes a C compiler and the kernel's headers.
-        "robomimic": ["robosuite", "mujoco", "h5py"],
+        "robomimic": ["robosuite==1.5.2", "mujoco==3.3.0", "h5py"],
         "ros-wheels": [
             f"ros-jazzy-rclpy[fastrtps]==7.1.6; {ON_LINUX_X86}",
             f"ros-jazzy-common-interfaces==5.3.6; {ON_LINUX_X86}",

@@ -18,6 +18,7 @@ from .network import (
     MAX_ITERATIONS,
     MAX_RESIDUALS,
     METHODS,
+    RL_METHODS,
     SAMPLERS,
     SCORES,
     SOLVERS,
@@ -28,6 +29,7 @@ from .network import (
     read_solver,
 )
 from .summaries import summary_names
+from .world_network import PLANNERS, WorldSolver, solver_kind
 
 _CAMERA = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -123,8 +125,11 @@ def check_card(card: Card) -> None:
         card.method not in BASES or card.method == card.base,
         f"method is '{card.method}', which is a base policy itself, and base is '{card.base}'",
     )
-    network, solver = read_network(card.network), read_solver(card.solver)
+    network = read_network(card.network)
+    solver = read_solver(card.solver, solver_kind(card.method))
     _check_solver(solver, network, require)
+    if card.method in RL_METHODS:
+        _check_world(card, network, require)
     for key, value, top in (
         ("network.feature", network.feature, 8192),
         ("network.hidden", network.hidden, 8192),
@@ -229,8 +234,9 @@ def _check_images(spec: ObservationSpec, require: Any) -> None:
 
 
 def _check_solver(solver: Solver, network: Network, require: Any) -> None:
-    known = ", ".join(SOLVERS)
-    require(solver.method in SOLVERS, f"unknown solver.method '{solver.method}'; known: {known}")
+    solvers = PLANNERS if isinstance(solver, WorldSolver) else SOLVERS
+    known = ", ".join(solvers)
+    require(solver.method in solvers, f"unknown solver.method '{solver.method}'; known: {known}")
     least_squares = solver.method == "gauss_newton"
     require(
         least_squares == (network.residuals > 0),
@@ -267,6 +273,30 @@ def _check_solver(solver: Solver, network: Network, require: Any) -> None:
         solver.rows == 1 or solver.answer == "best",
         f"solver.answer is '{solver.answer}': of several starts or latents only the 'best' counts",
     )
+
+
+def _check_world(card: Card, network: Network, require: Any) -> None:
+    spec, action = card.observation, card.action
+    require(
+        spec.points is None and not spec.images and network.latent == 0,
+        f"method '{card.method}' sees the state alone: no points, images or CVAE latent",
+    )
+    require(
+        all(low == -1 and high == 1 for low, high in zip(action.low, action.high, strict=True))
+        and set(card.normaliser["action"]["mean"]) == {0.0}
+        and set(card.normaliser["action"]["std"]) == {1.0},
+        f"method '{card.method}' has network actions in [-1, 1] that are not normalised",
+    )
+    solver: WorldSolver = decode(WorldSolver, encode(card.solver), "solver")
+    require(
+        (solver.method == "mppi") == (card.method == "tdmpc"),
+        f"solver.method is '{solver.method}', method is '{card.method}': tdmpc plans with mppi, "
+        "difftori_rl with another",
+    )
+    require(1 <= solver.encoder <= 8192, f"solver.encoder is {solver.encoder}")
+    require(0 < solver.discount <= 1, f"solver.discount is {solver.discount}")
+    known = ("soft", "mean", "min")
+    require(solver.terminal in known, f"unknown solver.terminal '{solver.terminal}'")
 
 
 def _check_action(action: ActionSpec, require: Any) -> None:

@@ -15,8 +15,14 @@ BASES = ("bc", "bc_rnn", "ibc", "diffusion")
 """Base policies: behaviour cloning, the same with memory and a mixture of Gaussians, an energy
 that is searched, and a denoiser."""
 
-METHODS = ("difftori", "residual", *BASES)
+IMITATION = ("difftori", "residual", *BASES)
 """`difftori` climbs a learned score, `residual` is its control; a base policy alone."""
+
+RL_METHODS = ("difftori_rl", "tdmpc")
+"""Learned by reward: `difftori_rl` plans by optimisation, `tdmpc` by sampling."""
+
+METHODS = (*IMITATION, *RL_METHODS)
+"""Every method that a card may name."""
 
 SOLVERS = ("projected_gradient", "gauss_newton", "adam_box", "lm_rank1")
 """Methods that a score head is climbed with."""
@@ -117,13 +123,13 @@ def read_network(data: Mapping[str, Any]) -> Network:
     return decode(Network, {"score": "chunk"} | encode(data), "network")
 
 
-def read_solver(data: Mapping[str, Any]) -> Solver:
+def read_solver(data: Mapping[str, Any], kind: type[Solver] = Solver) -> Solver:
     """The card's `solver`; one from before there were samplers has the first.
 
     Raises:
         JsonError: Another entry is missing or unknown, or has another type.
     """
-    return decode(Solver, {"sampler": "derivative_free"} | encode(data), "solver")
+    return decode(kind, {"sampler": "derivative_free"} | encode(data), "solver")
 
 
 def network_for(

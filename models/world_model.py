@@ -28,19 +28,20 @@ class WorldModel(nn.Module):
     """Latent dynamics, reward, two action values and the policy prior, as in TD-MPC.
 
     Every Linear is orthogonal with zero bias, and the last layer of reward and Q starts at zero.
+
+    Attributes:
+        sizes: Widths.
     """
 
     def __init__(self, sizes: WorldModelSizes) -> None:
         super().__init__()
+        self.sizes = sizes
         z, a, h = sizes.latent, sizes.action, sizes.hidden
         self.dynamics = _mlp(z + a, h, z)
         self.R = _mlp(z + a, h, 1)
-        self.Q1, self.Q2 = _value(z + a, h), _value(z + a, h)
+        self.Q1, self.Q2 = action_value(z + a, h), action_value(z + a, h)
         self.policy = _mlp(z, h, a)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.orthogonal_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        begin(self)
         for head in (self.R, self.Q1, self.Q2):
             nn.init.zeros_(head[-1].weight)  # type: ignore[arg-type]
 
@@ -71,6 +72,20 @@ class WorldModel(nn.Module):
         return torch.stack(actions, dim=1)
 
 
+def begin(module: nn.Module) -> None:
+    """Weights orthogonal, biases zero."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            nn.init.orthogonal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def state_encoder(size: int, hidden: int, latent: int) -> nn.Sequential:
+    """H of a state vector."""
+    return nn.Sequential(nn.Linear(size, hidden), nn.ELU(), nn.Linear(hidden, latent))
+
+
 def _mlp(size: int, hidden: int, out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(size, hidden),
@@ -81,7 +96,8 @@ def _mlp(size: int, hidden: int, out: int) -> nn.Sequential:
     )
 
 
-def _value(size: int, hidden: int) -> nn.Sequential:
+def action_value(size: int, hidden: int) -> nn.Sequential:
+    """Q of state and action side by side, `size` numbers."""
     return nn.Sequential(
         nn.Linear(size, hidden),
         nn.LayerNorm(hidden),

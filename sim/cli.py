@@ -98,6 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status. Every failure is one sentence."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["train"]:
+        from .train_rl import main as train_by_reward
+        from .train_rl import wants
+
+        if wants(argv):
+            return train_by_reward(argv[1:])
         from difftori_models.training.cli import train_main
 
         return train_main(train_words(argv[1:])) or 0

@@ -7,19 +7,29 @@ from torch import Tensor, nn
 
 from ..contract import Card
 from ..encoders import Inputs
-from ..network import BASES, METHODS, Network, Solver, read_network, read_solver
+from ..network import (
+    BASES,
+    METHODS,
+    RL_METHODS,
+    Network,
+    Solver,
+    read_network,
+    read_solver,
+)
 from ..normaliser import Normaliser
 from ..solver.method import solve
+from ..world_network import WorldSolver, solver_kind
 from .base import Base, Box, Proposed
 from .bc import BehaviourCloning
 from .bc_rnn import RecurrentCloning
 from .diffusion import Diffusion
 from .dynamics_score import DynamicsHead
 from .ibc import ImplicitCloning
+from .latent import LatentHead, LatentPrior
 from .residual import ResidualHead
 from .score import ScoreHead
 
-Head = ScoreHead | DynamicsHead | ResidualHead
+Head = ScoreHead | DynamicsHead | ResidualHead | LatentHead
 """What refines a base policy's chunk."""
 
 
@@ -38,11 +48,17 @@ class Agent(nn.Module):
         if card.method not in METHODS:
             raise ValueError(f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
         self.network: Network = read_network(card.network)
-        self.solver: Solver = read_solver(card.solver)
+        self.solver: Solver = read_solver(card.solver, solver_kind(card.method))
         horizon, size = card.action.horizon, len(card.action.names)
         self.normaliser = Normaliser(card.normaliser, card.action, self.network.point_scale)
-        self.base = new_base(card.base, self.network, self.solver, horizon, size)
+        self.base: Base
         self.head: Head | None = None
+        if card.method in RL_METHODS:
+            assert isinstance(self.solver, WorldSolver)
+            prior = LatentPrior(self.network, horizon, size, self.solver)
+            self.base, self.head = prior, LatentHead(prior, self.solver)
+            return
+        self.base = new_base(card.base, self.network, self.solver, horizon, size)
         if card.method == "difftori":
             kind = ScoreHead if self.network.score == "chunk" else DynamicsHead
             self.head = kind(self.network, horizon, size, self.solver)

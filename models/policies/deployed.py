@@ -19,7 +19,7 @@ from ..solver.method import Method, Start, State
 from ..solver.problem import Problem
 from ..solver.wrappers import BestSoFar, MultiStart
 from .agent import Agent
-from .score import Climbing
+from .residual import ResidualHead
 
 
 class Proposal(NamedTuple):
@@ -69,7 +69,7 @@ class Deployed:
         if agent.head is None:
             raise ValueError("an agent without a head proposes and is done")
         self.agent, self.head = agent, agent.head
-        settings = agent.solver if isinstance(self.head, Climbing) else Solver(iterations=1)
+        settings = Solver(iterations=1) if isinstance(self.head, ResidualHead) else agent.solver
         self.iterations = settings.iterations
         self.latents = (settings.latents, self.head.latent)
         self._starts = settings.starts

@@ -11,25 +11,28 @@ from .gauss_newton import GaussNewton
 from .lm_rank1 import LMRank1
 from .method import Climber, Method, Start, State, advance, solve
 from .mppi import MPPI
+from .normalised_gradient import NormalisedGradient
 from .problem import Problem
 from .projected_gradient import AdaptiveGradient, ProjectedGradient
 from .projected_newton import ProjectedNewton
 from .solution import Solution, SolverStatus
 from .theseus import TheseusLM, TheseusMissingError
 from .trajectory import TrajectoryValue
-from .wrappers import BestSoFar, Deadline, MultiStart, RateLimited
+from .wrappers import BestSoFar, Boxed, Deadline, MultiStart, RateLimited
 
 __all__ = [
     "MPPI",
     "AdamBox",
     "AdaptiveGradient",
     "BestSoFar",
+    "Boxed",
     "Climber",
     "Deadline",
     "GaussNewton",
     "LMRank1",
     "Method",
     "MultiStart",
+    "NormalisedGradient",
     "Problem",
     "ProjectedGradient",
     "ProjectedNewton",

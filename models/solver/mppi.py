@@ -10,6 +10,7 @@ The reference picks one elite at random and adds noise, to explore. Here the ans
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -58,8 +59,7 @@ class MPPI(Climber):
 
     def memory(self, problem: Problem, start: Tensor) -> tuple[Tensor, ...]:
         """Standard deviation, best actions so far, and all noise (K, samples, H, A)."""
-        generator = torch.Generator().manual_seed(self.seed)
-        noise = torch.randn(self.iterations, self.samples, *start.shape[1:], generator=generator)
+        noise = _noise(self.seed, (self.iterations, self.samples, *start.shape[1:]))
         return self.width * self._half(problem).expand_as(start), start, noise.to(start)
 
     def step(self, problem: Problem, state: State, row: Tensor) -> State:
@@ -85,3 +85,9 @@ class MPPI(Climber):
     @staticmethod
     def _half(problem: Problem) -> Tensor:
         return 0.5 * (problem.high - problem.low)
+
+
+@lru_cache(maxsize=8)
+def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:
+    """The same numbers for the same seed. Kept, so that a traced plan finds them as a constant."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

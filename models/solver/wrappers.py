@@ -79,6 +79,21 @@ class BestSoFar(Wrapper):
 
 
 @dataclass(frozen=True)
+class Boxed(Wrapper):
+    """Every iterate is projected into the box: for `LMRank1`, which leaves it of itself."""
+
+    def init(self, problem: Problem, start: Tensor) -> State:
+        """The projected start."""
+        state = self.method.init(problem, start)
+        return state._replace(actions=problem.project(state.actions))
+
+    def step(self, problem: Problem, state: State, row: Tensor) -> State:
+        """One inner step, back into the box."""
+        after = self.method.step(problem, state, row)
+        return after._replace(actions=problem.project(after.actions))
+
+
+@dataclass(frozen=True)
 class Deadline(Wrapper):
     """No iteration begins once `late` says True.
 

@@ -12,10 +12,10 @@ import torch
 
 from ..network import (
     BASES,
+    IMITATION,
     MAX_FRAMES,
     MAX_ITERATIONS,
     MAX_RESIDUALS,
-    METHODS,
     SAMPLERS,
     SCORES,
     SOLVERS,
@@ -153,7 +153,7 @@ class TrainConfig:
         if self.solver not in SOLVERS:
             raise ConfigError(f"unknown solver '{self.solver}'; known: {', '.join(SOLVERS)}")
         for key, known in (
-            ("method", METHODS),
+            ("method", IMITATION),
             ("base", BASES),
             ("start", STARTS),
             ("loss", LOSSES),

@@ -28,9 +28,8 @@ def make(task: str, obs: str = "state") -> Adapter:
     Raises:
         ValueError: There is no such environment, or its actions are no finite box.
     """
-    render = {"render_mode": "rgb_array"} if obs == "rgb" else {}
     try:
-        env = gymnasium.make(task, **render)
+        env = gymnasium.make(task, render_mode="rgb_array" if obs == "rgb" else None)
     except gymnasium.error.Error as error:
         raise ValueError(f"'{task}' is no environment of Gymnasium: {error}") from error
     if env.spec is not None and env.spec.max_episode_steps is None:

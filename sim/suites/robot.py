@@ -2,7 +2,7 @@
 """This package's own simulated arm as an environment: what is trained here drives the ROS node.
 
 World, observer, driver and guard are those of an evaluation, so an action means and does the same.
-The rewards are ManiSkill's dense ones, at most 1 per action. An episode goes on after success.
+The rewards are ManiSkill's dense ones, of order 1 per action. An episode goes on after success.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class QuickWorld(World):
         self._ever_succeeded = self._ever_succeeded or bool(self._info["success"].item())
 
     def reward(self) -> float:
-        """ManiSkill's dense reward of what is now, at most 1."""
-        return float(self._sim.compute_normalized_dense_reward(None, None, self._info).item())
+        """ManiSkill's dense reward of what is now."""
+        return float(self._sim.compute_dense_reward(None, None, self._info).item())
 
     def _drive(self, position: NDArray[np.float64], velocity: NDArray[np.float64]) -> None:
         joints = self._sim.agent.robot.active_joints

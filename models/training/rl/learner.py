@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The networks with their optimisers: acts, and learns from batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...solver.method import solve
+from ...solver.trajectory import TrajectoryValue
+from ...world_model import WorldModelSizes
+from ...world_planning import require_below_ceiling, world_method, world_problem
+from ..resume import optimizer_tensors, restore_optimizer
+from .config import RLConfig
+from .losses import Windows, model_loss, planned_loss, prior_loss, solver_of
+from .networks import Sizes, Told, shifted
+from .replay import Batch
+from .sampling import mppi
+
+
+class Learner:
+    """TD-MPC or DiffTORI.
+
+    Attributes:
+        model: All networks.
+        target: Their running average.
+        updates: Updates done.
+    """
+
+    def __init__(self, config: RLConfig, observation: tuple[int, ...], action: int) -> None:
+        self.config, self.updates = config, 0
+        world = WorldModelSizes(action, config.latent, config.hidden)
+        self.model = Told(Sizes(observation, world, config.encoder)).to(config.device)
+        self.target = copy.deepcopy(self.model).requires_grad_(False)
+        prior = list(self.model.world.policy.parameters())
+        known = {id(p) for p in prior}
+        self._prior = prior
+        self._rest = [p for p in self.model.parameters() if id(p) not in known]
+        raw = {id(p) for part in (self.model.raw, self.model.see) for p in part.parameters()}
+        self._planned = [p for p in self._rest if id(p) not in raw]
+        # One for the losses, one for pi, one for the policy gradient of `per_episode`.
+        self._optimizers = {
+            "losses": torch.optim.Adam(self._rest, config.lr, fused=True),
+            "prior": torch.optim.Adam(prior, config.lr, fused=True),
+            "episode": torch.optim.Adam(self._planned, config.lr, fused=True),
+        }
+        self._settings = solver_of(config)
+        self._method = world_method(self._settings)
+        self._mean: Tensor | None = None
+
+    def begin(self) -> None:
+        """A new episode: the last plan is forgotten."""
+        self._mean = None
+
+    @torch.no_grad()
+    def act(self, seen: NDArray, step: int, explore: bool) -> NDArray[np.float32]:
+        """The action for an observation, inside the box, noise included where it explores.
+
+        What is executed is what is stored, and its noise never quite goes.
+
+        Raises:
+            CeilingError: `lm_rank1` would minimise.
+        """
+        config = self.config
+        horizon, std = config.horizon_at(step), config.std_at(step)
+        if not explore:
+            horizon = config.horizon
+        z = self.model.h(self._tensor(seen)[None])
+        if config.method == "tdmpc":
+            value = TrajectoryValue(config.discount, self._settings.terminal)
+            a, self._mean = mppi(self.model.world, value, z, horizon, self._mean, std, explore)
+            return a.cpu().numpy()
+        a = self.plan(z, horizon)[0, 0]
+        if explore:
+            a = (a + std * torch.randn_like(a)).clamp(-1, 1)
+        return a.cpu().numpy()
+
+    @torch.no_grad()
+    def plan(self, z: Tensor, horizon: int) -> Tensor:
+        """DiffTORI's plans from latents (B, Z), shape (B, H, A)."""
+        problem = world_problem(self.model.world, self._settings, z)
+        found = solve(problem, self.model.world.propose(z, horizon), self._method)
+        require_below_ceiling(self._settings, found.value_after)
+        return found.actions
+
+    def update(self, batch: Batch, step: int) -> tuple[NDArray[np.float32], dict[str, float]]:
+        """One update of everything; returns new priorities, and what goes into the curves."""
+        config, model = self.config, self.model
+        windows = self._windows(batch)
+        found = model_loss(model, self.target, windows, config)
+        optimizer = self._optimizers["losses"]
+        optimizer.zero_grad()
+        found.total.backward(inputs=self._rest)
+        told = dict(found.parts)
+        due = config.pg == "per_update" and self.updates % config.pg_every == 0
+        if config.method == "difftori_rl" and due:
+            # Equation 6: the states of the windows, weighted like their other losses.
+            count, horizon = config.pg_batch, len(windows.actions)
+            seen = torch.from_numpy(batch.observations[:-1, :count]).to(config.device)
+            powers = config.rho ** torch.arange(horizon, device=seen.device)[:, None]
+            weights = windows.valid[:, :count] * windows.weights[:count] * powers
+            loss, more = planned_loss(
+                model, seen.flatten(0, 1), weights.flatten(), config.horizon_at(step), config
+            )
+            (config.pg_weight * loss).backward(inputs=self._planned)
+            told |= {"pg": loss.detach(), **more}
+        norm = nn.utils.clip_grad_norm_(self._rest, config.grad_clip)
+        optimizer.step()
+        self._improve_prior(found.latents, windows.valid)
+        self.updates += 1
+        if self.updates % 2 == 0:
+            self._average()
+        told["grad_norm"] = norm
+        priorities = found.priorities.cpu().numpy().astype(np.float32)
+        return priorities, {name: float(x) for name, x in told.items()}
+
+    def update_on_episode(self, observations: NDArray, step: int) -> dict[str, float]:
+        """The policy gradient on all states of an episode, summed, in one step of its own."""
+        config = self.config
+        if config.method != "difftori_rl" or config.pg != "per_episode":
+            return {}
+        seen = self._tensor(observations)
+        ones = torch.full((len(seen),), float(len(seen)), device=seen.device)
+        loss, more = planned_loss(self.model, seen, ones, config.horizon_at(step), config)
+        optimizer = self._optimizers["episode"]
+        optimizer.zero_grad()
+        (config.pg_weight * loss).backward(inputs=self._planned)
+        nn.utils.clip_grad_norm_(self._planned, config.pg_clip)
+        optimizer.step()
+        return {"pg": float(loss.detach()), **{name: float(x) for name, x in more.items()}}
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes, by name."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"target.{k}": v for k, v in self.target.state_dict().items()}
+        for name, optimizer in self._optimizers.items():
+            found = optimizer_tensors(optimizer).items()
+            tensors |= {f"optimizer.{name}.{k}": v for k, v in found}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        """Everything is as it was when `state` gave `tensors`."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.target.load_state_dict(part("target."))
+        for name, optimizer in self._optimizers.items():
+            restore_optimizer(optimizer, part(f"optimizer.{name}."))
+        self.updates = updates
+
+    def _improve_prior(self, latents: Tensor, valid: Tensor) -> None:
+        optimizer = self._optimizers["prior"]
+        optimizer.zero_grad()
+        prior_loss(self.model, latents, valid, self.config).backward(inputs=self._prior)
+        nn.utils.clip_grad_norm_(self._prior, self.config.grad_clip)
+        optimizer.step()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        pairs = zip(self.target.parameters(), self.model.parameters(), strict=True)
+        for old, new in pairs:
+            old.lerp_(new, self.config.tau)
+
+    def _windows(self, batch: Batch) -> Windows:
+        device = self.config.device
+        seen = torch.from_numpy(batch.observations).to(device)
+        if seen.dim() > 3:
+            # One shift per picture: the model is not to learn where the edge was.
+            seen = shifted(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        others = (batch.actions, batch.rewards, batch.goes_on, batch.valid, batch.weights)
+        return Windows(seen, *(torch.from_numpy(x).to(device) for x in others))
+
+    def _tensor(self, seen: NDArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(seen)).to(self.config.device)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""A run of reinforcement learning that is killed goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from point_world import PointWorld
+from test_reinforcement import SMALL
+
+from difftori_models.training.resume import ResumeError, load_state
+from difftori_models.training.rl.trainer import RLTrainer
+
+CONFIG = replace(SMALL, steps=360, seed_steps=40, save_every=80, eval_every=120, capacity=130)
+TIMES = ("seconds", "steps_per_s", "play_s")
+
+CHILD = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from point_world import PointWorld
+from test_rl_resume import CONFIG
+from difftori_models.training.rl.trainer import RLTrainer
+RLTrainer(replace(CONFIG, out=Path({out!r}), method={method!r}), PointWorld()).run()
+"""
+
+
+def start(out: Path, method: str) -> subprocess.Popen[bytes]:
+    code = CHILD.format(folder=str(Path(__file__).parent), out=str(out), method=method)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=dict(os.environ), stderr=subprocess.DEVNULL
+    )
+
+
+def metrics(out: Path) -> list[dict]:
+    path = out / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def kill_after(process: subprocess.Popen[bytes], out: Path, step: int) -> None:
+    while not any(row["step"] >= step for row in metrics(out)):
+        try:
+            code = process.wait(timeout=0.01)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail(f"the run ended by itself with {code} before step {step}")
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def whole(out: Path, method: str) -> RLTrainer:
+    trainer = RLTrainer(replace(CONFIG, out=out, method=method), PointWorld())
+    trainer.run()
+    return trainer
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    whole(undisturbed, "difftori_rl")
+    # Between two saved states, and when the ring has begun anew.
+    for step in (100, 220):
+        kill_after(start(killed, "difftori_rl"), killed, step)
+    whole(killed, "difftori_rl")
+    assert metrics(killed) == metrics(undisturbed)
+    ours, theirs = (load_state(out / "state") for out in (killed, undisturbed))
+    assert ours is not None
+    assert theirs is not None
+    assert ours[1].keys() == theirs[1].keys()
+    for name, tensor in ours[1].items():
+        assert tensor.equal(theirs[1][name]), name
+
+
+@pytest.mark.slow
+def test_so_does_one_of_tdmpc(tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    whole(undisturbed, "tdmpc")
+    kill_after(start(killed, "tdmpc"), killed, 200)
+    whole(killed, "tdmpc")
+    assert metrics(killed) == metrics(undisturbed)
+
+
+def test_a_finished_run_does_nothing_more_and_other_settings_are_refused(tmp_path):
+    done = whole(tmp_path, "difftori_rl")
+    rows = metrics(tmp_path)
+    again = whole(tmp_path, "difftori_rl")
+    assert again.counts == done.counts
+    assert metrics(tmp_path) == rows
+    with pytest.raises(ResumeError, match=r"other settings \(lr 0.001 there, 0.01 now\)"):
+        RLTrainer(replace(CONFIG, out=tmp_path, lr=0.01), PointWorld())
+
+
+def test_rows_of_the_replay_that_are_gone_are_named(tmp_path):
+    whole(tmp_path, "difftori_rl")
+    for file in (tmp_path / "replay").glob("*.npz"):
+        file.unlink()
+    with pytest.raises(ResumeError, match="rows up to"):
+        RLTrainer(replace(CONFIG, out=tmp_path), PointWorld())

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""A policy learned by reward is deployed like any other."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from difftori_models.checkpoint import load_card
+from difftori_models.export import TOLERANCE, export
+from difftori_models.planner import Planner
+from difftori_models.training.rl.config import RLConfig
+from difftori_models.training.rl.learner import Learner
+from difftori_models.training.rl.trainer import best_tensors
+from difftori_ros.bringup import find_checkpoint
+from difftori_sim import suites
+from difftori_sim.ros_evaluate import evaluate_ros
+from difftori_sim.train_rl import train_rl
+
+pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(900)]
+
+
+def tiny(out, method: str, steps: int = 100) -> RLConfig:
+    return RLConfig(
+        "robot", "push_cube", out, method=method, steps=steps, seed_steps=50, update_every=5,
+        batch=16, hidden=32, latent=8, encoder=16, horizon=3, horizon_steps=1, iterations=2,
+        std_steps=100, capacity=2000, eval_every=10**6, eval_episodes=1, save_every=10**6,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["difftori_rl", "tdmpc"])
+def test_trained_briefly_by_reward_it_is_exported_and_drives_the_arm(method, tmp_path):
+    config = tiny(tmp_path / "run", method)
+    trainer = train_rl(config)
+    assert trainer.learner.updates == 20
+    folder = config.out / "checkpoint"
+    assert load_card(folder).method == method
+    assert export(folder, folder).difference <= TOLERANCE
+    result = evaluate_ros(str(folder), episodes=1, first_seed=100_000, backend="onnx")
+    assert result.episodes == 1
+    assert result.plan_ms_p50 > 0
+
+
+def test_the_node_plans_what_the_run_would_execute(tmp_path):
+    config = tiny(tmp_path / "run", "difftori_rl")
+    train_rl(config)
+    planner = Planner(config.out / "checkpoint", backend="eager")
+    with contextlib.closing(suites.make("robot", "push_cube")) as env:
+        learner = Learner(config, env.observation_space.shape, 4)
+        learner.model.load_state_dict(best_tensors(config.out)[1])
+        seen, _ = env.reset(seed=3)
+        for _ in range(5):
+            wanted = learner.act(seen, config.steps, explore=False)
+            plan = planner.plan(env._seen)
+            got = plan.actions[0] / np.array(planner.card.action.scale)
+            np.testing.assert_allclose(got, wanted, atol=1e-4)
+            assert plan.iterations == config.iterations
+            seen, *_ = env.step(wanted)
+
+
+def test_the_quick_world_of_training_is_that_of_an_evaluation():
+    """Drives set directly, and success looked at once per action, change nothing."""
+    from difftori_ros.robot import load_profile
+    from difftori_sim.loop import DirectLoop
+    from difftori_sim.suites.robot import QuickWorld
+    from difftori_sim.tasks import find_task
+    from difftori_sim.world import World
+
+    planner = Planner(find_checkpoint("push_cube_state"), backend="eager")
+    task, profile, found = find_task("push_cube"), load_profile("panda"), []
+    for make in (World, QuickWorld):
+        with contextlib.closing(make(task, profile)) as world:
+            loop = DirectLoop(world, profile, planner.card.observation, planner)
+            episode = loop.run(200_000, 12)
+            found.append([step.observation for step in episode.steps])
+    assert len(found[0]) == len(found[1]) > 2
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other.position, one.position, atol=1e-6)
+        np.testing.assert_allclose(other.poses["object"], one.poses["object"], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_push_cube_learned_by_reward_succeeds_on_fifty_test_seeds():
+    result = evaluate_ros("push_cube_rl_state", episodes=50)
+    assert result.successes >= 45

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Environments to learn in by reward: the same for the same seed, and every task is learned in."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from difftori_models.training.rl.config import PAPER, RLConfig
+from difftori_models.training.rl.environment import require_fit
+from difftori_models.training.rl.trainer import RLTrainer
+from difftori_sim import suites
+from difftori_sim.suites import dmc
+from difftori_sim.train_rl import wants
+
+pytest.importorskip("dm_control")
+
+
+def config(suite: str, task: str, method: str, obs: str, out: Path) -> RLConfig:
+    return RLConfig(
+        suite, task, out, method=method, obs=obs, steps=20, seed_steps=20, update_every=5,
+        hidden=32, latent=8, encoder=16, batch=8, horizon=2, horizon_steps=1, iterations=2,
+        pg_batch=2, capacity=2000, eval_every=10**6, eval_episodes=1, save_every=10**6,
+    )  # fmt: skip
+
+
+class Short:
+    """An environment that ends after a few actions: a whole episode would take minutes."""
+
+    def __init__(self, env, steps: int) -> None:
+        self._env, self._steps = env, steps
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+        self.action_repeat = env.action_repeat
+
+    def reset(self, *, seed=None):
+        self._done = 0
+        return self._env.reset(seed=seed)
+
+    def step(self, action):
+        self._done += 1
+        seen, reward, terminated, truncated, info = self._env.step(action)
+        return seen, reward, terminated, truncated or self._done >= self._steps, info
+
+
+def learn_a_little(suite: str, task: str, method: str, obs: str, out: Path) -> None:
+    with contextlib.closing(suites.make(suite, task, obs)) as env:
+        require_fit(env)
+        trainer = RLTrainer(config(suite, task, method, obs, out), Short(env, 10))
+        trainer.run()
+    assert trainer.learner.updates == 4
+    for row in trainer.log.rows:
+        assert all(np.isfinite(v) for v in row.values() if isinstance(v, float))
+
+
+def twice(env) -> list[tuple]:
+    found = []
+    for seed in (5, 6, 5):
+        rng, rewards = np.random.default_rng(0), []
+        seen, _ = env.reset(seed=seed)
+        for _ in range(12):
+            action = rng.uniform(-1, 1, env.action_space.shape).astype(np.float32)
+            seen, reward, *_ = env.step(action)
+            rewards.append(reward)
+        found.append((seen.tobytes(), tuple(rewards)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("suite", "task"),
+    [("dmc", "reacher-easy"), ("dmc", "cup-catch"), ("gymnasium", "Pendulum-v1")],
+)
+def test_the_seed_decides_the_episode_whatever_ran_before(suite, task):
+    with contextlib.closing(suites.make(suite, task)) as env:
+        first, other, again = twice(env)
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.vulkan
+def test_so_it_does_on_the_simulated_arm():
+    with contextlib.closing(suites.make("robot", "push_cube")) as env:
+        require_fit(env)
+        first, other, again = twice(env)
+    assert first == again
+    assert first != other
+
+
+def test_every_task_of_the_paper_is_there():
+    assert set(dmc.tasks()) == set(PAPER) | {"cartpole-swingup"}
+    assert len(PAPER) == 15
+
+
+def test_an_episode_of_the_suite_is_a_thousand_steps_and_ends_in_no_terminal_state():
+    with contextlib.closing(suites.make("dmc", "cartpole-swingup")) as env:
+        env.reset(seed=0)
+        ends = [env.step(np.zeros(1, np.float32))[2:4] for _ in range(250)]
+    assert ends[-1] == (False, True)
+    assert not any(terminated or truncated for terminated, truncated in ends[:-1])
+
+
+@pytest.mark.parametrize(
+    ("suite", "task", "obs", "words"),
+    [
+        ("atari", "pong", "state", "unknown suite 'atari'; known: dmc"),
+        ("dmc", "humanoid-fly", "state", "unknown task 'humanoid-fly'"),
+        ("dmc", "reacher-easy", "smell", "unknown observation 'smell'; known: state, rgb"),
+        ("gymnasium", "CartPole-v1", "state", "actions must be a finite box"),
+        ("gymnasium", "Nowhere-v9", "state", "no environment of Gymnasium"),
+    ],
+)
+def test_what_does_not_exist_is_named(suite, task, obs, words):
+    with pytest.raises(ValueError, match=words):
+        suites.make(suite, task, obs)
+
+
+def test_the_command_knows_what_is_learned_by_reward():
+    assert wants(["train", "--task", "x", "--method", "tdmpc"])
+    assert wants(["train", "--method=difftori_rl"])
+    assert not wants(["train", "--method", "difftori", "--name", "tdmpc"])
+
+
+def test_a_gymnasium_environment_is_learned_in(tmp_path):
+    learn_a_little("gymnasium", "Pendulum-v1", "difftori_rl", "state", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["difftori_rl", "tdmpc"])
+@pytest.mark.parametrize("task", dmc.tasks())
+def test_every_task_is_learned_in_from_state(task, method, tmp_path):
+    learn_a_little("dmc", task, method, "state", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["difftori_rl", "tdmpc"])
+@pytest.mark.parametrize("task", ["cup-catch", "reacher-easy", "walker-walk"])
+def test_some_are_learned_in_from_pixels(task, method, tmp_path):
+    learn_a_little("dmc", task, method, "rgb", tmp_path)
