@@ -48,6 +48,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "difftori out of fold": HEAD | {"start": "oof"},
     "difftori on diffusion": ON_DIFFUSION,
     "same, contrastive 0.1": ON_DIFFUSION | {"contrastive": 0.1},
+    "same, contrastive 1": ON_DIFFUSION | {"contrastive": 1.0},
     "paper": {"preset": "paper", "base_steps": 1000, "head_steps": 100},
 }
 """Settings of `difftori train` by the name in the table."""
