@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from difftori_models.contract import ActionSpec, FloatArray, Observation, ObservationSpec
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+# MuJoCo reads it when it is first imported, by whichever suite: no window, no display.
 
 VARIANTS = ("state", "rgb", "points")
 """What a policy may see of an environment."""

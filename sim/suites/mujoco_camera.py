@@ -13,9 +13,6 @@ from difftori_ros.types import Cloud
 
 from .env import SuiteError
 
-os.environ.setdefault("MUJOCO_GL", "egl")
-"""MuJoCo reads it when it is imported: no window, and no display is needed."""
-
 
 class MujocoCamera:
     """Pictures (size, size, 3) and clouds in the world's frame from one named camera."""
@@ -52,9 +49,9 @@ class MujocoCamera:
             self._shown.geomgroup[group] = 0
         try:
             self._renderer = mujoco.Renderer(model, size, size)
-        except (RuntimeError, AttributeError, ImportError) as error:
+        except (RuntimeError, AttributeError, ImportError, mujoco.FatalError) as error:
             raise SuiteError(
-                f"MuJoCo cannot render with MUJOCO_GL={os.environ['MUJOCO_GL']} ({error}); "
+                f"MuJoCo cannot render with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}); "
                 "install libegl1, or libosmesa6 and set MUJOCO_GL=osmesa"
             ) from error
 
