@@ -129,7 +129,8 @@ def check_card(card: Card) -> None:
     solver = read_solver(card.solver, solver_kind(card.method))
     _check_solver(solver, network, require)
     if card.method in RL_METHODS:
-        _check_world(card, network, require)
+        assert isinstance(solver, WorldSolver)
+        _check_world(card, network, solver, require)
     for key, value, top in (
         ("network.feature", network.feature, 8192),
         ("network.hidden", network.hidden, 8192),
@@ -275,7 +276,7 @@ def _check_solver(solver: Solver, network: Network, require: Any) -> None:
     )
 
 
-def _check_world(card: Card, network: Network, require: Any) -> None:
+def _check_world(card: Card, network: Network, solver: WorldSolver, require: Any) -> None:
     spec, action = card.observation, card.action
     require(
         spec.points is None and not spec.images and network.latent == 0,
@@ -287,7 +288,6 @@ def _check_world(card: Card, network: Network, require: Any) -> None:
         and set(card.normaliser["action"]["std"]) == {1.0},
         f"method '{card.method}' has network actions in [-1, 1] that are not normalised",
     )
-    solver: WorldSolver = decode(WorldSolver, encode(card.solver), "solver")
     require(
         (solver.method == "mppi") == (card.method == "tdmpc"),
         f"solver.method is '{solver.method}', method is '{card.method}': tdmpc plans with mppi, "

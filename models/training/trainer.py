@@ -86,8 +86,8 @@ class Trainer:
                 self._phase(name, *self._base_of(name), steps)
                 self._next("done" if self.agent.head is None else after)
         if self._progress.phase == "head":
-            assert self.agent.head is not None
-            assert self.averaged.head is not None
+            assert isinstance(self.agent.head, nn.Module)
+            assert isinstance(self.averaged.head, nn.Module)
             self._chunks = self._base_chunks()
             self._phase("head", self.agent.head, self.averaged.head, self.config.head_steps)
             self._next("done")

@@ -49,7 +49,12 @@ class MujocoCamera:
             self._shown.geomgroup[group] = 0
         try:
             self._renderer = mujoco.Renderer(model, size, size)
-        except (RuntimeError, AttributeError, ImportError, mujoco.FatalError) as error:
+        except (
+            RuntimeError,
+            AttributeError,
+            ImportError,
+            mujoco.FatalError,  # type: ignore[attr-defined]
+        ) as error:
             raise SuiteError(
                 f"MuJoCo cannot render with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}); "
                 "install libegl1, or libosmesa6 and set MUJOCO_GL=osmesa"
