@@ -167,7 +167,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             found = [r["result"] for r in in_order(rows, task) if r["policy"] == name]
             wins, count = (sum(r[key] for r in found) for key in ("successes", "episodes"))
             rate, (low, high) = wins / count, wilson(wins, count)
-            axes.bar(k, rate, yerr=[[rate - low], [high - rate]], color="0.8", capsize=3)
+            # at 0 and 1 the bound is the rate, but for rounding
+            error = np.maximum(0.0, [[rate - low], [high - rate]])
+            axes.bar(k, rate, yerr=error, color="0.8", capsize=3)
             each = [r["successes"] / r["episodes"] for r in found]
             axes.plot(k + np.linspace(-0.15, 0.15, len(each)), each, "k.")
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
