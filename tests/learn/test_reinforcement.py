@@ -62,6 +62,7 @@ def pg_gradients(model: Learner, seen: torch.Tensor) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pg", ["per_update", "per_episode", "none"])
 def test_a_point_finds_its_goal_by_reward(pg, tmp_path):
     config = replace(
