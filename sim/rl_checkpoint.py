@@ -15,7 +15,7 @@ from difftori_models.jsonio import encode
 from difftori_models.network import Network
 from difftori_models.training.rl.config import RLConfig, resolved
 from difftori_models.training.rl.losses import solver_of
-from difftori_models.training.rl.trainer import Counts, best_tensors
+from difftori_models.training.rl.trainer import Counts, averaged_tensors, best_tensors
 
 from .suites.robot import STEPS, state_statistics
 from .tasks import find_task
@@ -24,8 +24,10 @@ SUITE = "robot"
 """The suite whose runs can be deployed: its actions are those of an arm."""
 
 
-def write_checkpoint(config: RLConfig, out: Path) -> Path:
+def write_checkpoint(config: RLConfig, out: Path, averaged: bool = False) -> Path:
     """The networks of the run's best evaluation lie in `out` as a checkpoint; returns it.
+
+    With `averaged` it is the running average of the networks in the last saved state instead.
 
     Raises:
         ValueError: The run was not on the simulated arm.
@@ -35,7 +37,7 @@ def write_checkpoint(config: RLConfig, out: Path) -> Path:
     if config.suite != SUITE:
         raise ValueError(f"only runs of suite '{SUITE}' drive an arm, this is '{config.suite}'")
     config = resolved(config)
-    counts, tensors = best_tensors(config.out)
+    counts, tensors = (averaged_tensors if averaged else best_tensors)(config.out)
     kept = {
         f"base.{name}": tensor.numpy().astype(np.float32)
         for name, tensor in tensors.items()

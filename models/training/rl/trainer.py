@@ -266,6 +266,20 @@ def best_tensors(folder: Path) -> tuple[Counts, dict[str, Tensor]]:
     return decode(Counts, loads(progress.demos_sha256)), tensors
 
 
+def averaged_tensors(folder: Path) -> tuple[Counts, dict[str, Tensor]]:
+    """The running average of a run's networks in its last saved state, and when that was.
+
+    Raises:
+        ResumeError: There is none, or it is broken.
+    """
+    found = load_state(folder / "state")
+    if found is None:
+        raise ResumeError(f"{folder}: nothing was saved there yet")
+    progress, tensors = found
+    averaged = {k[len("target.") :]: v for k, v in tensors.items() if k.startswith("target.")}
+    return decode(Counts, loads(progress.demos_sha256)), averaged
+
+
 def _difference(old: str, new: str) -> str:
     before: dict[str, Any] = loads(old)
     after: dict[str, Any] = loads(new)
