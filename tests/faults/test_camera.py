@@ -146,7 +146,7 @@ def test_row_05_cloud_that_cannot_be_read_is_dropped_and_counts_as_a_camera_that
     [
         ("empty:0:60", "TOO_FEW_POINTS", "got 0 of 0"),
         ("nan:0:60", "TOO_FEW_POINTS", "got 0 of 0"),
-        ("inf:0:60:0.99", "TOO_FEW_POINTS", "wanted at least 32 points"),
+        ("inf:0:60", "TOO_FEW_POINTS", "wanted at least 1 points"),
         ("fields:0:60", "STALE", "got INT16"),
         ("frame:0:60", "UNKNOWN_FRAME", "nowhere"),
     ],

@@ -164,6 +164,7 @@ def test_row_16_plan_that_starts_elsewhere_than_measured_is_refused_by_name(stan
     begin_ns, commands = stand.arm.now_ns(), len(stand.commands)
     stand.measured_is_known = False
     stand.arm.pushed[2] = 0.3
+    stand.run(0.2)  # by then the guard has heard where the arm is
 
     def lie():
         if wild.beat():
