@@ -31,6 +31,8 @@ POSE_EVERY, CLOUD_EVERY = 5, 10
 CENTRE = np.array([0.6, 0.0, 0.02])
 RADIUS_M, TURN_S = 0.1, 5.0
 """The circle on which the cube goes round, and the time of a turn."""
+ASIDE = np.array([0.4, 0.27, 0.02])
+"""Where else there is something to be seen, and the hand never is."""
 LIFT = np.array([0.0, 0.0, 0.2])
 """The goal is that far from the cube [m]."""
 STREAMS = {
@@ -194,6 +196,8 @@ class FakeArm:
 
     def _send_cloud(self, now_ns: int) -> None:
         xyz = self.cube() + self._rng.uniform(-0.02, 0.02, (600, 3))
+        # nothing keeps this hand out of this cube: some points are never taken for the hand's
+        xyz[:50] = ASIDE + self._rng.uniform(-0.005, 0.005, (50, 3))
         rgb = np.tile(np.array([0.9, 0.1, 0.1], np.float32), (600, 1))
         message = PointCloud2()
         cloud = Cloud(now_ns, PROFILE.base_frame, xyz.astype(np.float32), rgb)
