@@ -37,10 +37,10 @@ class WorldModel(nn.Module):
         super().__init__()
         self.sizes = sizes
         z, a, h = sizes.latent, sizes.action, sizes.hidden
-        self.dynamics = _mlp(z + a, h, z)
-        self.R = _mlp(z + a, h, 1)
+        self.dynamics = two_layers(z + a, h, z)
+        self.R = two_layers(z + a, h, 1)
         self.Q1, self.Q2 = action_value(z + a, h), action_value(z + a, h)
-        self.policy = _mlp(z, h, a)
+        self.policy = two_layers(z, h, a)
         begin(self)
         for head in (self.R, self.Q1, self.Q2):
             nn.init.zeros_(head[-1].weight)  # type: ignore[arg-type]
@@ -86,7 +86,8 @@ def state_encoder(size: int, hidden: int, latent: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, hidden), nn.ELU(), nn.Linear(hidden, latent))
 
 
-def _mlp(size: int, hidden: int, out: int) -> nn.Sequential:
+def two_layers(size: int, hidden: int, out: int) -> nn.Sequential:
+    """A perceptron with two hidden ELU layers."""
     return nn.Sequential(
         nn.Linear(size, hidden),
         nn.ELU(),

@@ -11,10 +11,11 @@ need not foresee anything, only make the right chunk the best one.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..network import Network, Solver
 from ..solver.problem import Problem
+from ..world_model import two_layers
 from .score import Climbing
 
 DISCOUNT = 0.99
@@ -27,8 +28,8 @@ class DynamicsHead(Climbing):
     def __init__(self, network: Network, horizon: int, size: int, solver: Solver) -> None:
         super().__init__(network, horizon, size, solver)
         latent = network.feature + network.latent
-        self.dynamics = _perceptron(latent + size, network.hidden, latent)
-        self.R = _perceptron(latent + size, network.hidden, 1)
+        self.dynamics = two_layers(latent + size, network.hidden, latent)
+        self.R = two_layers(latent + size, network.hidden, 1)
 
     def problem(
         self, z: Tensor, low: Tensor, high: Tensor, latent: Tensor | None = None
@@ -52,13 +53,3 @@ def rollout(head: DynamicsHead, context: tuple[Tensor, ...], actions: Tensor) ->
     # one call for all times
     rewards = head.R(torch.stack(both, dim=1)).squeeze(-1)
     return sum(DISCOUNT**t * rewards[:, t] for t in range(actions.shape[1]))  # type: ignore[return-value]
-
-
-def _perceptron(size: int, hidden: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(size, hidden),
-        nn.ELU(),
-        nn.Linear(hidden, hidden),
-        nn.ELU(),
-        nn.Linear(hidden, out),
-    )

@@ -23,6 +23,7 @@ from ..solver.lm_rank1 import LMRank1
 from ..solver.method import Method
 from ..solver.problem import Problem
 from ..solver.projected_gradient import ProjectedGradient
+from ..world_model import two_layers
 from . import chunk_score
 
 FIRST_STEP = 1.0
@@ -140,10 +141,4 @@ def _per_iteration(count: int, first: float) -> nn.Parameter:
 
 
 def _posterior(network: Network, chunk: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(network.feature + chunk, network.hidden),
-        nn.ELU(),
-        nn.Linear(network.hidden, network.hidden),
-        nn.ELU(),
-        nn.Linear(network.hidden, 2 * network.latent),
-    )
+    return two_layers(network.feature + chunk, network.hidden, 2 * network.latent)

@@ -36,7 +36,8 @@ class Progress:
         best: Lowest validation error so far in this phase (for the record; the last weights are
             exported).
         config: The settings as JSON text, and the hash of the demonstrations.
-        demos_sha256: Hash of the demonstrations.
+        demos_sha256: Hash of the demonstrations; empty where there are none.
+        counts: What else a run counts, as JSON text.
         tensors: Name of the file with the tensors.
         tensors_sha256: Its hash.
     """
@@ -46,6 +47,7 @@ class Progress:
     best: float | None
     config: str
     demos_sha256: str
+    counts: str = ""
     tensors: str = ""
     tensors_sha256: str = ""
 
@@ -53,6 +55,13 @@ class Progress:
 def draw_seed(seed: int, phase: str, step: int) -> int:
     """Seed of all random draws of one update."""
     return int.from_bytes(hashlib.sha256(f"{seed} {phase} {step}".encode()).digest()[:7], "big")
+
+
+def difference(old: str, new: str) -> str:
+    """In which settings, each as JSON text, two runs differ."""
+    before, after = loads(old), loads(new)
+    keys = [key for key in after if before.get(key) != after[key]]
+    return ", ".join(f"{key} {before.get(key)} there, {after[key]} now" for key in keys)
 
 
 def save_state(folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..dataset import load_demos
-from ..jsonio import dumps, loads
+from ..jsonio import dumps
 from ..policies.agent import Agent, new_base
 from ..policies.base import Base
 from ..policies.score import Climbing
@@ -33,6 +33,7 @@ from .proposals import EVALUATION_BATCH, PROPOSALS, proposals
 from .resume import (
     Progress,
     ResumeError,
+    difference,
     draw_seed,
     load_state,
     optimizer_tensors,
@@ -260,7 +261,7 @@ class Trainer:
         if progress.config != self._settings:
             raise ResumeError(
                 f"{self._folder} holds a run with other settings "
-                f"({_difference(progress.config, self._settings)}); choose another out"
+                f"({difference(progress.config, self._settings)}); choose another out"
             )
 
         def part(prefix: str) -> dict[str, Tensor]:
@@ -275,9 +276,3 @@ class Trainer:
         self.folds.load_state_dict(part("folds."))
         self.averaged_folds.load_state_dict(part("average_folds."))
         return progress, part("optimizer.")
-
-
-def _difference(old: str, new: str) -> str:
-    before, after = loads(old), loads(new)
-    keys = [key for key in after if before.get(key) != after[key]]
-    return ", ".join(f"{key} {before.get(key)} there, {after[key]} now" for key in keys)

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...jsonio import decode, dumps, loads
-from ..resume import Progress, ResumeError, draw_seed, load_state, save_state
+from ..resume import Progress, ResumeError, difference, draw_seed, load_state, save_state
 from .config import RLConfig, resolved
 from .environment import Environment, require_fit
 from .learner import Learner
@@ -30,7 +30,6 @@ TRAIN_SEEDS = 100_000
 """Episodes of training have seeds below this."""
 FIRST_EVALUATION = 100_000
 """Seed of the first episode of an evaluation: they belong to validation."""
-_COUNTS = "counts.json"
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ class RLTrainer:
         return row
 
     def _progress(self) -> Progress:
-        return Progress("rl", self.counts.step, None, self._settings, dumps(self.counts))
+        return Progress("rl", self.counts.step, None, self._settings, "", dumps(self.counts))
 
     def _save(self) -> None:
         counts = self.counts
@@ -240,9 +239,9 @@ class RLTrainer:
         if progress.config != self._settings:
             raise ResumeError(
                 f"{self._folder} holds a run with other settings "
-                f"({_difference(progress.config, self._settings)}); choose another out"
+                f"({difference(progress.config, self._settings)}); choose another out"
             )
-        self.counts = decode(Counts, loads(progress.demos_sha256))
+        self.counts = decode(Counts, loads(progress.counts))
         self._saved = self.counts.written
         on_device = {k: v.to(self.config.device) for k, v in tensors.items()}
         priority: Tensor = tensors["priority"]
@@ -259,11 +258,7 @@ def best_tensors(folder: Path) -> tuple[Counts, dict[str, Tensor]]:
     Raises:
         ResumeError: There is none, or it is broken.
     """
-    found = load_state(folder / "best")
-    if found is None:
-        raise ResumeError(f"{folder}: nothing was evaluated there yet")
-    progress, tensors = found
-    return decode(Counts, loads(progress.demos_sha256)), tensors
+    return _kept(folder / "best")
 
 
 def averaged_tensors(folder: Path) -> tuple[Counts, dict[str, Tensor]]:
@@ -272,16 +267,13 @@ def averaged_tensors(folder: Path) -> tuple[Counts, dict[str, Tensor]]:
     Raises:
         ResumeError: There is none, or it is broken.
     """
-    found = load_state(folder / "state")
+    counts, tensors = _kept(folder / "state")
+    return counts, {k[len("target.") :]: v for k, v in tensors.items() if k.startswith("target.")}
+
+
+def _kept(folder: Path) -> tuple[Counts, dict[str, Tensor]]:
+    found = load_state(folder)
     if found is None:
         raise ResumeError(f"{folder}: nothing was saved there yet")
     progress, tensors = found
-    averaged = {k[len("target.") :]: v for k, v in tensors.items() if k.startswith("target.")}
-    return decode(Counts, loads(progress.demos_sha256)), averaged
-
-
-def _difference(old: str, new: str) -> str:
-    before: dict[str, Any] = loads(old)
-    after: dict[str, Any] = loads(new)
-    keys = [key for key in after if before.get(key) != after[key]]
-    return ", ".join(f"{key} {before.get(key)} there, {after[key]} now" for key in keys)
+    return decode(Counts, loads(progress.counts)), tensors
