@@ -35,11 +35,11 @@ _CAMERA = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 WITHOUT_IMAGES = 2
 """The last schema whose cards could not ask for images."""
-FRAMES = {
-    "observation": {"frames": 1, "frames_apart_s": 0.1},
+LATER = {
+    "observation": {"frames": 1, "frames_apart_s": 0.1, "vectors": {}},
     "network": {"frames": 1},
 }
-"""What cards from before stacked frames do not say."""
+"""What cards from before stacked frames and vectors do not say."""
 IMAGES = {"observation": {"images": {}}, "network": {"images": 0}}
 """What cards from before images do not say."""
 MAX_SIDE = 1024
@@ -60,10 +60,9 @@ def decode_card(data: Any) -> Card:
         JsonError: A key is missing or unknown, or a value has another type.
     """
     if isinstance(data, dict):
-        data = _filled(data, FRAMES)
+        data = _filled(data, LATER)
         if data.get("schema") == WITHOUT_IMAGES:
             data = upgraded(data) | {"schema": SCHEMA}
-        data = _with_vectors(data)
         if data.get("schema") != SCHEMA:
             raise CheckpointError(
                 f"unknown card schema {json.dumps(data.get('schema'))}; this version reads "
@@ -82,19 +81,13 @@ def upgraded(data: Any) -> Any:
     """
     if not isinstance(data, dict):
         return data
-    found = _filled(_filled(data, FRAMES), IMAGES)
+    found = _filled(_filled(data, LATER), IMAGES)
     spec = found.get("observation")
     points = spec.get("points") if isinstance(spec, dict) else None
     if isinstance(spec, dict) and isinstance(points, dict):
         alone = {"clouds": ["points"], "self_filter_m": None}
         found["observation"] = spec | {"points": alone | points}
-    return _with_vectors(found)
-
-
-def _with_vectors(data: dict[str, Any]) -> dict[str, Any]:
-    """A card or meta data from before vectors, saying that there are none."""
-    spec = data.get("observation")
-    return data | {"observation": {"vectors": {}} | spec} if isinstance(spec, dict) else data
+    return found
 
 
 def _filled(data: Any, added: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
 
     collect = commands.add_parser(
         "collect",
-        help="make demonstrations from recorded bags",
+        help="make demonstrations from recorded bags, or in a suite (--suite)",
         epilog="From the experts of suites: difftori collect --suite SUITE --help",
     )
     collect.add_argument(

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from difftori_models.card import FRAMES
+from difftori_models.card import LATER
 from difftori_models.contract import ActionSpec, Card, ObservationSpec
 from difftori_models.jsonio import JsonError, decode
 from difftori_ros.paths import config_dir
@@ -88,7 +88,7 @@ def _single(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     specs = {name: data[name] for name in ("state", "points", "rgb") if name in data}
-    alone = FRAMES["observation"]
+    alone = LATER["observation"]
     return data | {n: alone | spec for n, spec in specs.items() if isinstance(spec, dict)}
 
 

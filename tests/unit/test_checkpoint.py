@@ -398,11 +398,3 @@ def test_what_would_be_refused_is_not_saved(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=words):
             save(tmp_path / "new", broken, arrays)
     assert not (tmp_path / "new").exists()
-
-
-def test_a_card_from_before_images_is_read_as_one_without(folder: Path) -> None:
-    edit_card(folder, schema=2, observation__images=..., network__images=...)
-    checkpoint = load(folder)
-    assert checkpoint.card.schema == 3
-    assert checkpoint.card.observation.images == {}
-    assert checkpoint.card.observation.streams == ("joint_states", "goal")
