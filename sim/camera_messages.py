@@ -13,7 +13,7 @@ from difftori_ros.frames import matrix_to_pose
 from difftori_ros.image import image_topic, info_topic
 from difftori_ros.types import Pose
 
-from .world import CAMERA_STREAM, CameraModel, World
+from .world import CameraModel, World
 
 VIEW_FRAME = "view_optical_frame"
 
@@ -28,12 +28,11 @@ def camera_streams(world: World) -> dict[str, Any]:
 
 def camera_messages(world: World) -> dict[str, Any]:
     """New pictures of all cameras and the cloud, by topic; calibrations come first."""
-    rgb, cloud = world.sense()
+    pictures, cloud = world.sense()
     points = PointCloud2()
     codecs_cloud.encode_cloud(cloud, points, PointField)
     found: dict[str, Any] = {}
-    for name in world.cameras:
-        picture = rgb if name == CAMERA_STREAM else world.picture(name)
+    for name, picture in pictures.items():
         frame = f"{name}_optical_frame"
         info, image = _messages(picture, world.camera(name), cloud.stamp_ns, frame)
         # an image that is to be rectified needs its calibration

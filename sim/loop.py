@@ -16,7 +16,7 @@ from difftori_ros.rectify import Lens
 from difftori_ros.robot import RobotProfile
 from difftori_ros.types import Image, Trajectory
 
-from .world import CAMERA_FRAME, CAMERA_STREAM, World
+from .world import CAMERA_FRAME, World
 
 PLANNER_SEED = 0
 """Seed of the planner's episode, here and by default on ROS: the two must agree."""
@@ -147,11 +147,10 @@ class DirectLoop:
         wanted = set(self.observer.streams)
         if not wanted & {"points", *world.cameras}:
             return
-        rgb, cloud = world.sense()
+        pictures, cloud = world.sense()
         if "points" in wanted:
             self.observer.push("points", cloud, now_ns)
-        for name in wanted & set(world.cameras):
-            # the table's camera may be late; then its stamp says so, and the other one is not
-            table = name == CAMERA_STREAM
-            picture, stamp_ns = (rgb, cloud.stamp_ns) if table else (world.picture(name), now_ns)
-            self.observer.push(name, Image(stamp_ns, f"{name}_optical_frame", picture), now_ns)
+        for name in wanted & set(pictures):
+            # cameras may be late; then their stamps say so
+            image = Image(cloud.stamp_ns, f"{name}_optical_frame", pictures[name])
+            self.observer.push(name, image, now_ns)

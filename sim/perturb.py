@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from difftori_ros.robot import RobotProfile
 from difftori_ros.types import Cloud
 
 from .tasks import Task
-from .world import CAMERA_STREAM, CAMERAS, CameraModel, World
+from .world import CAMERA_STREAM, CAMERAS, CameraModel, Pictures, World
 
 BOX_M = 0.3
 """Outliers lie within this distance of points of the cloud [m], along each axis."""
@@ -27,8 +26,8 @@ class Perturbation:
 
     Attributes:
         sentence: What that means, for tables.
-        moved_m: The camera stands this far from where it is said to stand, in a direction drawn
-            anew for every episode [m].
+        moved_m: The table's camera stands this far from where it is said to stand, in a direction
+            drawn anew for every episode [m].
         colour: Each of the three channels is brighter or darker by up to this share, drawn anew
             for every episode.
         dropped: Share of the points that are missing, other ones in every cloud.
@@ -66,7 +65,7 @@ class PerturbedWorld(World):
         self._said = super().camera()
         sensor: Any = self._sim._sensors[CAMERAS[CAMERA_STREAM]].camera
         self._sensor, self._pose = sensor, sensor.get_local_pose().sp
-        self._seen: deque[tuple[NDArray[np.uint8], Cloud]] = deque()
+        self._seen: deque[tuple[Pictures, Cloud]] = deque()
 
     def reset(self, seed: int) -> None:
         """Start the episode of `seed`, with a perturbation that is the same whenever it is run."""
@@ -85,22 +84,25 @@ class PerturbedWorld(World):
         """A camera; that of the table as it is said to stand."""
         return self._said if name == CAMERA_STREAM else super().camera(name)
 
-    def sense(self) -> tuple[NDArray[np.uint8], Cloud]:
-        """The picture that has come by now: RGB (H, W, 3) uint8, and its cloud."""
-        rgb, cloud = super().sense()
+    def sense(self) -> tuple[Pictures, Cloud]:
+        """The pictures that have come by now, and the cloud."""
+        pictures, cloud = super().sense()
         delay_ns = round(self.perturbation.delay_s * 1e9)
         if not self._seen:  # the world stood still before the episode
-            self._seen.append((rgb, replace(cloud, stamp_ns=cloud.stamp_ns - delay_ns)))
-        self._seen.append((rgb, cloud))
+            self._seen.append((pictures, replace(cloud, stamp_ns=cloud.stamp_ns - delay_ns)))
+        self._seen.append((pictures, cloud))
         while len(self._seen) > 1 and self._seen[1][1].stamp_ns <= self.now_ns - delay_ns:
             self._seen.popleft()
         return self._perturbed(*self._seen[0])
 
-    def _perturbed(self, rgb: NDArray[np.uint8], cloud: Cloud) -> tuple[NDArray[np.uint8], Cloud]:
+    def _perturbed(self, pictures: Pictures, cloud: Cloud) -> tuple[Pictures, Cloud]:
         dice, wrong = self._dice, self.perturbation
         xyz, colours = cloud.xyz.copy(), cloud.rgb
         if wrong.colour:
-            rgb = np.clip(rgb * self._gain, 0, 255).astype(np.uint8)
+            pictures = {
+                name: np.clip(rgb * self._gain, 0, 255).astype(np.uint8)
+                for name, rgb in pictures.items()
+            }
             if colours is not None:
                 colours = np.clip(colours * self._gain, 0, 1).astype(np.float32)
         if wrong.outliers:
@@ -110,4 +112,4 @@ class PerturbedWorld(World):
         if wrong.dropped:
             kept = dice.random(len(xyz)) >= wrong.dropped
             xyz, colours = xyz[kept], None if colours is None else colours[kept]
-        return rgb, replace(cloud, xyz=xyz, rgb=colours)
+        return pictures, replace(cloud, xyz=xyz, rgb=colours)

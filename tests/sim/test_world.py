@@ -31,12 +31,12 @@ def world(request):
 
 def observed(world: World) -> dict[str, bytes]:
     """Everything a policy could be shown, without its stamps."""
-    state, (rgb, cloud) = world.joint_state(), world.sense()
+    state, (pictures, cloud) = world.joint_state(), world.sense()
     assert cloud.rgb is not None
     return {
         "joints": state.position.tobytes() + state.velocity.tobytes(),
         **{name: pose.pose.tobytes() for name, pose in world.poses().items()},
-        "rgb": rgb.tobytes(),
+        "rgb": pictures["camera"].tobytes(),
         "cloud": cloud.xyz.tobytes() + cloud.rgb.tobytes(),
     }
 
