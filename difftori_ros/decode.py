@@ -49,7 +49,8 @@ class Decoder:
     def decode(self, plan: Plan, observation: Observation) -> Waypoints:
         """Waypoints of `plan`, starting from the measured joints of `observation`.
 
-        Displacements add up from the measured state: waypoint k = measured + sum of actions 0..k.
+        Displacements add up from the measured state: waypoint k = measured + sum of actions 0..k,
+        where the tip does not leave the box of the spec on the way.
         """
         measured = self._arm_position(observation)
         moves = plan.actions[:, self._arm_index]
@@ -76,13 +77,24 @@ class Decoder:
         quaternion = tip[3:] if orientation is None else np.array(orientation)
         waypoints: list[FloatArray] = []
         position = measured
-        for target in tip[:3] + np.cumsum(moves, axis=0):
+        for target in self._targets(tip[:3], moves):
             result = self._kinematics.solve(np.concatenate([target, quaternion]), position)
             if not result.converged:
                 return np.array(waypoints).reshape(-1, len(measured)), Reason.IK_FAILED
             position = result.position
             waypoints.append(position)
         return np.array(waypoints), Reason.OK
+
+    def _targets(self, tip: FloatArray, moves: FloatArray) -> FloatArray:
+        """Where the tip should be after each move; of a tip outside the box, no farther out."""
+        low, high = self._spec.tip_low, self._spec.tip_high
+        if low is None or high is None:
+            return tip + np.cumsum(moves, axis=0)
+        targets, at = np.empty_like(moves), tip
+        for k, move in enumerate(moves):
+            at = np.clip(at + move, np.minimum(low, at), np.maximum(high, at))
+            targets[k] = at
+        return targets
 
     def _gripper(self, plan: Plan) -> FloatArray | None:
         gripper = self._profile.gripper

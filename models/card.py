@@ -38,8 +38,9 @@ WITHOUT_IMAGES = 2
 LATER = {
     "observation": {"frames": 1, "frames_apart_s": 0.1, "vectors": {}},
     "network": {"frames": 1},
+    "action": {"tip_low": None, "tip_high": None},
 }
-"""What cards from before stacked frames and vectors do not say."""
+"""What cards from before stacked frames, vectors and the tip's box do not say."""
 IMAGES = {"observation": {"images": {}}, "network": {"images": 0}}
 """What cards from before images do not say."""
 MAX_SIDE = 1024
@@ -303,6 +304,11 @@ def _check_action(action: ActionSpec, require: Any) -> None:
         require(got == count, f"action.{key} has {got} entries, action.names has {count}")
     for name, low, high in zip(action.names, action.low, action.high, strict=True):
         require(low < high, f"action '{name}' has low {low} and high {high}")
+    low, high = action.tip_low, action.tip_high
+    require((low is None) == (high is None), "action.tip_low and tip_high: one is null")
+    if low is not None and high is not None:
+        for axis, a, b in zip("xyz", low, high, strict=True):
+            require(a < b, f"action.tip_low is {a} and tip_high {b} along {axis}")
     require(1e-3 <= action.dt_s <= 1.0, f"action.dt_s is {action.dt_s} s, must be 0.001 to 1")
     span_s = action.horizon * action.dt_s
     require(

@@ -222,6 +222,9 @@ class ActionSpec:
         execute: Actions carried out before the next plan.
         tip_orientation: Orientation the tip keeps in `ee_delta_pos`, quaternion x y z w in the
             base frame.
+        tip_low: Lower corner of the box that targets of the tip in `ee_delta_pos` stay in,
+            x y z in the base frame [m]; None for none.
+        tip_high: Upper corner.
     """
 
     kind: str
@@ -233,6 +236,8 @@ class ActionSpec:
     horizon: int
     execute: int
     tip_orientation: tuple[float, float, float, float] | None = None
+    tip_low: tuple[float, float, float] | None = None
+    tip_high: tuple[float, float, float] | None = None
 
     @property
     def plan_period_s(self) -> float:

@@ -84,12 +84,12 @@ def find_task(name: str) -> Task:
 
 
 def _single(data: Any) -> Any:
-    """The file's content; how many frames are stacked is said in training, not by a task."""
+    """The file's content, filled up: stacked frames are asked for in training, not by a task."""
     if not isinstance(data, dict):
         return data
-    specs = {name: data[name] for name in ("state", "points", "rgb") if name in data}
-    alone = LATER["observation"]
-    return data | {n: alone | spec for n, spec in specs.items() if isinstance(spec, dict)}
+    kinds = {"state": "observation", "points": "observation", "rgb": "observation"}
+    parts = {name: LATER[kind] for name, kind in (kinds | {"action": "action"}).items()}
+    return data | {n: parts[n] | data[n] for n in parts if isinstance(data.get(n), dict)}
 
 
 def task_of(card: Card) -> Task:

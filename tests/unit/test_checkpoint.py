@@ -300,6 +300,11 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"action__scale": [0.05, "1"]}, "action.scale[1]: wanted a number, got '1'"),
         ({"action__low": [1.0, -1.0]}, "action 'x' has low 1.0 and high 1.0"),
         ({"action__tip_orientation": [1, 0, 0]}, "wanted 4 entries, got 3"),
+        ({"action__tip_low": [0, 0, 0]}, "action.tip_low and tip_high: one is null"),
+        (
+            {"action__tip_low": [0, 0, 0.1], "action__tip_high": [1, 1, 0.1]},
+            "action.tip_low is 0.1 and tip_high 0.1 along z",
+        ),
         ({"action__kind": "teleport"}, "unknown action.kind 'teleport'"),
         ({"action__execute": 5}, "action.execute is 5, action.horizon is 4"),
         ({"action__dt_s": 0}, "action.dt_s is 0.0 s, must be 0.001 to 1"),

@@ -71,6 +71,22 @@ def test_tip_keeps_the_orientation_it_has_when_the_spec_names_none():
         assert abs(np.dot(quaternion, tilted.poses["tip"][3:])) > 1 - 1e-6
 
 
+def test_targets_of_the_tip_stay_in_its_box_and_come_back_at_once():
+    x, y, z = ARM.tip_pose(PANDA.home)[:3]
+    spec = action_spec(tip_low=(x - 1, y - 1, z - 0.015), tip_high=(x + 1, y + 1, z + 1))
+    downs = np.array([-0.01, -0.01, -0.01, 0.01])
+    found = decode(spec, np.column_stack([0 * downs, 0 * downs, downs, 1 + 0 * downs]))
+    np.testing.assert_allclose(found.tip[:, 2] - z, [-0.01, -0.015, -0.015, -0.005], atol=1e-3)
+
+
+def test_tip_outside_its_box_may_come_nearer_but_is_not_pulled_in_and_goes_no_farther():
+    x, y, z = ARM.tip_pose(PANDA.home)[:3]
+    spec = action_spec(tip_low=(x + 0.1, y - 1, z - 1), tip_high=(x + 1, y + 1, z + 1))
+    moves = np.array([-0.01, 0.01, -0.02, 0.01])
+    found = decode(spec, np.column_stack([moves, 0 * moves, 0 * moves, 1 + 0 * moves]))
+    np.testing.assert_allclose(found.tip[:, 0] - x, [0.0, 0.01, 0.01, 0.02], atol=1e-3)
+
+
 def test_waypoints_of_small_steps_stay_on_one_branch_of_the_arm():
     found = decode(action_spec(), np.tile([0.0, 0.01, 0.0, 1.0], (4, 1)))
     steps = np.diff(np.vstack([PANDA.home, found.arm]), axis=0)
