@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from difftori_models.contract import FloatArray, PointSpec
 from difftori_ros.types import Cloud, Reason
@@ -18,6 +19,8 @@ THIN_ABOVE = 8
 """More points than this, times `count`, are thinned before sampling, to bound its time."""
 THIN_TO = 4
 """Roughly how many points, times `count`, a surface across the crop box is thinned to."""
+NEIGHBOURS = 2
+"""Other points that must be near a point, where outliers are dropped."""
 WIDER = 1.0 + 1e-5
 """More than rounding takes from a distance."""
 
@@ -51,8 +54,9 @@ class View:
 def process_clouds(views: Sequence[View], spec: PointSpec) -> Points:
     """Exactly `spec.count` points inside the crop box, (count, 3) xyz or (count, 6) xyz + rgb.
 
-    Transforms, crops (faces included), drops the robot's own points, merges, and spreads the
-    points evenly by farthest point sampling (Eldar et al. 1997, "The farthest point strategy for
+    Transforms, crops (faces included), drops the robot's own points, merges, drops outliers by
+    their number of neighbours (as Open3D's `remove_radius_outliers` does), and spreads the points
+    evenly by farthest point sampling (Eldar et al. 1997, "The farthest point strategy for
     progressive image sampling"), starting from the point nearest the centroid. Fewer points than
     `count` are repeated in turn. The result is the same bits for the same points in any order:
     points are sorted before anything depends on their order, and no matrix product is used, whose
@@ -69,22 +73,23 @@ def process_clouds(views: Sequence[View], spec: PointSpec) -> Points:
     """
     parts = [_wanted(view, spec) for view in views]
     columns = np.concatenate([xyz for xyz, _ in parts], axis=1)
+    if spec.color:
+        rgb = np.concatenate([_unit(part) for _, part in parts if part is not None])
+        columns = np.concatenate([columns, rgb.T])
+    if spec.outlier_radius_m is not None:
+        columns = columns[:, _with_neighbours(columns[:3], spec.outlier_radius_m)]
     found, least = columns.shape[1], max(spec.min_points, 1)
     if found < least:
         seen = sum(len(view.cloud.xyz) for view in views)
         own = "" if spec.self_filter_m is None else ", without those on the arm"
+        own += "" if spec.outlier_radius_m is None else ", without outliers"
         raise CloudError(
             f"wanted at least {least} points inside the box {spec.crop_min} to {spec.crop_max} of "
             f"frame '{spec.frame}'{own}, got {found} of {seen}",
             Reason.TOO_FEW_POINTS,
         )
-    thin = None
     if found > THIN_ABOVE * spec.count:
-        thin = np.flatnonzero(_thinned(columns, spec))
-        columns = columns[:, thin]
-    if spec.color:
-        rgb = np.concatenate([_unit(part) for _, part in parts if part is not None])
-        columns = np.concatenate([columns, (rgb if thin is None else rgb[thin]).T])
+        columns = columns[:, _thinned(columns[:3], spec)]
     columns = columns[:, _ascending(columns)]
     found = columns.shape[1]
     if found > spec.count:
@@ -116,6 +121,16 @@ def _wanted(view: View, spec: PointSpec) -> tuple[Points, NDArray[Any] | None]:
         kept = kept[view.outside(np.ascontiguousarray(columns[:, kept].T))]
     colours = cloud.rgb[kept] if spec.color and cloud.rgb is not None else None
     return np.take(columns, kept, axis=1), colours
+
+
+def _with_neighbours(columns: Points, radius: float) -> NDArray[np.intp]:
+    """Which points (3, N) have `NEIGHBOURS` others no farther than `radius` [m]."""
+    points = columns.T
+    if len(points) <= NEIGHBOURS:
+        return np.arange(0)
+    # the point itself is its own nearest one; whoever is too far is infinitely far
+    found, _ = cKDTree(points).query(points, [NEIGHBOURS + 1], distance_upper_bound=radius * WIDER)
+    return np.flatnonzero(found[:, 0] <= radius)
 
 
 def farthest_points(columns: Points, count: int) -> NDArray[np.intp]:

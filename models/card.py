@@ -41,6 +41,8 @@ LATER = {
     "action": {"tip_low": None, "tip_high": None},
 }
 """What cards from before stacked frames, vectors and the tip's box do not say."""
+LATER_POINTS = {"outlier_radius_m": None}
+"""What the points of cards from before the filter of outliers do not say."""
 IMAGES = {"observation": {"images": {}}, "network": {"images": 0}}
 """What cards from before images do not say."""
 MAX_SIDE = 1024
@@ -61,7 +63,7 @@ def decode_card(data: Any) -> Card:
         JsonError: A key is missing or unknown, or a value has another type.
     """
     if isinstance(data, dict):
-        data = _filled(data, LATER)
+        data = _with_points(_filled(data, LATER), LATER_POINTS)
         if data.get("schema") == WITHOUT_IMAGES:
             data = upgraded(data) | {"schema": SCHEMA}
         if data.get("schema") != SCHEMA:
@@ -82,13 +84,17 @@ def upgraded(data: Any) -> Any:
     """
     if not isinstance(data, dict):
         return data
-    found = _filled(_filled(data, LATER), IMAGES)
-    spec = found.get("observation")
+    alone = {"clouds": ["points"], "self_filter_m": None}
+    return _with_points(_filled(_filled(data, LATER), IMAGES), LATER_POINTS | alone)
+
+
+def _with_points(data: Any, added: Mapping[str, Any]) -> Any:
+    """The data with what the points of its observation lack of `added`."""
+    spec = data.get("observation")
     points = spec.get("points") if isinstance(spec, dict) else None
-    if isinstance(spec, dict) and isinstance(points, dict):
-        alone = {"clouds": ["points"], "self_filter_m": None}
-        found["observation"] = spec | {"points": alone | points}
-    return found
+    if not isinstance(spec, dict) or not isinstance(points, dict):
+        return data
+    return data | {"observation": spec | {"points": dict(added) | points}}
 
 
 def _filled(data: Any, added: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -192,6 +198,11 @@ def _check_frames(spec: ObservationSpec, network: Network, require: Any) -> None
 def _check_clouds(spec: ObservationSpec, require: Any) -> None:
     assert spec.points is not None
     clouds, margin = spec.points.clouds, spec.points.self_filter_m
+    radius = spec.points.outlier_radius_m
+    require(
+        radius is None or 0.0 < radius <= 0.2,
+        f"observation.points.outlier_radius_m is {radius}, must lie between 0 and 0.2",
+    )
     where = "observation.points.clouds"
     require(len(clouds) > 0, f"{where} is empty")
     for name in clouds:

@@ -115,6 +115,8 @@ class PointSpec:
         clouds: Names of the streams whose clouds are merged.
         self_filter_m: Points no further than this from the robot's own collision shapes are
             dropped [m]; None keeps them.
+        outlier_radius_m: Points with fewer than two others within this distance are dropped
+            [m]; None keeps them.
     """
 
     frame: str
@@ -125,6 +127,7 @@ class PointSpec:
     min_points: int = 32
     clouds: tuple[str, ...] = ("points",)
     self_filter_m: float | None = None
+    outlier_radius_m: float | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Perturbation:
 PERTURBATIONS: Mapping[str, Perturbation] = {
     "none": Perturbation("as in training"),
     "moved": Perturbation("camera 3 cm from where it is said to stand", moved_m=0.03),
+    "nudged": Perturbation("camera 1 cm from where it is said to stand", moved_m=0.01),
     "colour": Perturbation("each colour channel off by up to 30 %", colour=0.3),
     "dropped": Perturbation("10 % of the points missing", dropped=0.1),
     "outliers": Perturbation("5 % of the points elsewhere, up to 30 cm", outliers=0.05),

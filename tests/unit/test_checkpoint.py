@@ -51,6 +51,7 @@ POINTS = {
     "min_points": 4,
     "clouds": ["points"],
     "self_filter_m": None,
+    "outlier_radius_m": None,
 }
 
 IMAGE = {"height": 16, "width": 24, "crop": [0, 0, 1, 1], "rectify": False}
@@ -336,6 +337,7 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"observation__points": POINTS | {"clouds": []}}, "observation.points.clouds is empty"),
         ({"observation__points": POINTS | {"clouds": ["a", "a"]}}, "'a' is another stream's name"),
         ({"observation__points": POINTS | {"clouds": ["a b"]}}, "'a b' is not a plain name"),
+        ({"observation__points": POINTS | {"outlier_radius_m": 0.0}}, "outlier_radius_m is 0.0"),
         ({"observation__points": POINTS | {"self_filter_m": 1.0}}, "self_filter_m is 1.0"),
         (
             {"observation__points": POINTS | {"self_filter_m": 0.01, "frame": "camera"}},

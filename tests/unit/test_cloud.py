@@ -112,6 +112,30 @@ def test_an_empty_cloud_is_refused_even_when_no_least_is_set():
     assert caught.value.reason is Reason.TOO_FEW_POINTS
 
 
+@quick
+@given(st.integers(0, 5), st.sampled_from([0.0, 0.01, 0.05]), st.integers(0, 99))
+def test_outliers_are_the_points_with_fewer_than_two_others_near(seed, share, order):
+    rng = np.random.default_rng(seed)
+    surface = 0.4 + 0.1 * rng.random((600, 3)) * (1, 1, 0)
+    astray = rng.random((round(600 * share), 3))
+    xyz = np.concatenate([surface, astray]).astype(np.float32)
+    cloud = Cloud(1, "camera", xyz, rng.random(xyz.shape).astype(np.float32))
+    spec = replace(SPEC, count=1000, outlier_radius_m=0.015, color=False)
+    apart = np.linalg.norm(xyz[:, None].astype(np.float64) - xyz, axis=2)
+    wanted = xyz[(apart <= 0.015).sum(axis=1) > 2]
+    assert rows(process_cloud(cloud, EYE, spec)) == rows(wanted)
+    few = replace(spec, count=100, color=True)
+    first, second = (process_cloud(c, EYE, few) for c in (cloud, shuffled(cloud, order)))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("found", [0, 1, 3, 40])
+def test_a_cloud_of_outliers_alone_is_refused_and_says_why(found):
+    cloud = make_cloud(found)
+    with pytest.raises(CloudError, match=f"without outliers, got 0 of {found}"):
+        process_cloud(cloud, EYE, replace(SPEC, outlier_radius_m=0.001))
+
+
 def test_a_cloud_without_the_color_that_is_wanted_is_refused_by_its_fields():
     cloud = replace(make_cloud(100), rgb=None)
     with pytest.raises(CloudError, match="wanted a cloud with fields x, y, z and rgb") as caught:
