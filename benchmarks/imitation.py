@@ -50,7 +50,7 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
     "diffusion": {"method": "diffusion", "base_steps": 2200, "batch": 64},
     "difftori": {"method": "difftori", "base_steps": 6000, "head_steps": 600},
     "residual": {"method": "residual", "base_steps": 6000, "head_steps": 3000},
-    "ibc": {"method": "ibc", "base_steps": 650},
+    "ibc": {"method": "ibc", "base_steps": 500},
     "difftori on diffusion": {
         "method": "difftori",
         "base": "diffusion",

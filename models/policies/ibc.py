@@ -4,15 +4,19 @@
 Trained with InfoNCE: among the expert's chunk and others it is the expert's that is picked,
 
     loss = -log( exp(-E(z, a*)) / (exp(-E(z, a*)) + sum_j exp(-E(z, a_j))) )
+           + mean( max(0, |dE/da| - MARGIN)^2 )
 
-and at test time searched for, either without derivatives (sample, weigh by exp(-E), draw anew
-around the good ones, with less and less spread) or by Langevin dynamics (a <- a - step/2 dE/da +
-noise). With either, the chunk of least energy among all that are left is the answer.
+and at test time searched for, either by Langevin dynamics (a <- a - step/2 dE/da + noise) or
+without derivatives (sample, weigh by exp(-E), draw anew around the good ones, with less and less
+spread). With either, the chunk of least energy among all that are left is the answer. The second
+term is the paper's gradient penalty: without it the energy of the many numbers of a chunk has
+valleys that no other chunk of the loss has come near, and a search finds those.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,23 +26,24 @@ from ..network import Network
 from .base import Base, Box, Proposed
 from .bc import perceptron
 
-REACH = 5.0
-"""Only chunks within this many standard deviations of the mean action are looked at: an entry that
-hardly ever changes has a box of thirty, and nearly all of it was never demonstrated."""
-NEGATIVES = 32
-"""Other chunks that each of the expert's is compared with."""
+NEGATIVES = 8
+"""Other chunks of each of three kinds that each of the expert's is compared with."""
+NEAREST, FARTHEST = 0.03, 1.0
+"""Least and greatest spread of those that lie around the expert's chunk [std of the actions]."""
+MARGIN = 2.0
+"""Slope of the energy that costs nothing [1 / std of the actions]; the paper takes 1."""
 SAMPLES = 256
-"""Chunks that a search looks at side by side."""
-ROUNDS = 4
-"""Rounds of the search without derivatives."""
-SPREAD = 0.33
-"""Spread of its first redrawing [half widths of what is searched], as in the paper; it is halved
-every round."""
-CHAINS, MOVES = 64, 20
+"""Chunks that a search without derivatives looks at side by side."""
+ROUNDS = 10
+"""Its rounds."""
+SPREAD, NARROWER = 0.33, 0.8
+"""Spread of its first redrawing [std of the actions], and by what it falls every round."""
+CHAINS, MOVES = 16, 25
 """Chains of Langevin dynamics, and their steps."""
-STEP = 0.1
-"""First step of a chain [half widths of what is searched]; it falls to zero quadratically, as in
-the paper."""
+STEP = 1.0
+"""First step of a chain [squared std]; it falls to zero quadratically, as in the paper."""
+WARMTH = 0.1
+"""Share of the noise that Langevin dynamics would have; what is wanted is the least energy."""
 
 
 class ImplicitCloning(Base):
@@ -48,10 +53,12 @@ class ImplicitCloning(Base):
         super().__init__()
         self.shape = (horizon, size)
         self.sampler = sampler
-        rows = (MOVES + 1, CHAINS) if sampler == "langevin" else (ROUNDS, SAMPLES)
+        rows = (MOVES + 1, CHAINS) if sampler == "langevin" else (ROUNDS + 1, SAMPLES)
         self.noise = (*rows, horizon, size)
         self.encoder = Encoder(network)
-        self.energy = perceptron(network, network.feature + horizon * size, 1)
+        # chunks are compared: all of them need the same units
+        compared = replace(network, dropout=0.0)
+        self.energy = perceptron(compared, network.feature + horizon * size, 1)
 
     def energies(self, z: Tensor, chunks: Tensor) -> Tensor:
         """E of chunks (B, N, H, A) given z (B, feature), shape (B, N)."""
@@ -62,55 +69,55 @@ class ImplicitCloning(Base):
     def propose(self, inputs: Inputs, box: Box, noise: Tensor, memory: Tensor) -> Proposed:
         """See `Base.propose`."""
         z = self.encoder.encode(inputs)
-        low, high = box = searched(box)
-        # standard normal numbers become uniform ones by their distribution function
-        chunks = low + (high - low) * torch.special.ndtr(noise[:, 0])
+        # unit actions have mean 0 and spread 1: the search begins where actions were demonstrated
+        chunks = noise[:, 0].clamp(*box)
         search = self._langevin if self.sampler == "langevin" else self._redraw
         chunks = search(z, chunks, noise[:, 1:], box)
         best = self.energies(z, chunks).argmin(dim=1)[:, None, None, None]
         return Proposed(chunks.take_along_dim(best, dim=1).squeeze(1), memory)
 
     def loss(self, inputs: Inputs, labels: Tensor, box: Box, real: Tensor) -> Tensor:
-        """InfoNCE against chunks from everywhere and, half of them, from near the expert's.
+        """InfoNCE with the gradient penalty.
 
-        The paper draws all of them from everywhere; in the many dimensions of a chunk hardly one
-        then comes near enough to teach where exactly the valley is.
+        The other chunks are from anywhere, from around the expert's, and the expert's of other
+        observations. The paper draws all of them from everywhere; in the many dimensions of a
+        chunk hardly one then comes near enough to teach where exactly the valley is.
         """
         del real
-        low, high = searched(box)
-        shape = (len(labels), NEGATIVES // 2, *self.shape)
-        far = low + (high - low) * torch.rand(shape, device=labels.device)
-        width = SPREAD * torch.rand(*shape[:2], 1, 1, device=labels.device)
-        near = labels[:, None] + 0.5 * (high - low) * width * torch.randn_like(far)
-        chunks = torch.cat([labels[:, None], far, near.clamp(low, high)], dim=1)
-        return info_nce(-self.energies(self.encoder.encode(inputs), chunks))
+        shape = (len(labels), NEGATIVES, *self.shape)
+        far = torch.randn(shape, device=labels.device)
+        ratio = torch.rand(*shape[:2], 1, 1, device=labels.device)
+        width = NEAREST * (FARTHEST / NEAREST) ** ratio
+        near = labels[:, None] + width * torch.randn_like(far)
+        others = labels[torch.randint(len(labels), shape[:2], device=labels.device)]
+        chunks = torch.cat([labels[:, None], far.clamp(*box), near.clamp(*box), others], dim=1)
+        z = self.encoder.encode(inputs)
+        some = torch.randperm(chunks.shape[1], device=labels.device)[:NEGATIVES]
+        return info_nce(-self.energies(z, chunks)) + self._steepness(z, chunks[:, some])
+
+    def _steepness(self, z: Tensor, chunks: Tensor) -> Tensor:
+        """The gradient penalty."""
+        chunks = chunks.detach().requires_grad_()
+        energy = self.energies(z, chunks).sum()
+        (slope,) = torch.autograd.grad(energy, chunks, create_graph=True)
+        return (slope.flatten(2).norm(dim=2) - MARGIN).clamp(min=0).square().mean()
 
     def _redraw(self, z: Tensor, chunks: Tensor, noise: Tensor, box: Box) -> Tensor:
-        low, high = box
         for k in range(noise.shape[1]):
             chosen = resampled((-self.energies(z, chunks)).softmax(dim=1), chunks)
-            move = 0.5 * (high - low) * SPREAD * 0.5**k * noise[:, k]
-            chunks = (chosen + move).clamp(low, high)
+            chunks = (chosen + SPREAD * NARROWER**k * noise[:, k]).clamp(*box)
         return chunks
 
     def _langevin(self, z: Tensor, chunks: Tensor, noise: Tensor, box: Box) -> Tensor:
-        low, high = box
-        half = 0.5 * (high - low)
         for k in range(noise.shape[1]):
             with torch.enable_grad():
                 chunks = chunks.detach().requires_grad_()
                 energy = self.energies(z.detach(), chunks).sum()
                 (slope,) = torch.autograd.grad(energy, chunks)
             step = STEP * (1 - k / noise.shape[1]) ** 2
-            # in half widths: the slope of the energy there is half * dE/da
-            move = -0.5 * step * half * slope + math.sqrt(step) * 0.1 * noise[:, k]
-            chunks = (chunks.detach() + half * move.clamp(-step, step)).clamp(low, high)
+            move = -0.5 * step * slope + math.sqrt(step) * WARMTH * noise[:, k]
+            chunks = (chunks.detach() + move).clamp(*box)
         return chunks
-
-
-def searched(box: Box) -> Box:
-    """Corners of what is searched for the least energy."""
-    return box[0].clamp(min=-REACH), box[1].clamp(max=REACH)
 
 
 def info_nce(scores: Tensor) -> Tensor:

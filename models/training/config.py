@@ -100,8 +100,8 @@ class TrainConfig:
     contrastive: float = 0.0
     """Weight of an InfoNCE term on the score, with proposals of the `diffusion` base as the other
     chunks. Not of the paper."""
-    sampler: str = "derivative_free"
-    """How `ibc` finds the action of least energy: `derivative_free` or `langevin`."""
+    sampler: str = "langevin"
+    """How `ibc` finds the action of least energy: `langevin` or `derivative_free`."""
     iterations: int = 10
     """Iterations per solve, in training and in deployment."""
     residuals: int = 16

@@ -26,7 +26,7 @@ BRIEF = {"base_steps": 12, "head_steps": 6, "batch": 32, "save_every": 6, "ema":
 KINDS = {
     "bc_rnn": {"method": "bc_rnn"},
     "ibc": {"method": "ibc"},
-    "ibc_langevin": {"method": "ibc", "sampler": "langevin"},
+    "ibc_derivative_free": {"method": "ibc", "sampler": "derivative_free"},
     "diffusion": {"method": "diffusion"},
     "residual_on_rnn": {"method": "residual", "base": "bc_rnn"},
     "difftori_on_diffusion": {"base": "diffusion", "iterations": 3, "contrastive": 0.1},

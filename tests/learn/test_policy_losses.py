@@ -15,7 +15,7 @@ from difftori_models.network import Network, Solver
 from difftori_models.policies import ddim
 from difftori_models.policies.bc_rnn import MODES, RecurrentCloning, log_density
 from difftori_models.policies.dynamics_score import DISCOUNT, DynamicsHead, rollout
-from difftori_models.policies.ibc import ImplicitCloning, info_nce, resampled
+from difftori_models.policies.ibc import MARGIN, ImplicitCloning, info_nce, resampled
 from difftori_models.solver.method import solve
 from difftori_models.training.losses import contrast
 
@@ -142,6 +142,29 @@ def test_the_action_of_least_energy_is_found(sampler: str) -> None:
     noise = torch.randn(4, *policy.noise)
     found = policy.propose(observations(4), BOX, noise, torch.zeros(4, 0)).actions
     assert (found - goal).abs().max() < 0.15
+
+
+def test_an_energy_learns_where_the_expert_acts_and_has_no_valley_elsewhere() -> None:
+    torch.manual_seed(0)
+    policy = ImplicitCloning(SIZES, 2, 2, "langevin")
+    optimizer = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    real, box = torch.ones(64, 1, dtype=torch.bool), (BOX[0] * 3, BOX[1] * 3)
+    for _ in range(300):
+        inputs = Inputs(torch.randn(64, 3))
+        labels = inputs.state[:, None, :2].expand(-1, 2, -1).clamp(-2, 2)
+        loss = policy.loss(inputs, labels, box, real)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    policy.eval()
+    inputs = observations(32)
+    wanted = inputs.state[:, None, :2].expand(-1, 2, -1).clamp(-2, 2)
+    found = policy.propose(inputs, box, torch.randn(32, *policy.noise), torch.zeros(32, 0)).actions
+    assert (found - wanted).abs().mean() < 0.5 * wanted.abs().mean()
+    slopes = found.new_zeros(32, 1, 2, 2).normal_().requires_grad_()
+    z = policy.encoder.encode(inputs).detach()
+    (slope,) = torch.autograd.grad(policy.energies(z, slopes).sum(), slopes)
+    assert slope.flatten(2).norm(dim=2).max() < 2 * MARGIN
 
 
 def test_a_latent_rollouts_score_is_the_discounted_sum_and_can_be_climbed() -> None:

@@ -55,3 +55,10 @@ def test_three_processes_give_the_actions_of_one_on_twenty_test_seeds():
 def test_point_cloud_success_through_ros_is_that_of_one_process_on_twenty_test_seeds():
     alone, through, _, _ = run_both("pick_cube_points", 20)
     assert abs(through.successes - alone.successes) <= 1
+
+
+@pytest.mark.slow
+def test_pictures_of_table_and_hand_give_the_actions_of_one_process():
+    alone, through, direct, ros = run_both("stack_cube_wrist_rgb", 2)
+    assert_same_actions(direct, ros)
+    assert through.success_by_seed == alone.success_by_seed

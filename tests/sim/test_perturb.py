@@ -11,6 +11,7 @@ from difftori_ros.robot import load_profile
 from difftori_sim.perturb import PERTURBATIONS, Perturbation, PerturbedWorld
 from difftori_sim.tasks import find_task
 
+pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 SEED = 100_000
 MS = 1_000_000
 
