@@ -26,8 +26,8 @@ from difftori_sim.loop import DirectLoop
 from difftori_sim.record import NoisyExpert, expert_card
 from difftori_sim.results import wilson
 from difftori_sim.suite_commands import NOISE
+from difftori_sim.suites import open_suite
 from difftori_sim.suites.env import SuiteError
-from difftori_sim.suites.find import open_suite
 from difftori_sim.suites.maniskill_plans import SOLUTIONS
 from difftori_sim.suites.metaworld import PAPER_TASKS
 from difftori_sim.tasks import TRAIN_SEEDS, find_task

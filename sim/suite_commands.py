@@ -16,8 +16,8 @@ from difftori_ros.bringup import find_checkpoint
 
 from .evaluate import evaluate_direct, seed_range
 from .results import writable, write_json
+from .suites import SUITES, open_suite
 from .suites.env import VARIANTS, Episode, SuiteEnv, SuiteError, roll_out
-from .suites.find import SUITES, open_suite
 from .tasks import TEST_SEEDS, TRAIN_SEEDS, Task
 
 NOISE = {"metaworld": 0.1, "robomimic": 0.1}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A suite's environment as reinforcement learning wants it: see `sim/suites/__init__.py`."""
+"""A suite's environment as reinforcement learning wants it."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Environments made for reinforcement learning, seen and driven by policies that plan.
 
-Those of the DeepMind Control Suite and of Gymnasium (`sim/suites/__init__.py`) give a flat vector
+Those of the DeepMind Control Suite and of Gymnasium give a flat vector
 or a stack of pictures; a policy is told the vector, or the newest picture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from gymnasium.error import Error
 
 from difftori_models.contract import FloatArray, ImageSpec, Observation, ObservationSpec
 
-from . import make
 from .env import Episode, SuiteError, Turn, env_action, roll_out
 
 DT_S = 0.05
@@ -23,12 +23,16 @@ LONGEST = 1000
 """Actions after which an episode ends that its environment does not end before."""
 
 
-def open_env(suite: str, task: str, variant: str) -> Bridge:
-    """A task of `dmc` or `gymnasium`."""
+def bridged(suite: str, task: str, variant: str, make: Callable[[str, str], Any]) -> Bridge:
+    """The environment that `make(task, variant)` makes for reinforcement learning.
+
+    Raises:
+        SuiteError: It cannot be made; the message says why.
+    """
     if variant == "points":
         raise SuiteError(f"the suite {suite} has no clouds: take --obs state or rgb")
     try:
-        bridge = Bridge(suite, task, make(suite, task, variant))
+        bridge = Bridge(suite, task, make(task, variant))
         bridge.reset(0)  # what cannot be rendered is known now
         return bridge
     except (ValueError, ImportError, Error) as error:

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from .bridge import Bridge, bridged
 from .frames import SIDE, FrameStack
 
 ACTION_REPEAT = {
@@ -42,6 +43,11 @@ _CAMERAS = {"quadruped": 2}
 def tasks() -> list[str]:
     """Names of the tasks."""
     return sorted(ACTION_REPEAT)
+
+
+def open_env(task: str, variant: str) -> Bridge:
+    """A task for policies that plan, seen as `state` or `rgb`."""
+    return bridged("dmc", task, variant, make)
 
 
 def make(task: str, obs: str = "state") -> DMC:

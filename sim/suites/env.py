@@ -19,7 +19,7 @@ VARIANTS = ("state", "rgb", "points")
 """What a policy may see of an environment."""
 
 
-class SuiteError(RuntimeError):
+class SuiteError(ValueError):
     """A suite cannot do what was asked; the message says what it can, or which command helps."""
 
 

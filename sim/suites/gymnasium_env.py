@@ -11,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from PIL import Image
 
+from .bridge import Bridge, bridged
 from .frames import SIDE, FrameStack
 
 LONGEST = 1000
@@ -20,6 +21,11 @@ LONGEST = 1000
 def tasks() -> list[str]:
     """Ids of the environments that are registered; those of other packages once imported."""
     return sorted(gymnasium.registry)
+
+
+def open_env(task: str, variant: str) -> Bridge:
+    """A task for policies that plan, seen as `state` or `rgb`."""
+    return bridged("gymnasium", task, variant, make)
 
 
 def make(task: str, obs: str = "state") -> Adapter:

@@ -8,7 +8,7 @@ The rewards are ManiSkill's dense ones, of order 1 per action. An episode goes o
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -25,6 +25,7 @@ from difftori_ros.robot import load_profile
 from ..loop import DirectLoop
 from ..tasks import Task, find_task
 from ..world import PHYSICS_HZ, TICK_NS, World
+from .env import SuiteError
 
 STEPS = 50
 """Actions of an episode in training."""
@@ -39,6 +40,14 @@ LENGTH_STD = 0.1
 def tasks() -> list[str]:
     """Names of the tasks that have a dense reward."""
     return ["pick_cube", "push_cube", "stack_cube"]
+
+
+def open_env(task: str, variant: str) -> NoReturn:
+    """Nothing: the arm is driven as a real one is."""
+    raise SuiteError(
+        f"the arm of '{task}' is driven through its own stages: take `difftori record` and "
+        "`difftori evaluate --checkpoint`, without --suite"
+    )
 
 
 def make(task: str, obs: str = "state") -> RobotEnv:

@@ -3,8 +3,8 @@
 
 import pytest
 
+from difftori_sim.suites import open_suite
 from difftori_sim.suites.env import SuiteError
-from difftori_sim.suites.find import open_suite
 
 pytestmark = [pytest.mark.slow, pytest.mark.vulkan, pytest.mark.timeout(900)]
 

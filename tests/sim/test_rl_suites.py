@@ -104,7 +104,7 @@ def test_an_episode_of_the_suite_is_a_thousand_steps_and_ends_in_no_terminal_sta
 @pytest.mark.parametrize(
     ("suite", "task", "obs", "words"),
     [
-        ("atari", "pong", "state", "unknown suite 'atari'; known: dmc"),
+        ("atari", "pong", "state", "unknown suite 'atari'; known: maniskill"),
         ("dmc", "humanoid-fly", "state", "unknown task 'humanoid-fly'"),
         ("dmc", "reacher-easy", "smell", "unknown observation 'smell'; known: state, rgb"),
         ("gymnasium", "CartPole-v1", "state", "actions must be a finite box"),

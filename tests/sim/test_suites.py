@@ -9,9 +9,8 @@ import pytest
 from difftori_models.dataset import DemosError, load_demos
 from difftori_sim.cli import main
 from difftori_sim.suite_commands import train_words, wants_suite
-from difftori_sim.suites import make, metaworld, robomimic
+from difftori_sim.suites import make, metaworld, open_suite, robomimic
 from difftori_sim.suites.env import SuiteError, roll_out
-from difftori_sim.suites.find import open_suite
 from difftori_sim.suites.hdf5 import convert
 from difftori_sim.suites.maniskill import own_task
 from difftori_sim.tasks import TEST_SEEDS
