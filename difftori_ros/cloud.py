@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from difftori_models.contract import FloatArray, PointSpec
 from difftori_ros.types import Cloud, Reason
@@ -129,7 +129,7 @@ def _with_neighbours(columns: Points, radius: float) -> NDArray[np.intp]:
     if len(points) <= NEIGHBOURS:
         return np.arange(0)
     # the point itself is its own nearest one; whoever is too far is infinitely far
-    found, _ = cKDTree(points).query(points, [NEIGHBOURS + 1], distance_upper_bound=radius * WIDER)
+    found, _ = KDTree(points).query(points, [NEIGHBOURS + 1], distance_upper_bound=radius * WIDER)
     return np.flatnonzero(found[:, 0] <= radius)
 
 
