@@ -55,12 +55,12 @@ def process_clouds(views: Sequence[View], spec: PointSpec) -> Points:
     """Exactly `spec.count` points inside the crop box, (count, 3) xyz or (count, 6) xyz + rgb.
 
     Transforms, crops (faces included), drops the robot's own points, merges, drops outliers by
-    their number of neighbours (as Open3D's `remove_radius_outliers` does), and spreads the points
-    evenly by farthest point sampling (Eldar et al. 1997, "The farthest point strategy for
-    progressive image sampling"), starting from the point nearest the centroid. Fewer points than
-    `count` are repeated in turn. The result is the same bits for the same points in any order:
-    points are sorted before anything depends on their order, and no matrix product is used, whose
-    rounding depends on a point's place in memory.
+    their number of neighbours (as Open3D's `remove_radius_outliers` does; where none has any, all
+    stay), and spreads the points evenly by farthest point sampling (Eldar et al. 1997, "The
+    farthest point strategy for progressive image sampling"), starting from the point nearest the
+    centroid. Fewer points than `count` are repeated in turn. The result is the same bits for the
+    same points in any order: points are sorted before anything depends on their order, and no
+    matrix product is used, whose rounding depends on a point's place in memory.
 
     Args:
         views: The clouds of one or more cameras.
@@ -77,12 +77,13 @@ def process_clouds(views: Sequence[View], spec: PointSpec) -> Points:
         rgb = np.concatenate([_unit(part) for _, part in parts if part is not None])
         columns = np.concatenate([columns, rgb.T])
     if spec.outlier_radius_m is not None:
-        columns = columns[:, _with_neighbours(columns[:3], spec.outlier_radius_m)]
+        near = _with_neighbours(columns[:3], spec.outlier_radius_m)
+        if len(near):
+            columns = columns[:, near]
     found, least = columns.shape[1], max(spec.min_points, 1)
     if found < least:
         seen = sum(len(view.cloud.xyz) for view in views)
         own = "" if spec.self_filter_m is None else ", without those on the arm"
-        own += "" if spec.outlier_radius_m is None else ", without outliers"
         raise CloudError(
             f"wanted at least {least} points inside the box {spec.crop_min} to {spec.crop_max} of "
             f"frame '{spec.frame}'{own}, got {found} of {seen}",
