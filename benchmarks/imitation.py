@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--runs", type=Path, default=Path("runs/imitation"))
-    parser.add_argument("--jsonl", type=Path, default=Path("out/imitation.jsonl"))
+    parser.add_argument("--jsonl", type=Path, default=Path("docs/results/imitation.jsonl"))
     parser.add_argument("--picture", type=Path, default=Path("docs/images/imitation.png"))
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
