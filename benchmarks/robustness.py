@@ -90,7 +90,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_xticks(places + 0.4, list(PERTURBATIONS))
     axes.set(ylabel="success", ylim=(0, 1.05))
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
@@ -100,10 +101,12 @@ def main() -> None:
     parser.add_argument("--perturbations", nargs="+", default=list(PERTURBATIONS))
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
-    parser.add_argument("--jsonl", type=Path, default=Path("out/robustness.jsonl"))
+    parser.add_argument("--jsonl", type=Path, default=Path("docs/results/robustness.jsonl"))
+    parser.add_argument("--picture", type=Path, default=Path("docs/images/robustness.png"))
+    parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
-    for checkpoint in arguments.checkpoints:
+    for checkpoint in [] if arguments.render else arguments.checkpoints:
         for name in arguments.perturbations:
             make = partial(PerturbedWorld, perturbation=PERTURBATIONS[name])
             for refine in (False, True):
@@ -126,10 +129,10 @@ def main() -> None:
                 with arguments.jsonl.open("a") as file:
                     file.write(json.dumps(row) + "\n")
     rows = list(read(arguments.jsonl).values())
-    console = Console(width=200)
+    console = Console(soft_wrap=True)
     for line in table(rows, arguments.checkpoints):
-        console.print(line, markup=False)
-    plot(rows, arguments.jsonl.with_suffix(".png"))
+        console.print(line, markup=False, highlight=False)
+    plot(rows, arguments.picture)
 
 
 if __name__ == "__main__":
