@@ -73,13 +73,11 @@ def process_clouds(views: Sequence[View], spec: PointSpec) -> Points:
     """
     parts = [_wanted(view, spec) for view in views]
     columns = np.concatenate([xyz for xyz, _ in parts], axis=1)
-    if spec.color:
-        rgb = np.concatenate([_unit(part) for _, part in parts if part is not None])
-        columns = np.concatenate([columns, rgb.T])
+    rgb = np.concatenate([_unit(part) for _, part in parts])
     if spec.outlier_radius_m is not None:
-        near = _with_neighbours(columns[:3], spec.outlier_radius_m)
+        near = _with_neighbours(columns, spec.outlier_radius_m)
         if len(near):
-            columns = columns[:, near]
+            columns, rgb = columns[:, near], rgb[near]
     found, least = columns.shape[1], max(spec.min_points, 1)
     if found < least:
         seen = sum(len(view.cloud.xyz) for view in views)
@@ -90,7 +88,9 @@ def process_clouds(views: Sequence[View], spec: PointSpec) -> Points:
             Reason.TOO_FEW_POINTS,
         )
     if found > THIN_ABOVE * spec.count:
-        columns = columns[:, _thinned(columns[:3], spec)]
+        thin = np.flatnonzero(_thinned(columns, spec))
+        columns, rgb = columns[:, thin], rgb[thin]
+    columns = np.concatenate([columns, rgb.T])
     columns = columns[:, _ascending(columns)]
     found = columns.shape[1]
     if found > spec.count:
@@ -105,8 +105,8 @@ def process_cloud(cloud: Cloud, transform: FloatArray, spec: PointSpec) -> Point
     return process_clouds([View(cloud, transform)], spec)
 
 
-def _wanted(view: View, spec: PointSpec) -> tuple[Points, NDArray[Any] | None]:
-    """Columns (3, N) and colours (N, 3), or None, of the points that are wanted."""
+def _wanted(view: View, spec: PointSpec) -> tuple[Points, NDArray[Any]]:
+    """Columns (3, N) and colours (N, 3), or (N, 0), of the points that are wanted."""
     cloud, matrix = view.cloud, np.asarray(view.transform, dtype=np.float32)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise ValueError(f"wanted a finite transform of shape (4, 4), got {matrix.tolist()}")
@@ -120,8 +120,9 @@ def _wanted(view: View, spec: PointSpec) -> tuple[Points, NDArray[Any] | None]:
     kept = np.flatnonzero(_inside(columns, spec))
     if view.outside is not None:
         kept = kept[view.outside(np.ascontiguousarray(columns[:, kept].T))]
-    colours = cloud.rgb[kept] if spec.color and cloud.rgb is not None else None
-    return np.take(columns, kept, axis=1), colours
+    if spec.color and cloud.rgb is not None:
+        return np.take(columns, kept, axis=1), cloud.rgb[kept]
+    return np.take(columns, kept, axis=1), np.empty((len(kept), 0), np.float32)
 
 
 def _with_neighbours(columns: Points, radius: float) -> NDArray[np.intp]:
