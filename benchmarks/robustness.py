@@ -89,7 +89,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.bar(at, rate, 0.8 / len(names), yerr=errors, label=f"{checkpoint}, {policy}")
     axes.set_xticks(places + 0.4, list(PERTURBATIONS))
     axes.set(ylabel="success", ylim=(0, 1.05))
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
