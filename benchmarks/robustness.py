@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Success of the policies that see through a camera when the camera is not as in training.
 
-    python benchmarks/robustness.py --checkpoints pick_cube_points pick_cube_rgb --episodes 50
+    python benchmarks/robustness.py --checkpoints pick_cube_points pick_cube_rgb
 
 Each checkpoint, base policy and refined, on the same test seeds under each perturbation of
 `difftori_sim.perturb`, in one process in lockstep (through ROS gives the same bits). Every result
