@@ -131,8 +131,9 @@ def _with_neighbours(columns: Points, radius: float) -> NDArray[np.intp]:
     if len(points) <= NEIGHBOURS:
         return np.arange(0)
     # the point itself is its own nearest one; whoever is too far is infinitely far
-    found, _ = KDTree(points).query(points, [NEIGHBOURS + 1], distance_upper_bound=radius * WIDER)
-    return np.flatnonzero(found[:, 0] <= radius)
+    tree, count = KDTree(points), NEIGHBOURS + 1
+    found, _ = tree.query(points, count, distance_upper_bound=radius * WIDER)
+    return np.flatnonzero(found[:, -1] <= radius)
 
 
 def farthest_points(columns: Points, count: int) -> NDArray[np.intp]:
