@@ -51,7 +51,6 @@ POINTS = {
     "min_points": 4,
     "clouds": ["points"],
     "self_filter_m": None,
-    "outlier_radius_m": None,
 }
 
 IMAGE = {"height": 16, "width": 24, "crop": [0, 0, 1, 1], "rectify": False}
@@ -301,11 +300,6 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"action__scale": [0.05, "1"]}, "action.scale[1]: wanted a number, got '1'"),
         ({"action__low": [1.0, -1.0]}, "action 'x' has low 1.0 and high 1.0"),
         ({"action__tip_orientation": [1, 0, 0]}, "wanted 4 entries, got 3"),
-        ({"action__tip_low": [0, 0, 0]}, "action.tip_low and tip_high: one is null"),
-        (
-            {"action__tip_low": [0, 0, 0.1], "action__tip_high": [1, 1, 0.1]},
-            "action.tip_low is 0.1 and tip_high 0.1 along z",
-        ),
         ({"action__kind": "teleport"}, "unknown action.kind 'teleport'"),
         ({"action__execute": 5}, "action.execute is 5, action.horizon is 4"),
         ({"action__dt_s": 0}, "action.dt_s is 0.0 s, must be 0.001 to 1"),
@@ -337,7 +331,6 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"observation__points": POINTS | {"clouds": []}}, "observation.points.clouds is empty"),
         ({"observation__points": POINTS | {"clouds": ["a", "a"]}}, "'a' is another stream's name"),
         ({"observation__points": POINTS | {"clouds": ["a b"]}}, "'a b' is not a plain name"),
-        ({"observation__points": POINTS | {"outlier_radius_m": 0.0}}, "outlier_radius_m is 0.0"),
         ({"observation__points": POINTS | {"self_filter_m": 1.0}}, "self_filter_m is 1.0"),
         (
             {"observation__points": POINTS | {"self_filter_m": 0.01, "frame": "camera"}},
