@@ -116,6 +116,11 @@ def test_what_does_not_exist_is_named(suite, task, obs, words):
         suites.make(suite, task, obs)
 
 
+def test_the_arm_is_demonstrated_and_evaluated_as_a_real_one_is():
+    with pytest.raises(ValueError, match="take `difftori record` and `difftori evaluate"):
+        suites.open_suite("robot", "push_cube", "state")
+
+
 def test_the_command_knows_what_is_learned_by_reward():
     assert wants(["train", "--task", "x", "--method", "tdmpc"])
     assert wants(["train", "--method=difftori_rl"])
