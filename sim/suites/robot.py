@@ -24,7 +24,7 @@ from difftori_ros.robot import load_profile
 
 from ..loop import DirectLoop
 from ..tasks import Task, find_task
-from ..world import PHYSICS_HZ, TICK_NS, World
+from ..world import World
 from .env import SuiteError
 
 STEPS = 50
@@ -78,39 +78,6 @@ def state_statistics(task: Task) -> Statistics:
     }
 
 
-class QuickWorld(World):
-    """`World` with the drives set directly, and success and reward looked at once per action."""
-
-    def advance(self, duration_s: float) -> None:
-        """See `World.advance`."""
-        ticks = round(duration_s * PHYSICS_HZ)
-        times = self._now_ns + TICK_NS * np.arange(1, ticks + 1)
-        names = self.profile.joint_names
-        positions = np.tile(self._target, (ticks, 1))
-        velocities = np.zeros_like(positions)
-        for trajectory in self._running.values():
-            columns = [names.index(name) for name in trajectory.joint_names]
-            positions[:, columns], velocities[:, columns] = trajectory.samples(times)
-        for position, velocity in zip(positions, velocities, strict=True):
-            self._drive(position, velocity)
-            self._sim.scene.step()
-        self._now_ns, self._target = int(times[-1]), positions[-1]
-        self._info = self._sim.evaluate()
-        self._ever_succeeded = self._ever_succeeded or bool(self._info["success"].item())
-
-    def reward(self) -> float:
-        """ManiSkill's dense reward of what is now."""
-        return float(self._sim.compute_dense_reward(None, None, self._info).item())
-
-    def _drive(self, position: NDArray[np.float64], velocity: NDArray[np.float64]) -> None:
-        joints = self._sim.agent.robot.active_joints
-        n = len(self.profile.arm_joints)
-        for k, joint in enumerate(joints):
-            joint._objs[0].set_drive_target(float(position[min(k, n)]))
-            if k < n:
-                joint._objs[0].set_drive_velocity_target(float(velocity[k]))
-
-
 class _Told:
     """A planner that plans what it is told."""
 
@@ -144,7 +111,7 @@ class RobotEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.task, self._spec = task, task.state
         profile = load_profile("panda")
         self._told = _Told(environment_card(task))
-        self._world = QuickWorld(task, profile)
+        self._world = World(task, profile)
         self._loop = DirectLoop(self._world, profile, task.state, self._told)
         scales = state_statistics(task)["state"]
         self._mean, self._std = np.array(scales["mean"]), np.array(scales["std"])

@@ -13,6 +13,7 @@ from difftori_ros.paths import config_dir
 from difftori_ros.robot import load_profile
 from difftori_ros.self_filter import SelfFilter
 from difftori_ros.timing import Reference, hold, schedule
+from difftori_ros.types import Trajectory
 from difftori_sim.tasks import TRAIN_SEEDS, find_task
 from difftori_sim.world import CAMERA_FRAME, World
 
@@ -165,6 +166,40 @@ def test_arm_and_gripper_follow_trajectories_and_hold_their_ends(world):
     np.testing.assert_allclose(after.position[:7], before[:7] + 0.05, atol=5e-3)
     assert after.position[7] == pytest.approx(0.01, abs=2e-3)
     assert np.abs(after.velocity).max() < 0.01
+
+
+def test_drives_do_what_maniskills_own_step_does(world):
+    change = np.array([*[0.1] * 7, -0.03])
+    times = np.linspace(0.0, 0.5, 11)
+    runs = []
+    for own in (False, True):
+        world.reset(SEED)
+        start = world.joint_state().position
+        positions, velocities = (
+            start + np.outer(times / 0.5, change),
+            np.tile(change / 0.5, (11, 1)),
+        )
+        velocities[-1] = 0.0
+        arm, finger = (
+            Trajectory(world.now_ns, names, times, positions[:, k], velocities[:, k])
+            for names, k in ((PANDA.arm_joints, slice(7)), ((PANDA.gripper.joint,), slice(7, 8)))
+        )
+        world.command(arm)
+        world.command(finger)
+        seen = []
+        for tick in range(1, 21):
+            if own:
+                at_ns = arm.stamp_ns + tick * 10_000_000
+                (q, v), (f, _) = arm.sample(at_ns), finger.sample(at_ns)
+                # ManiSkill's gripper takes -1..1 for -0.01..0.04 m
+                drive = np.array([*q, *v, (f[0] + 0.01) / 0.05 * 2.0 - 1.0], dtype=np.float32)
+                world._env.step(drive)
+            else:
+                world.advance(0.01)
+            seen.append(world.joint_state().position)
+        runs.append(np.array(seen))
+    assert np.abs(runs[0][-1] - runs[0][0]).min() > 1e-3, "everything moves"
+    np.testing.assert_allclose(runs[1], runs[0], atol=1e-6)
 
 
 def test_arm_without_a_command_stays_where_it_is(world):
