@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--runs", type=Path, default=Path("runs/two_ways"))
-    parser.add_argument("--jsonl", type=Path, default=Path("out/two_ways.jsonl"))
+    parser.add_argument("--jsonl", type=Path, default=Path("docs/results/two_ways.jsonl"))
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
