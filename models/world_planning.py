@@ -21,7 +21,7 @@ from .world_network import WorldSolver
 
 
 class CeilingError(ValueError):
-    """A value has reached what `lm_rank1` aims at: from there on it would minimise."""
+    """A value has reached what `lm_rank1` aims at: above it there is no step and no gradient."""
 
 
 def world_method(settings: WorldSolver) -> Method:
@@ -46,14 +46,17 @@ def world_problem(world: WorldModel, settings: WorldSolver, z: Tensor) -> Proble
     return Problem(value, -high, high, world, z, TrajectoryGradient(value))
 
 
-def require_below_ceiling(settings: WorldSolver, value: Tensor) -> None:
+def require_below_ceiling(settings: WorldSolver, *values: Tensor) -> None:
     """Pass silently while the constant of `lm_rank1` is above every value.
 
     Raises:
         CeilingError: It is not; the message says what to do.
     """
-    if settings.method == "lm_rank1" and bool((value >= settings.ceiling).any()):
+    if settings.method != "lm_rank1":
+        return
+    highest = max(float(value.max()) for value in values)
+    if highest >= settings.ceiling:
         raise CeilingError(
-            f"a plan's value is {float(value.max()):.4g}, lm_rank1 aims at {settings.ceiling:g} "
-            "and would minimise above it: set a higher ceiling, or take another planner"
+            f"a plan's value is {highest:.4g}, lm_rank1 aims at {settings.ceiling:g} and climbs "
+            "no further: set a higher ceiling, or take another planner"
         )

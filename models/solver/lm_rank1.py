@@ -33,7 +33,7 @@ class LMRank1(Climber):
         iterations: K.
         step_size: Factor of every step.
         damping: Added to the diagonal of J'J.
-        target: The value that is aimed at. Above it the method would minimise.
+        target: The value that is aimed at. Above it the reference minimises; here a plan stays.
         coupled: One problem for the whole batch, as in the reference's imitation code.
     """
 
@@ -65,5 +65,5 @@ class LMRank1(Climber):
         else:
             residual = residual[:, None, None]
             square = gradient.square().sum(dim=(1, 2), keepdim=True)
-        move = row[0] * residual * gradient / (square + row[1])
+        move = row[0] * residual.clamp(min=0.0) * gradient / (square + row[1])
         return State(actions + move, value, state.moved + move.detach().abs())

@@ -158,8 +158,26 @@ def test_single_precision_ends_no_plan_early():
 
 def test_a_value_above_the_ceiling_ends_the_run_instead_of_minimising():
     model = woken(learner(planner="lm_rank1", ceiling=-50.0))
-    with pytest.raises(CeilingError, match="would minimise above it"):
+    with pytest.raises(CeilingError, match="climbs no further"):
         model.act(np.zeros(4, np.float32), 10**6, explore=False)
+    with pytest.raises(CeilingError, match="climbs no further"):
+        planned_loss(model.model, torch.randn(20, 4), torch.ones(20), 3, model.config)
+
+
+def test_plans_that_begin_above_the_ceiling_are_refused_and_not_pulled_below_it():
+    model = woken(learner(planner="lm_rank1", iterations=50, step_size=1.0))
+    z = model.model.h(torch.randn(200, 4))
+    problem = world_problem(model.model.world, model._settings, z)
+    start = model.model.world.propose(z, 3).detach()
+    with torch.no_grad():
+        ceiling = float(solve(problem, start, model._method).value_before.median())
+        low = woken(learner(planner="lm_rank1", iterations=50, step_size=1.0, ceiling=ceiling))
+        found = solve(problem, start, low._method)
+    above = found.value_before >= ceiling
+    assert 50 < above.sum() < 150
+    torch.testing.assert_close(found.actions[above], start[above])
+    with pytest.raises(CeilingError):
+        low.plan(z, 3)
 
 
 def test_noise_never_goes_and_evaluation_has_none():

@@ -64,7 +64,7 @@ class Learner:
         What is executed is what is stored, and its noise never quite goes.
 
         Raises:
-            CeilingError: `lm_rank1` would minimise.
+            CeilingError: A value has reached what `lm_rank1` aims at.
         """
         config = self.config
         horizon, std = config.horizon_at(step), config.std_at(step)
@@ -85,7 +85,7 @@ class Learner:
         """DiffTORI's plans from latents (B, Z), shape (B, H, A)."""
         problem = world_problem(self.model.world, self._settings, z)
         found = solve(problem, self.model.world.propose(z, horizon), self._method)
-        require_below_ceiling(self._settings, found.value_after)
+        require_below_ceiling(self._settings, found.value_before, found.value_after)
         return found.actions
 
     def update(self, batch: Batch, step: int) -> tuple[NDArray[np.float32], dict[str, float]]:

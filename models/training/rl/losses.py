@@ -23,7 +23,7 @@ from torch import Tensor
 from ...solver.backward import truncated, unrolled
 from ...solver.method import Method
 from ...world_network import WorldSolver
-from ...world_planning import world_method, world_problem
+from ...world_planning import require_below_ceiling, world_method, world_problem
 from .config import RLConfig
 from .networks import Told
 from .sampling import ITERATIONS
@@ -127,6 +127,9 @@ def planned_loss(
         weights: Of each, shape (B,).
         horizon: Steps of the plans.
         config: The run's settings.
+
+    Raises:
+        CeilingError: A value has reached what `lm_rank1` aims at.
     """
     settings, z = solver_of(config), model.h(seen)
     problem = world_problem(model.world, settings, z)
@@ -137,6 +140,7 @@ def planned_loss(
         plan = truncated(problem, start, method, config.in_graph)
     else:
         plan = unrolled(problem, start, method)
+    require_below_ceiling(settings, plan.value_before, plan.value_after)
     a = plan.actions[:, 0]
     loss = -(weights * torch.minimum(*model.Q_raw(seen, a))).mean()
     with torch.no_grad():
