@@ -22,7 +22,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from difftori_models.planner import Planner
-from difftori_models.training.config import TrainConfig
+from difftori_models.training.config import TrainConfig, preset
 from difftori_models.training.trainer import Trainer
 from difftori_sim.results import wilson
 from difftori_sim.tasks import TEST_SEEDS
@@ -66,9 +66,7 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
         record_two_ways(demos, EPISODES)
     settings = dict(VARIANTS[name])
     if "preset" in settings:
-        from difftori_models.training.config import PRESETS
-
-        settings = {**PRESETS[settings.pop("preset")], **settings}
+        settings = preset(settings.pop("preset"), "difftori") | settings
     plain = "".join(c if c.isalnum() else "-" for c in name)
     config = TrainConfig(
         demos, arguments.runs / f"{plain}-{seed}", plain, seed=seed, **{**COMMON, **settings}

@@ -55,6 +55,11 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message is one sentence that says why."""
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a card may have this name: it becomes part of paths and messages."""
+    return bool(_NAME.fullmatch(name))
+
+
 def decode_card(data: Any) -> Card:
     """The card that parsed JSON describes; its schema is looked at first.
 
@@ -117,7 +122,7 @@ def check_card(card: Card) -> None:
 
     for key in ("name", "task", "robot"):
         value = getattr(card, key)
-        require(bool(_NAME.fullmatch(value)), f"{key} {value!r} is not a plain name")
+        require(is_plain_name(value), f"{key} {value!r} is not a plain name")
     require(card.method in METHODS, f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
     _check_action(card.action, require)
     require(card.base in BASES, f"unknown base '{card.base}'; known: {', '.join(BASES)}")

@@ -13,7 +13,7 @@ from difftori_models.contract import Card
 from difftori_models.features import state_size
 from difftori_models.jsonio import encode
 from difftori_models.network import Network
-from difftori_models.training.rl.config import RLConfig, resolved
+from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.losses import solver_of
 from difftori_models.training.rl.trainer import Counts, averaged_tensors, best_tensors
 
@@ -36,7 +36,6 @@ def write_checkpoint(config: RLConfig, out: Path, averaged: bool = False) -> Pat
     """
     if config.suite != SUITE:
         raise ValueError(f"only runs of suite '{SUITE}' drive an arm, this is '{config.suite}'")
-    config = resolved(config)
     counts, tensors = (averaged_tensors if averaged else best_tensors)(config.out)
     kept = {
         f"base.{name}": tensor.numpy().astype(np.float32)

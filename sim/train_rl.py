@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""`difftori train --method tdmpc|difftori_rl`: learn by reward in an environment of a suite."""
+"""`difftori train --method tdmpc|difftori_rl`: learn by reward in an environment of a suite.
+
+`--preset ours` (the default) or `--preset paper`, the reference's solver with its numbers for the
+task, changes the defaults of all other settings.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import tyro
 
 from difftori_models.network import RL_METHODS
-from difftori_models.training.config import ConfigError
-from difftori_models.training.resume import ResumeError
-from difftori_models.training.rl.config import RLConfig
+from difftori_models.training.rl.config import RLConfig, preset
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_models.world_planning import CeilingError
+from difftori_models.training.settings import ConfigError, DivergedError
 
 from . import suites
 from .rl_checkpoint import SUITE, write_checkpoint
@@ -26,6 +30,25 @@ def wants(argv: Sequence[str]) -> bool:
         one in RL_METHODS or one.partition("=")[2] in RL_METHODS
         for one, before in zip(argv, ("", *argv), strict=False)
         if before == "--method" or one.startswith("--method=")
+    )
+
+
+def parse(argv: Sequence[str]) -> RLConfig:
+    """The settings that the arguments name; `--preset paper` changes what others default to.
+
+    Raises:
+        ConfigError: A setting or the preset makes no sense.
+    """
+    look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    look.add_argument("--preset", default="ours")
+    chosen, rest = look.parse_known_args(argv)
+    look.add_argument("--task", default="")
+    task = look.parse_known_args(argv)[0].task
+    default = RLConfig("suite", task, Path(), **preset(chosen.preset, task))
+    for key in ("suite", "task", "out"):
+        object.__setattr__(default, key, tyro.MISSING)
+    return tyro.cli(
+        RLConfig, args=rest, default=default, prog="difftori train", description=__doc__
     )
 
 
@@ -48,9 +71,9 @@ def train_rl(config: RLConfig) -> RLTrainer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the arguments say; 2 when they cannot be used, with one sentence that says why."""
     try:
-        config = tyro.cli(RLConfig, args=argv, prog="difftori train", description=__doc__)
+        config = parse(sys.argv[1:] if argv is None else argv)
         train_rl(config)
-    except (ConfigError, ResumeError, CeilingError, ImportError, ValueError) as error:
+    except (ConfigError, DivergedError, ImportError, ValueError) as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"run: {config.out}\nmetrics: {config.out / 'metrics.jsonl'}\n")

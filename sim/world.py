@@ -199,9 +199,9 @@ class World:
             self._tick()
 
     def reward(self) -> float:
-        """ManiSkill's normalised dense reward of what is now, 1 for success."""
+        """ManiSkill's dense reward of what is now, of order 1."""
         info = self._sim.evaluate()
-        return float(self._sim.compute_normalized_dense_reward(None, None, info).item())
+        return float(self._sim.compute_dense_reward(None, None, info).item())
 
     def _tick(self) -> None:
         self._now_ns += TICK_NS

@@ -80,8 +80,9 @@ class ImplicitCloning(Base):
         """InfoNCE with the gradient penalty.
 
         The other chunks are from anywhere, from around the expert's, and the expert's of other
-        observations. The paper draws all of them from everywhere; in the many dimensions of a
-        chunk hardly one then comes near enough to teach where exactly the valley is.
+        observations, of which the batch must have one. The paper draws all of them from
+        everywhere; in the many dimensions of a chunk hardly one then comes near enough to teach
+        where exactly the valley is.
         """
         del real
         shape = (len(labels), NEGATIVES, *self.shape)
@@ -89,7 +90,9 @@ class ImplicitCloning(Base):
         ratio = torch.rand(*shape[:2], 1, 1, device=labels.device)
         width = NEAREST * (FARTHEST / NEAREST) ** ratio
         near = labels[:, None] + width * torch.randn_like(far)
-        others = labels[torch.randint(len(labels), shape[:2], device=labels.device)]
+        rows = torch.arange(len(labels), device=labels.device)[:, None]
+        ahead = torch.randint(1, len(labels), shape[:2], device=labels.device)
+        others = labels[(rows + ahead) % len(labels)]
         chunks = torch.cat([labels[:, None], far.clamp(*box), near.clamp(*box), others], dim=1)
         z = self.encoder.encode(inputs)
         some = torch.randperm(chunks.shape[1], device=labels.device)[:NEGATIVES]

@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import tyro
 
 from ..checkpoint import CheckpointError
 from ..dataset import DemosError
-from .config import PRESETS, ConfigError, TrainConfig
+from .config import TrainConfig, preset
 from .resume import ResumeError
+from .settings import ConfigError, DivergedError
 from .trainer import Trainer
 
 
@@ -31,7 +32,7 @@ def train_main(argv: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if argv is None else argv)
         folder = Trainer(config).run()
-    except (ConfigError, DemosError, ResumeError, CheckpointError) as error:
+    except (ConfigError, DemosError, ResumeError, CheckpointError, DivergedError) as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"checkpoint: {folder}\ncurves: {config.out / 'curves.png'}\n")
@@ -47,10 +48,11 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     look.add_argument("--preset", default="ours")
     chosen, rest = look.parse_known_args(argv)
-    if chosen.preset not in PRESETS:
-        raise ConfigError(f"unknown preset '{chosen.preset}'; known: {', '.join(PRESETS)}")
-    missing: Any = tyro.MISSING
-    default = TrainConfig(missing, missing, missing, **PRESETS[chosen.preset])
+    look.add_argument("--method", default=TrainConfig.method)
+    method = look.parse_known_args(argv)[0].method
+    default = TrainConfig(Path(), Path(), "name", **preset(chosen.preset, method))
+    for key in ("demos", "out", "name"):
+        object.__setattr__(default, key, tyro.MISSING)
     return tyro.cli(
         TrainConfig, args=rest, default=default, prog="difftori train", description=__doc__
     )

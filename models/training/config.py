@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..network import (
     BASES,
     IMITATION,
@@ -20,6 +18,15 @@ from ..network import (
     SCORES,
     SOLVERS,
 )
+from .settings import (
+    ConfigError,
+    require_at_least,
+    require_device,
+    require_known,
+    require_plain_name,
+    require_positive,
+    require_within,
+)
 
 LOSSES = ("l1", "mse")
 """What the head makes small."""
@@ -27,6 +34,21 @@ LOSSES = ("l1", "mse")
 STARTS = ("noisy", "base", "oof", "zero", "random")
 """Where the head's solves begin in training; a checkpoint begins its own where that was learned:
 at the base policy's chunk for the first three."""
+
+SCORED = (
+    "solver",
+    "score",
+    "in_graph",
+    "contrastive",
+    "residuals",
+    "cvae",
+    "kl_weight",
+    "latents",
+)
+"""Settings of a score, so of `difftori` alone."""
+
+REFINED = ("start", "noise", "loss")
+"""Settings of whatever stands on a base policy, so of `difftori` and `residual`."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "ours": {},
@@ -51,8 +73,23 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """Defaults by the name of `--preset`: `paper` is what the released code does for imitation."""
 
 
-class ConfigError(Exception):
-    """A setting makes no sense; the message names it."""
+def unused_settings(method: str, below: str) -> tuple[str, ...]:
+    """Settings that mean nothing to a method with this base policy."""
+    scored = () if method == "difftori" else SCORED
+    refined = REFINED if method in BASES else ()
+    return (*scored, *refined, *(() if below == "ibc" else ("sampler",)))
+
+
+def preset(name: str, method: str) -> dict[str, Any]:
+    """The settings of a preset that a method has a use for.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
+    drop = {*unused_settings(method, "bc"), *(("base",) if method in BASES else ())}
+    return {key: value for key, value in PRESETS[name].items() if key not in drop}
 
 
 @dataclass(frozen=True)
@@ -148,49 +185,31 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(f"device '{self.device}': PyTorch finds no GPU here; use cpu")
-        if self.solver not in SOLVERS:
-            raise ConfigError(f"unknown solver '{self.solver}'; known: {', '.join(SOLVERS)}")
-        for key, known in (
-            ("method", IMITATION),
-            ("base", BASES),
-            ("start", STARTS),
-            ("loss", LOSSES),
-            ("score", SCORES),
-            ("sampler", SAMPLERS),
-        ):
-            if getattr(self, key) not in known:
-                given = getattr(self, key)
-                raise ConfigError(f"unknown {key} '{given}'; known: {', '.join(known)}")
+        require_plain_name(self.name)
+        require_device(self.device)
+        require_known(
+            self,
+            solver=SOLVERS,
+            method=IMITATION,
+            base=BASES,
+            start=STARTS,
+            loss=LOSSES,
+            score=SCORES,
+            sampler=SAMPLERS,
+        )
         self._check_combinations()
-        counts = ("base_steps", "head_steps", "batch", "iterations", "residuals", "save_every")
-        for key in (*counts, "threads"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} must be at least 1, got {getattr(self, key)}")
-        for key, top in (("iterations", MAX_ITERATIONS), ("residuals", MAX_RESIDUALS)):
-            if getattr(self, key) > top:
-                raise ConfigError(f"{key} must be at most {top}, got {getattr(self, key)}")
-        for key, top in (("dropout", 1.0), ("ema", 1.0), ("val_fraction", 1.0)):
-            if not 0 <= getattr(self, key) < top:
-                raise ConfigError(f"{key} must lie in [0, {top}), got {getattr(self, key)}")
-        if not 0 <= self.delay <= 32:
-            raise ConfigError(f"delay must be 0 to 32 steps, got {self.delay}")
-        if not 1 <= self.frames <= MAX_FRAMES:
-            raise ConfigError(f"frames must be 1 to {MAX_FRAMES}, got {self.frames}")
-        if not 0 <= self.shift <= 32:
-            raise ConfigError(f"shift must be 0 to 32 pixels, got {self.shift}")
-        for key in ("brightness", "contrast", "cloud_shift", "cloud_colour"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(f"{key} must lie in [0, 1], got {getattr(self, key)}")
-        for key in ("in_graph", "latents"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"{key} must not be negative, got {getattr(self, key)}")
-        for key in ("noise", "kl_weight", "weight_decay", "contrastive"):
-            if not getattr(self, key) >= 0:
-                raise ConfigError(f"{key} must not be negative, got {getattr(self, key)}")
-        if not self.lr > 0:
-            raise ConfigError(f"lr must be positive, got {self.lr}")
+        require_at_least(self, 1, "base_steps", "head_steps", "batch", "save_every", "threads")
+        require_within(self, 1, MAX_ITERATIONS, "iterations")
+        require_within(self, 1, MAX_RESIDUALS, "residuals")
+        for key in ("dropout", "ema", "val_fraction"):
+            if not 0 <= getattr(self, key) < 1.0:
+                raise ConfigError(f"{key} must lie in [0, 1.0), got {getattr(self, key)}")
+        require_within(self, 0, 32, "delay", "shift")
+        require_within(self, 1, MAX_FRAMES, "frames")
+        require_within(self, 0, 1, "brightness", "contrast", "cloud_shift", "cloud_colour")
+        require_within(self, 0, self.iterations, "in_graph")
+        require_at_least(self, 0, "latents", "noise", "kl_weight", "weight_decay", "contrastive")
+        require_positive(self, "lr")
 
     def _check_combinations(self) -> None:
         if self.method in BASES and self.base not in ("bc", self.method):
@@ -198,17 +217,30 @@ class TrainConfig:
                 f"method '{self.method}' is a base policy itself, so base '{self.base}' cannot be "
                 "below it; --method difftori or residual can stand on one"
             )
-        if self.contrastive > 0 and (self.method, self.base) != ("difftori", "diffusion"):
+        unused = [key for key in unused_settings(self.method, self.below) if self._given(key)]
+        if unused:
+            raise ConfigError(
+                f"method '{self.method}' has no use for {', '.join(unused)}: leave that out"
+            )
+        if self.below == "ibc" and self.batch < 2:
+            raise ConfigError("ibc takes negatives from the rest of a batch: batch at least 2")
+        if self.contrastive > 0 and self.base != "diffusion":
             raise ConfigError(
                 "contrastive takes its other chunks from the diffusion base of a score: it needs "
-                f"method difftori and base diffusion, got {self.method} and {self.base}"
+                f"base diffusion, got {self.base}"
+            )
+        if self.contrastive > 0 and self.cvae:
+            raise ConfigError(
+                "contrastive cannot be had with cvae: in training the latent is inferred from the "
+                "expert's chunk, and would tell it from the others"
             )
         if self.score == "dynamics" and self.solver == "gauss_newton":
             raise ConfigError("gauss_newton needs residuals of the whole chunk: score chunk")
-        if self.latents and not self.latent:
-            raise ConfigError(
-                f"latents is {self.latents}, but there is no latent: it needs cvae and difftori"
-            )
+        if self.latents and not self.cvae:
+            raise ConfigError(f"latents is {self.latents}, but there is no latent: it needs cvae")
+
+    def _given(self, key: str) -> bool:
+        return getattr(self, key) != getattr(type(self), key)
 
     @property
     def below(self) -> str:

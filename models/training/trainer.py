@@ -40,6 +40,7 @@ from .resume import (
     restore_optimizer,
     save_state,
 )
+from .settings import DivergedError
 
 
 class Trainer:
@@ -68,7 +69,7 @@ class Trainer:
             self.folds = nn.ModuleList(self._new_fold(k) for k in range(2)).to(config.device)
             self.averaged_folds = copy.deepcopy(self.folds).eval().requires_grad_(False)
         self._settings = dumps(
-            {k: str(v) for k, v in asdict(config).items() if k not in ("demos", "out")}
+            {k: str(v) for k, v in asdict(config).items() if k not in ("demos", "out", "name")}
         )
         self._demos_sha256 = demos.sha256
         self._folder = config.out
@@ -162,6 +163,11 @@ class Trainer:
                 group["lr"] = 0.5 * config.lr * (1 + math.cos(math.pi * k / steps))
             model.train()
             loss, shown = self._loss(name)
+            if not math.isfinite(shown):
+                raise DivergedError(
+                    f"the loss of phase '{name}' is {shown} at update {k + 1}: the run has "
+                    f"diverged; a smaller lr than {config.lr:g} may help"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

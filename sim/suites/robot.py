@@ -2,7 +2,7 @@
 """This package's own simulated arm as an environment: what is trained here drives the ROS node.
 
 World, observer, driver and guard are those of an evaluation, so an action means and does the same.
-The rewards are ManiSkill's normalised dense ones, 1 for success. An episode goes on after it.
+The rewards are ManiSkill's dense ones, of order 1 per action. An episode goes on after success.
 """
 
 from __future__ import annotations

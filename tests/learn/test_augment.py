@@ -12,7 +12,8 @@ import torch
 
 from difftori_models.encoders import Inputs
 from difftori_models.training.augment import augment, random_colour, random_shift
-from difftori_models.training.config import ConfigError, TrainConfig
+from difftori_models.training.config import TrainConfig
+from difftori_models.training.settings import ConfigError
 
 IMAGES = torch.randint(
     0, 256, (64, 12, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

@@ -20,7 +20,7 @@ from difftori_models.engines.onnx_engine import OnnxEngine
 from difftori_models.engines.torch_engine import TorchEngine
 from difftori_models.export import compare, export
 from difftori_models.planner import Planner
-from difftori_models.training.cli import train_main
+from difftori_models.training.cli import parse, train_main
 
 BRIEF = {"base_steps": 12, "head_steps": 6, "batch": 32, "save_every": 6, "ema": 0.5}
 KINDS = {
@@ -191,7 +191,17 @@ def test_settings_that_do_not_fit_each_other_are_one_sentence(
         (["--preset", "magic"], "unknown preset 'magic'; known: ours, paper"),
         (["--start", "magic"], "unknown start 'magic'; known: noisy"),
         (["--method", "ibc", "--base", "diffusion"], "is a base policy itself"),
-        (["--contrastive", "0.1"], "needs method difftori and base diffusion"),
+        (["--contrastive", "0.1"], "it needs base diffusion, got bc"),
+        (["--method", "bc", "--cvae"], "method 'bc' has no use for cvae: leave that out"),
+        (["--method", "residual", "--solver", "lm_rank1"], "'residual' has no use for solver"),
+        (["--sampler", "derivative_free"], "'difftori' has no use for sampler"),
+        (["--method", "ibc", "--batch", "1"], "batch at least 2"),
+        (["--in-graph", "11"], "in_graph must be 0 to 10, got 11"),
+        (["--name", "a b"], "name 'a b' is not a plain name"),
+        (
+            ["--base", "diffusion", "--contrastive", "0.1", "--cvae"],
+            "contrastive cannot be had with cvae",
+        ),
         (["--score", "dynamics", "--solver", "gauss_newton"], "residuals of the whole chunk"),
         (["--latents", "4"], "there is no latent"),
     ):
@@ -199,6 +209,30 @@ def test_settings_that_do_not_fit_each_other_are_one_sentence(
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("method", ["bc", "bc_rnn", "diffusion", "ibc", "residual", "difftori"])
+def test_the_paper_preset_is_for_every_method_and_changes_what_it_has(method: str) -> None:
+    words = ["--demos", "d", "--out", "o", "--name", "n", "--preset", "paper"]
+    config = parse([*words, "--method", method, "--lr", "0.01"])
+    assert (config.lr, config.dropout) == (0.01, 0.0), "what is said counts, then the preset"
+    assert config.cvae == (method == "difftori")
+    assert config.below == ("diffusion" if method in ("residual", "difftori") else method)
+
+
+def test_a_run_that_diverges_says_so(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--out", str(tmp_path), "--name", "x", "--demos", str(demos), "--method", "bc_rnn"]
+    assert train_main([*words, "--base-steps", "40", "--lr", "1e30"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "the loss of phase 'base' is" in error
+    assert "the run has diverged" in error
+
+
+def test_an_unfinished_run_may_be_given_another_name(demos: Path, tmp_path: Path) -> None:
+    train(demos, tmp_path, name="first", method="bc", **BRIEF)
+    assert load_card(train(demos, tmp_path, name="second", method="bc", **BRIEF)).name == "second"
 
 
 def test_a_card_from_before_there_was_a_choice_means_behaviour_cloning(

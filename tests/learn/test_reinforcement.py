@@ -12,14 +12,14 @@ import torch
 from point_world import STEPS, PointWorld
 
 from difftori_models.solver import BestSoFar, Boxed, LMRank1, solve
-from difftori_models.training.config import ConfigError
-from difftori_models.training.rl.config import PAPER, RLConfig, resolved
+from difftori_models.training.rl.config import PAPER, RLConfig, preset
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.learner import Learner
 from difftori_models.training.rl.losses import planned_loss
 from difftori_models.training.rl.networks import shifted
 from difftori_models.training.rl.replay import Recorded, Replay
 from difftori_models.training.rl.trainer import RLTrainer
+from difftori_models.training.settings import ConfigError, DivergedError
 from difftori_models.world_planning import CeilingError, world_problem
 
 SMALL = RLConfig(
@@ -206,7 +206,7 @@ def test_one_update_makes_one_solve():
 
 @pytest.mark.parametrize("task", sorted(PAPER))
 def test_the_paper_preset_has_the_references_numbers_in_the_box(task):
-    config = resolved(replace(SMALL, task=task, preset="paper"))
+    config = replace(SMALL, task=task, **preset("paper", task))
     model = Learner(config, (4,), 2)
     inner = model._method.method  # type: ignore[attr-defined]
     assert isinstance(model._method, Boxed)
@@ -253,8 +253,33 @@ def test_an_environment_that_does_not_fit_is_told_apart():
         ({"pg": "always"}, "unknown pg"),
         ({"seed_steps": 1}, "at least the horizon"),
         ({"batch": 0}, "batch must be at least 1"),
+        ({"horizon_steps": 0}, "horizon_steps must be at least 1"),
+        ({"std_steps": 0}, "std_steps must be at least 1"),
+        ({"eval_episodes": 0}, "eval_episodes must be at least 1"),
+        ({"steps": 59}, "steps must be at least seed_steps, 60, got 59"),
+        ({"lr": -1.0}, "lr must be positive"),
+        ({"name": "bad name/.."}, "is not a plain name"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, words):
     with pytest.raises(ConfigError, match=words):
         replace(SMALL, **changes)
+
+
+def test_a_run_that_diverges_says_so(tmp_path):
+    trainer = RLTrainer(replace(SMALL, out=tmp_path, lr=1e12), PointWorld())
+    with pytest.raises(DivergedError, match=r"of update \d+ is no finite number"):
+        trainer.run()
+
+
+def test_the_learning_rate_drops_where_it_is_told_to():
+    assert [SMALL.lr_at(step) for step in (1, 10**6)] == [SMALL.lr, SMALL.lr]
+    late = replace(SMALL, lr_drop=100)
+    assert [late.lr_at(step) for step in (99, 100)] == [late.lr, 0.1 * late.lr]
+    slow, fast = woken(learner(lr_drop=100)), woken(learner(lr_drop=100))
+    same = batch()
+    before = slow.state()["model.encoder.0.weight"].clone()
+    fast.update(same, 99)
+    slow.update(same, 100)
+    moved = [(m.state()["model.encoder.0.weight"] - before).abs().max() for m in (fast, slow)]
+    assert float(moved[1]) == pytest.approx(0.1 * float(moved[0]), rel=0.01)

@@ -16,9 +16,11 @@ from point_world import PointWorld
 from test_reinforcement import SMALL
 
 from difftori_models.training.resume import ResumeError, load_state
+from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.trainer import RLTrainer
 
 CONFIG = replace(SMALL, steps=360, seed_steps=40, save_every=80, eval_every=120, capacity=130)
+SHORT = replace(CONFIG, steps=120)
 TIMES = ("seconds", "steps_per_s", "play_s")
 
 CHILD = """
@@ -58,8 +60,8 @@ def kill_after(process: subprocess.Popen[bytes], out: Path, step: int) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-def whole(out: Path, method: str) -> RLTrainer:
-    trainer = RLTrainer(replace(CONFIG, out=out, method=method), PointWorld())
+def whole(out: Path, method: str, config: RLConfig = CONFIG) -> RLTrainer:
+    trainer = RLTrainer(replace(config, out=out, method=method), PointWorld())
     trainer.run()
     return trainer
 
@@ -89,18 +91,21 @@ def test_so_does_one_of_tdmpc(tmp_path):
     assert metrics(killed) == metrics(undisturbed)
 
 
-def test_a_finished_run_does_nothing_more_and_other_settings_are_refused(tmp_path):
-    done = whole(tmp_path, "difftori_rl")
+def test_a_finished_run_does_nothing_more_unless_it_is_given_more_steps(tmp_path):
+    done = whole(tmp_path, "difftori_rl", SHORT)
     rows = metrics(tmp_path)
-    again = whole(tmp_path, "difftori_rl")
+    again = whole(tmp_path, "difftori_rl", SHORT)
     assert again.counts == done.counts
     assert metrics(tmp_path) == rows
     with pytest.raises(ResumeError, match=r"other settings \(lr 0.001 there, 0.01 now\)"):
         RLTrainer(replace(CONFIG, out=tmp_path, lr=0.01), PointWorld())
+    more = whole(tmp_path, "difftori_rl", replace(SHORT, steps=SHORT.steps + 40, name="longer"))
+    assert more.counts.step == SHORT.steps + 40
+    assert metrics(tmp_path)[: len(rows)] == rows
 
 
 def test_rows_of_the_replay_that_are_gone_are_named(tmp_path):
-    whole(tmp_path, "difftori_rl")
+    whole(tmp_path, "difftori_rl", SHORT)
     for file in (tmp_path / "replay").glob("*.npz"):
         file.unlink()
     with pytest.raises(ResumeError, match="rows up to"):

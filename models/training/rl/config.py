@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...network import RL_METHODS
 from ...world_network import PLANNERS
-from ..config import ConfigError
+from ..settings import (
+    ConfigError,
+    require_at_least,
+    require_device,
+    require_known,
+    require_plain_name,
+    require_positive,
+    require_within,
+)
 
 SCHEDULES = ("per_update", "per_episode", "none")
 PRESETS = ("ours", "paper")
+"""`paper` changes defaults: the reference's solver with its numbers for the task, in the box."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,6 @@ class RLConfig:
     """Directory of the run. An unfinished run with the same settings there goes on."""
     method: str = "difftori_rl"
     """`difftori_rl` plans by optimisation and learns through it; `tdmpc` plans by sampling."""
-    preset: str = "ours"
-    """`paper` takes the reference's solver with its settings for the task, in its box."""
     obs: str = "state"
     """What is seen: `state` or `rgb`."""
     name: str = ""
@@ -55,6 +60,8 @@ class RLConfig:
     """gamma."""
     lr: float = 1e-3
     """Learning rate of Adam; the reference takes 3e-4 from pixels."""
+    lr_drop: int = 0
+    """Step from which the learning rate is a tenth; 0 for none."""
     latent: int = 50
     """Length of the latent."""
     hidden: int = 512
@@ -121,37 +128,33 @@ class RLConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        for key, known in (
-            ("method", RL_METHODS),
-            ("preset", PRESETS),
-            ("obs", ("state", "rgb")),
-            ("planner", tuple(p for p in PLANNERS if p != "mppi")),
-            ("terminal", ("soft", "mean", "min")),
-            ("pg", SCHEDULES),
-        ):
-            if getattr(self, key) not in known:
-                raise ConfigError(
-                    f"unknown {key} '{getattr(self, key)}'; known: {', '.join(known)}"
-                )
-        counts = ("steps", "update_every", "batch", "latent", "hidden", "encoder", "horizon")
-        counts += (
-            "iterations",
-            "pg_batch",
-            "pg_every",
-            "eval_every",
-            "save_every",
-            "threads",
-            "capacity",
+        require_plain_name(self.label)
+        require_device(self.device)
+        require_known(
+            self,
+            method=RL_METHODS,
+            obs=("state", "rgb"),
+            planner=tuple(p for p in PLANNERS if p != "mppi"),
+            terminal=("soft", "mean", "min"),
+            pg=SCHEDULES,
         )
-        for key in counts:
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} must be at least 1, got {getattr(self, key)}")
+        counts = ("steps", "update_every", "batch", "capacity", "latent", "hidden", "encoder")
+        plans = ("horizon", "horizon_steps", "std_steps", "iterations", "pg_batch", "pg_every")
+        told = ("eval_every", "eval_episodes", "save_every", "threads")
+        require_at_least(self, 1, *counts, *plans, *told)
         if self.seed_steps < self.horizon:
             raise ConfigError(
                 f"seed_steps must be at least the horizon {self.horizon}, got {self.seed_steps}"
             )
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(f"device '{self.device}': PyTorch finds no GPU here; use cpu")
+        if self.steps < self.seed_steps:
+            raise ConfigError(
+                f"steps must be at least seed_steps, {self.seed_steps}, got {self.steps}: those "
+                "are random, and nothing is learned before their end"
+            )
+        require_within(self, 0, self.iterations, "in_graph")
+        require_positive(self, "lr", "step_size", "std_first", "grad_clip", "pg_clip")
+        weights = ("consistency", "reward", "value", "pg_weight", "damping")
+        require_at_least(self, 0, *weights)
         for key in ("discount", "rho", "tau"):
             if not 0 < getattr(self, key) <= 1:
                 raise ConfigError(f"{key} must lie in (0, 1], got {getattr(self, key)}")
@@ -161,12 +164,17 @@ class RLConfig:
     @property
     def label(self) -> str:
         """Name of the run and its checkpoint."""
-        return self.name or f"{self.task.replace('-', '_')}_{self.method}".lower()
+        plain = "".join(c if c.isalnum() else "_" for c in self.task)
+        return self.name or f"{plain}_{self.method}".lower()
 
     def horizon_at(self, step: int) -> int:
         """Steps of a plan: linear from 1 (DiffTORI, appendix B)."""
         along = min(step / self.horizon_steps, 1.0)
         return int(1 + along * (self.horizon - 1))
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of Adam."""
+        return self.lr * (0.1 if 0 < self.lr_drop <= step else 1.0)
 
     def std_at(self, step: int) -> float:
         """Spread of the noise on actions."""
@@ -194,10 +202,26 @@ PAPER: dict[str, tuple[int, float, float]] = {
 """Iterations, step size and damping of the reference's solver per task (its mbrl/cfgs/tasks)."""
 
 
-def resolved(config: RLConfig) -> RLConfig:
-    """The settings with those of the preset filled in."""
-    if config.preset == "ours":
-        return config
-    iterations, step_size, damping = PAPER.get(config.task, (50, 1e-3, 1e-3))
-    same: dict[str, Any] = {"planner": "lm_rank1", "terminal": "min", "in_graph": 5}
-    return replace(config, iterations=iterations, step_size=step_size, damping=damping, **same)
+PAPER_OTHER = (50, 1e-3, 1e-3)
+"""The same for tasks that the reference does not have."""
+
+
+def preset(name: str, task: str) -> dict[str, Any]:
+    """The settings of a preset for a task.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
+    if name == "ours":
+        return {}
+    iterations, step_size, damping = PAPER.get(task, PAPER_OTHER)
+    return {
+        "planner": "lm_rank1",
+        "iterations": iterations,
+        "step_size": step_size,
+        "damping": damping,
+        "terminal": "min",
+        "in_graph": 5,
+    }

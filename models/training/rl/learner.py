@@ -91,6 +91,9 @@ class Learner:
     def update(self, batch: Batch, step: int) -> tuple[NDArray[np.float32], dict[str, float]]:
         """One update of everything; returns new priorities, and what goes into the curves."""
         config, model = self.config, self.model
+        for optimizer in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr_at(step)
         windows = self._windows(batch)
         found = model_loss(model, self.target, windows, config)
         optimizer = self._optimizers["losses"]

@@ -7,6 +7,7 @@ what is drawn for, so a run that was killed goes on from its last state with the
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from tqdm import tqdm
 
 from ...jsonio import decode, dumps, loads
 from ..resume import Progress, ResumeError, difference, draw_seed, load_state, save_state
-from .config import RLConfig, resolved
+from ..settings import DivergedError
+from .config import RLConfig
 from .environment import Environment, require_fit
 from .learner import Learner
 from .log import Log
@@ -70,14 +72,15 @@ class RLTrainer:
             ResumeError: The directory holds a run with other settings, or a broken one.
         """
         require_fit(env)
-        config = resolved(config)
         torch.set_num_threads(config.threads)
         self.config, self._env, self._folder = config, env, config.out
         observation, action = env.observation_space.shape, env.action_space.shape[0]
         torch.manual_seed(draw_seed(config.seed, "weights", 0))
         self.learner = Learner(config, observation, action)
         self.replay = Replay(config.capacity, observation, action)
-        given = {k: str(v) for k, v in asdict(config).items() if k != "out"}
+        # A run may be given another name, and more steps than it was begun with.
+        free = ("out", "name", "steps")
+        given = {k: str(v) for k, v in asdict(config).items() if k not in free}
         self._settings = dumps(given)
         self._resume()
         self.log = Log(self._folder, self.counts.step)
@@ -157,6 +160,12 @@ class RLTrainer:
         rng = np.random.default_rng(seed)
         batch = self.replay.sample(config.batch, config.horizon, rng)
         priorities, told = self.learner.update(batch, step)
+        wrong = [name for name, value in told.items() if not math.isfinite(value)]
+        if wrong:
+            raise DivergedError(
+                f"{', '.join(wrong)} of update {k + 1} is no finite number: the run has diverged; "
+                f"a smaller lr than {config.lr:g} may help"
+            )
         self.replay.update(batch.rows, priorities)
         return told
 
