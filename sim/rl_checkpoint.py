@@ -1,56 +1,94 @@
 # SPDX-License-Identifier: MIT
-"""A run of reinforcement learning on the simulated arm becomes a checkpoint for the ROS node."""
+"""A run of reinforcement learning becomes a checkpoint: for the ROS node, or for its suite."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from difftori_models import checkpoint
-from difftori_models.contract import Card
+from difftori_models.contract import ActionSpec, Card, ObservationSpec
 from difftori_models.features import state_size
 from difftori_models.jsonio import encode
 from difftori_models.network import Network
+from difftori_models.normaliser import Statistics
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.losses import solver_of
 from difftori_models.training.rl.trainer import Counts, averaged_tensors, best_tensors
 
+from .suites import open_suite
 from .suites.robot import STEPS, state_statistics
 from .tasks import find_task
 
-SUITE = "robot"
-"""The suite whose runs can be deployed: its actions are those of an arm."""
+WIDE = 10.0
+"""Outside the simulated arm the networks see states as they are. The card has this as their
+spread, so that they are held at a hundred, not at ten, and the first layer's weights make up for
+it."""
 
 
-def write_checkpoint(config: RLConfig, out: Path, averaged: bool = False) -> Path:
-    """The networks of the run's best evaluation lie in `out` as a checkpoint; returns it.
+@dataclass(frozen=True)
+class Place:
+    """Where a run was: what a card says of its environment."""
 
-    With `averaged` it is the running average of the networks in the last saved state instead.
+    task: str
+    robot: str
+    observation: ObservationSpec
+    action: ActionSpec
+    normaliser: Statistics
+    told: Mapping[str, Any]
+
+
+def write_checkpoint(config: RLConfig, out: Path) -> Path:
+    """The run's networks, those that `config.checkpoint` names, lie in `out`; returns it.
 
     Raises:
-        ValueError: The run was not on the simulated arm.
+        ValueError: The run saw pictures, which no checkpoint of these methods does.
         ResumeError: Nothing was evaluated yet.
         CheckpointError: The card would be refused.
     """
-    if config.suite != SUITE:
-        raise ValueError(f"only runs of suite '{SUITE}' drive an arm, this is '{config.suite}'")
-    counts, tensors = (averaged_tensors if averaged else best_tensors)(config.out)
+    if config.obs != "state":
+        raise ValueError(f"checkpoints are made of runs seen as state, this is '{config.obs}'")
+    chosen = averaged_tensors if config.checkpoint == "average" else best_tensors
+    counts, tensors = chosen(config.out)
     kept = {
         f"base.{name}": tensor.numpy().astype(np.float32)
         for name, tensor in tensors.items()
         if name.startswith(("encoder.", "world."))
     }
-    checkpoint.save(out, card_of(config, counts), kept)
+    place = robot_place(config.task) if config.suite == "robot" else suite_place(config)
+    kept["base.encoder.0.weight"] *= place.told.get("state_spread", 1.0)
+    checkpoint.save(out, card_of(config, counts, place), kept)
     return out
 
 
-def card_of(config: RLConfig, counts: Counts) -> Card:
-    """The card of a run's best networks."""
-    task = find_task(config.task)
+def robot_place(name: str) -> Place:
+    """The simulated arm, whose policies drive the node."""
+    task = find_task(name)
+    scales = state_statistics(task)
+    return Place(task.name, "panda", task.state, task.action, scales, {"episode_steps": STEPS})
+
+
+def suite_place(config: RLConfig) -> Place:
+    """A task of another suite, whose environment takes the actions."""
+    with contextlib.closing(open_suite(config.suite, config.task, config.obs)) as env:
+        size, count = state_size(env.observation), len(env.action.names)
+        scales = {
+            "state": {"mean": (0.0,) * size, "std": (WIDE,) * size},
+            "action": {"mean": (0.0,) * count, "std": (1.0,) * count},
+        }
+        told = {"state_spread": WIDE}
+        return Place(env.task, env.robot, env.observation, env.action, scales, told)
+
+
+def card_of(config: RLConfig, counts: Counts, place: Place) -> Card:
+    """The card of a run's networks."""
     network = Network(
-        state=state_size(task.state),
+        state=state_size(place.observation),
         feature=config.latent,
         hidden=config.hidden,
         dropout=0.0,
@@ -58,20 +96,20 @@ def card_of(config: RLConfig, counts: Counts) -> Card:
     settings = {k: v for k, v in vars(config).items() if k not in ("out", "name", "device")}
     return Card(
         name=config.label,
-        task=task.name,
-        robot="panda",
+        task=place.task,
+        robot=place.robot,
         method=config.method,
-        observation=task.state,
-        action=replace(task.action, horizon=config.horizon, execute=1),
+        observation=place.observation,
+        action=replace(place.action, horizon=config.horizon, execute=1),
         network=encode(network),
-        normaliser=state_statistics(task),
+        normaliser=place.normaliser,
         solver=encode(solver_of(config)),
         training={
             "learned_from": "reward",
             "steps": counts.step,
             "episodes": counts.episode,
             "updates": counts.updates,
-            "episode_steps": STEPS,
+            **place.told,
             "seconds": counts.seconds,
             "settings": settings,
         },

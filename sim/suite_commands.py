@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from difftori_models.checkpoint import load_card
+from difftori_models.contract import ObservationSpec
 from difftori_models.engines.engine import BACKENDS
 from difftori_models.planner import Planner
 from difftori_ros.bringup import find_checkpoint
@@ -18,7 +20,7 @@ from .evaluate import evaluate_direct, seed_range
 from .results import writable, write_json
 from .suites import SUITES, open_suite
 from .suites.env import VARIANTS, Episode, SuiteEnv, SuiteError, roll_out
-from .tasks import TEST_SEEDS, TRAIN_SEEDS, Task
+from .tasks import TEST_SEEDS, TRAIN_SEEDS, Task, available_tasks
 
 NOISE = {"metaworld": 0.1, "robomimic": 0.1}
 """Noise on what a scripted expert executes, unless the command line says otherwise [network
@@ -119,6 +121,11 @@ def _collect(arguments: argparse.Namespace, console: Console) -> int:
     writable(out.with_name(out.name + ".tmp"))
     out.with_name(out.name + ".tmp").unlink()
     task = _ours(arguments)
+    if task is not None and arguments.expert not in ("scripted", "random"):
+        raise SuiteError(
+            f"the arm of '{task.name}' is driven through its own stages, and what a checkpoint "
+            "does there is not recorded: take --expert scripted"
+        )
     if task is not None and arguments.expert == "scripted":
         from .record import record
 
@@ -190,12 +197,16 @@ def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
     seed_range(**common)
     if arguments.json:
         writable(arguments.json)
-    task = _ours(arguments)
+    task, card = _ours(arguments), load_card(find_checkpoint(folder))
     refine, backend = not arguments.no_refine, arguments.backend
-    if task is not None:
+    if task is not None and card.task in available_tasks():
+        seen = _seen(card.observation)
+        if (card.task, seen) != (task.name, arguments.obs):
+            raise SuiteError(
+                f"checkpoint '{card.name}' is of {card.task} seen as {seen}, wanted was "
+                f"{task.name} seen as {arguments.obs}"
+            )
         result = evaluate_direct(folder, refine=refine, backend=backend, **common)
-        if result.task != task.name:
-            raise SuiteError(f"checkpoint '{folder}' is of {result.task}, not of {task.name}")
     else:
         from .suites.evaluate import evaluate
 
@@ -209,6 +220,13 @@ def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.json:
         write_json(arguments.json, result)
     return 0
+
+
+def _seen(spec: ObservationSpec) -> str:
+    """The variant that an observation spec is of."""
+    if spec.points is not None:
+        return "points"
+    return "rgb" if spec.images else "state"
 
 
 def _command(arguments: argparse.Namespace, noise: float) -> str:

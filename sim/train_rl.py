@@ -21,7 +21,7 @@ from difftori_models.training.rl.trainer import RLTrainer
 from difftori_models.training.settings import ConfigError, DivergedError
 
 from . import suites
-from .rl_checkpoint import SUITE, write_checkpoint
+from .rl_checkpoint import write_checkpoint
 
 
 def wants(argv: Sequence[str]) -> bool:
@@ -63,7 +63,7 @@ def train_rl(config: RLConfig) -> RLTrainer:
     with contextlib.closing(suites.make(config.suite, config.task, config.obs)) as env:
         trainer = RLTrainer(config, env)
         trainer.run()
-    if config.suite == SUITE and config.obs == "state":
+    if config.obs == "state":
         write_checkpoint(config, config.out / "checkpoint")
     return trainer
 
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"run: {config.out}\nmetrics: {config.out / 'metrics.jsonl'}\n")
+    if config.obs == "state":
+        sys.stdout.write(f"checkpoint: {config.out / 'checkpoint'}\n")
     return 0
 
 

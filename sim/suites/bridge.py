@@ -82,8 +82,9 @@ class Bridge:
         """Pendulum-v1 alone has a rule, so that something small can be demonstrated."""
         if self.task != "gymnasium.Pendulum-v1":
             raise SuiteError(
-                f"nobody demonstrates '{self.task}': give the folder of a checkpoint that was "
-                "trained by reinforcement as --expert, or --expert random"
+                f"nobody demonstrates '{self.task}': learn it by reward (difftori train --suite "
+                f"{self.robot} --method difftori_rl) and give the folder of that checkpoint as "
+                "--expert, or take --expert random"
             )
         return roll_out(self, seed, _swing_up, noise)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -95,12 +95,15 @@ def check_fits(planner: Planner, env: SuiteEnv) -> None:
         SuiteError: It is of another task, sees something else or does something else.
     """
     card = planner.card
-    pairs = {
-        "task": (card.task, env.task),
-        "robot": (card.robot, env.robot),
+    # how far a policy plans is its own affair
+    action = replace(card.action, horizon=env.action.horizon, execute=env.action.execute)
+    pairs = {"task": (card.task, env.task), "robot": (card.robot, env.robot)}
+    for part, (a, b) in {
         "observation": (card.observation, env.observation),
-        "action": (card.action, env.action),
-    }
+        "action": (action, env.action),
+    }.items():
+        names = [field.name for field in fields(b)]
+        pairs |= {f"{part}.{name}": (getattr(a, name), getattr(b, name)) for name in names}
     wrong = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     if wrong:
         told = "; ".join(f"{key}: trained for {a}, here {b}" for key, (a, b) in wrong.items())

@@ -121,6 +121,9 @@ class RLConfig:
     """Episodes of an evaluation."""
     save_every: int = 2500
     """Steps between two saved states."""
+    checkpoint: str = "best"
+    """Networks that the checkpoint has: of the `best` evaluation, or the running `average` at the
+    end, which is steadier."""
     threads: int = 1
     """torch threads."""
     device: str = "cpu"
@@ -137,6 +140,7 @@ class RLConfig:
             planner=tuple(p for p in PLANNERS if p != "mppi"),
             terminal=("soft", "mean", "min"),
             pg=SCHEDULES,
+            checkpoint=("best", "average"),
         )
         counts = ("steps", "update_every", "batch", "capacity", "latent", "hidden", "encoder")
         plans = ("horizon", "horizon_steps", "std_steps", "iterations", "pg_batch", "pg_every")

@@ -78,8 +78,8 @@ class RLTrainer:
         torch.manual_seed(draw_seed(config.seed, "weights", 0))
         self.learner = Learner(config, observation, action)
         self.replay = Replay(config.capacity, observation, action)
-        # A run may be given another name, and more steps than it was begun with.
-        free = ("out", "name", "steps")
+        # A run may be given another name, more steps than it was begun with, another end.
+        free = ("out", "name", "steps", "checkpoint")
         given = {k: str(v) for k, v in asdict(config).items() if k not in free}
         self._settings = dumps(given)
         self._resume()
