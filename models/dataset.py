@@ -193,7 +193,10 @@ class Demos:
         episodes = np.unique(self.episode)
         held = 0 if fraction == 0 else max(1, round(fraction * len(episodes)))
         if held >= len(episodes):
-            raise DemosError(f"cannot keep {held} of {len(episodes)} episodes for validation")
+            raise DemosError(
+                f"cannot keep {held} of {len(episodes)} episodes for validation; a val_fraction "
+                "of 0 keeps none"
+            )
         chosen = np.random.default_rng(seed).permutation(episodes)[:held]
         validation = np.isin(self.episode, chosen)
         return np.flatnonzero(~validation), np.flatnonzero(validation)

@@ -25,6 +25,8 @@ from .tasks import TEST_SEEDS, TRAIN_SEEDS, Task, available_tasks
 NOISE = {"metaworld": 0.1, "robomimic": 0.1}
 """Noise on what a scripted expert executes, unless the command line says otherwise [network
 units]; none where a motion planner follows a plan that it does not mend."""
+EPISODES = 50
+"""Episodes that are collected unless the command line says otherwise."""
 
 
 def wants_suite(argv: Sequence[str]) -> bool:
@@ -35,7 +37,7 @@ def wants_suite(argv: Sequence[str]) -> bool:
 def run_suite_command(argv: Sequence[str], console: Console) -> int:
     """Run `collect` or `evaluate`; return the exit status."""
     arguments = _parser().parse_args(argv)
-    if arguments.episodes < 1:
+    if arguments.episodes is not None and arguments.episodes < 1:
         raise ValueError(f"wanted at least one episode, got {arguments.episodes}")
     if arguments.command == "collect":
         return _collect(arguments, console)
@@ -72,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
 
     collect = commands.add_parser("collect", help="demonstrations of a suite's expert")
     _add_task(collect)
-    collect.add_argument("--episodes", type=int, default=50)
-    collect.add_argument("--first-seed", type=int, default=TRAIN_SEEDS.start)
+    collect.add_argument("--episodes", type=int, help=f"{EPISODES}, or all of a file")
+    collect.add_argument("--first-seed", type=int, help=f"{TRAIN_SEEDS.start} by default")
     collect.add_argument("--noise", type=float, help="on executed actions [network units]")
     collect.add_argument("--out", type=Path, help="the .npz file")
     source = collect.add_mutually_exclusive_group()
@@ -113,11 +115,22 @@ def _collect(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.from_hdf5 is not None:
         if arguments.suite != "robomimic":
             raise ValueError(f"--from-hdf5 is for the suite robomimic, not {arguments.suite}")
+        if arguments.noise is not None or arguments.first_seed is not None:
+            raise ValueError("--noise and --first-seed mean nothing beside --from-hdf5")
         from .suites.hdf5 import convert
 
-        written = convert(arguments.from_hdf5, arguments.task, arguments.obs, out)
-        console.print(f"wrote {written.episodes} episodes, {written.steps} steps, to {out}")
+        words = arguments.from_hdf5, arguments.task, arguments.obs, out, arguments.episodes
+        written = convert(*words)
+        console.print(
+            f"wrote {written.episodes} episodes, {written.steps} steps, to {out}; "
+            f"{written.cut:.1%} of the action entries were cut to the box",
+            soft_wrap=True,
+        )
         return 0
+    if arguments.episodes is None:
+        arguments.episodes = EPISODES
+    if arguments.first_seed is None:
+        arguments.first_seed = TRAIN_SEEDS.start
     writable(out.with_name(out.name + ".tmp"))
     out.with_name(out.name + ".tmp").unlink()
     task = _ours(arguments)

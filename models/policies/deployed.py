@@ -22,6 +22,12 @@ from .agent import Agent
 from .residual import ResidualHead
 
 
+def fixed_starts(shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What the start `noise` adds and what the start `random` is, (H, A), the same for ever."""
+    draw = torch.Generator().manual_seed(0)
+    return START_NOISE * torch.randn(shape, generator=draw), torch.randn(shape, generator=draw)
+
+
 class Proposal(NamedTuple):
     """What a plan begins with; S solves run side by side, one for each start and latent.
 
@@ -74,10 +80,7 @@ class Deployed:
         self.latents = (settings.latents, self.head.latent)
         self._starts = settings.starts
         self._rows = settings.rows
-        draw = torch.Generator().manual_seed(0)
-        shape = agent.normaliser.shape
-        self._noise = START_NOISE * torch.randn(shape, generator=draw)
-        self._random = torch.randn(shape, generator=draw)
+        self._noise, self._random = fixed_starts(agent.normaliser.shape)
         method: Method = self.head.method()
         if portable and isinstance(method, GaussNewton):
             method = replace(method, eliminate=True)

@@ -2,7 +2,10 @@
 """`difftori train`: from demonstrations to a checkpoint.
 
 `--preset ours` (the default) or `--preset paper`, what the released code of DiffTORI does for
-imitation, changes the defaults of all other settings.
+imitation, changes the defaults of all other settings. With --suite SUITE --task TASK [--obs OBS]
+demonstrations, folder and name are those of that suite's task. --method difftori_rl and
+--method tdmpc learn by reward and have settings of their own:
+`difftori train --method difftori_rl --help`.
 """
 
 from __future__ import annotations

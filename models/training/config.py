@@ -14,6 +14,7 @@ from ..network import (
     MAX_FRAMES,
     MAX_ITERATIONS,
     MAX_RESIDUALS,
+    RL_METHODS,
     SAMPLERS,
     SCORES,
     SOLVERS,
@@ -190,13 +191,15 @@ class TrainConfig:
         require_known(
             self,
             solver=SOLVERS,
-            method=IMITATION,
+            method=(*IMITATION, *RL_METHODS),
             base=BASES,
             start=STARTS,
             loss=LOSSES,
             score=SCORES,
             sampler=SAMPLERS,
         )
+        if self.method in RL_METHODS:
+            raise ConfigError(f"method '{self.method}' learns by reward, not from demonstrations")
         self._check_combinations()
         require_at_least(self, 1, "base_steps", "head_steps", "batch", "save_every", "threads")
         require_within(self, 1, MAX_ITERATIONS, "iterations")

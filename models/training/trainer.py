@@ -24,6 +24,7 @@ from ..dataset import load_demos
 from ..jsonio import dumps
 from ..policies.agent import Agent, new_base
 from ..policies.base import Base
+from ..policies.deployed import fixed_starts
 from ..policies.score import Climbing
 from .config import TrainConfig
 from .curves import Curves
@@ -201,7 +202,10 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self, phase: str, base: Base) -> dict[str, float]:
-        """Errors of the averaged weights on the held-out episodes, as they would act."""
+        """Errors of the averaged weights on the held-out episodes, as they would act.
+
+        A CVAE's latent is the mean of its prior here, whatever is drawn in deployment.
+        """
         agent, data = self.averaged, self.data
         steps = data.validation.steps
         if len(steps) == 0:
@@ -215,8 +219,10 @@ class Trainer:
         for rows in torch.arange(len(steps)).split(EVALUATION_BATCH):
             inputs = data.at(steps[rows])
             begun = start[rows]
-            if self.config.start in ("zero", "random"):
+            if self.config.start == "zero":
                 begun = torch.zeros_like(begun)
+            elif self.config.start == "random":
+                begun = fixed_starts(agent.normaliser.shape)[1].to(begun).expand_as(begun)
             found = agent.act(inputs, begun)
             after += (found - labels[rows]).abs().mean(dim=(1, 2)).sum().item()
             if isinstance(agent.head, Climbing):

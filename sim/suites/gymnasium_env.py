@@ -36,6 +36,8 @@ def make(task: str, obs: str = "state") -> Adapter:
     """
     try:
         env = gymnasium.make(task, render_mode="rgb_array" if obs == "rgb" else None)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ValueError(f"'{task}' needs a package that is not installed: {error}") from error
     except gymnasium.error.Error as error:
         raise ValueError(f"'{task}' is no environment of Gymnasium: {error}") from error
     if env.spec is not None and env.spec.max_episode_steps is None:

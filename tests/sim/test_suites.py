@@ -206,7 +206,9 @@ def write_hdf5(path, env_name="NutAssemblySquare", demos=(5, 3), pictures=False,
         for k, steps in enumerate(demos):
             demo = data.create_group(f"demo_{k}")
             demo.attrs["num_samples"] = steps
-            demo["actions"] = rng.uniform(-1.2, 1.0, (steps, 7))
+            actions = rng.uniform(-1.0, 1.0, (steps, 7))
+            actions[0, 0] = -1.2
+            demo["actions"] = actions
             demo["dones"] = np.zeros(steps)
             for name, size in sizes.items():
                 if name != leave_out:
@@ -259,6 +261,83 @@ def test_file_of_robomimic_that_does_not_fit_is_refused(tmp_path, change, task, 
     with pytest.raises((DemosError, SuiteError), match=complaint):
         convert(path, task, obs, tmp_path / "d.npz")
     assert not (tmp_path / "d.npz").exists()
+
+
+def spoiled(path, edit):
+    """A good file, edited."""
+    import h5py
+
+    write_hdf5(path)
+    with h5py.File(path, "a") as file:
+        edit(file["data"])
+    return path
+
+
+def absolute(data):
+    kwargs = {"controller_configs": {"body_parts": {"right": {"input_type": "absolute"}}}}
+    data.attrs["env_args"] = json.dumps({"env_name": "NutAssemblySquare", "env_kwargs": kwargs})
+
+
+def replaced(name, value):
+    def edit(data):
+        del data[name]
+        data[name] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (absolute, r'takes absolute poses \(input_type is "absolute"\)'),
+        (
+            replaced("demo_0/actions", np.full((5, 7), 3.0)),
+            r"of the action entries lie outside -1 to 1, up to 3",
+        ),
+        (
+            replaced("demo_1/obs", np.zeros(3)),
+            r"demo_1/obs: wanted a group with '.*', got a data set",
+        ),
+        (
+            replaced("demo_1/obs/object", np.zeros((3, 9))),
+            r"demo_1/obs/object: wanted shape \(3, 14\), got \(3, 9\)",
+        ),
+        (
+            replaced("demo_1/obs/object", np.zeros((2, 14))),
+            r"demo_1/obs/object: wanted shape \(3, 14\), got \(2, 14\)",
+        ),
+        (
+            replaced("demo_1/actions", np.zeros((0, 7))),
+            r"demo_1/actions: wanted at least one row of 7, got \(0, 7\)",
+        ),
+    ],
+)
+def test_odd_file_of_robomimic_is_refused_by_episode_and_what_is_odd(edit, complaint, tmp_path):
+    path = spoiled(tmp_path / "demos.hdf5", edit)
+    with pytest.raises(DemosError, match=complaint):
+        convert(path, "Square", "state", tmp_path / "d.npz")
+    assert not (tmp_path / "d.npz").exists()
+
+
+def test_of_a_file_of_robomimic_the_first_episodes_can_be_taken(tmp_path, capsys):
+    path = spoiled(tmp_path / "demos.hdf5", lambda data: data.create_group("demo_x"))
+    words = ["collect", "--suite", "robomimic", "--task", "Square", "--from-hdf5", path]
+    words += ["--out", tmp_path / "d.npz"]
+    assert said(capsys, *words, "--episodes", 1)[0] == 0
+    assert len(load_demos(tmp_path / "d.npz").actions) == 5
+    assert "wanted 3 episodes, it has 2" in said(capsys, *words, "--episodes", 3)[1]
+    assert "mean nothing beside --from-hdf5" in said(capsys, *words, "--noise", 0.1)[1]
+
+
+def test_checkpoint_of_another_task_or_view_is_refused_before_anything_runs(capsys):
+    words = ("evaluate", "--suite", "maniskill", "--task", "PushCube", "--episodes", 50)
+    status, sentence = said(capsys, *words, "--checkpoint", "pick_cube_state")
+    assert status == 1
+    assert "is of pick_cube seen as state, wanted was push_cube seen as state" in sentence
+    _, sentence = said(capsys, *words, "--obs", "rgb", "--checkpoint", "push_cube_state")
+    assert "is of push_cube seen as state, wanted was push_cube seen as rgb" in sentence
+    words = ("collect", "--suite", "maniskill", "--task", "PushCube", "--expert")
+    assert "is driven through its own stages" in said(capsys, *words, "push_cube_state")[1]
 
 
 def test_file_that_is_no_hdf5_is_refused(tmp_path):

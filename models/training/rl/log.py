@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...jsonio import loads, write_atomically
+from ...jsonio import JsonError, loads, write_atomically
+from ..resume import ResumeError
 
 
 class Log:
@@ -19,7 +20,11 @@ class Log:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Open the log of a run that goes on at `step`; 0 for a new one."""
+        """Open the log of a run that goes on at `step`; 0 for a new one.
+
+        Raises:
+            ResumeError: A line of it cannot be read.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
         self._file = folder / "metrics.jsonl"
@@ -27,7 +32,10 @@ class Log:
         if step and self._file.is_file():
             for line in self._file.read_text().splitlines():
                 # a line that a kill has cut short was past the state
-                row = loads(line) if line.endswith("}") else {"step": step + 1}
+                try:
+                    row = loads(line) if line.endswith("}") else {"step": step + 1}
+                except JsonError as error:
+                    raise ResumeError(f"{self._file}: {error}") from error
                 if row["step"] <= step:
                     self.rows.append(row)
         folder.mkdir(parents=True, exist_ok=True)

@@ -170,7 +170,7 @@ class RLTrainer:
         return told
 
     def _play(self, seed: int, step: int, explore: bool = True) -> tuple[Recorded, bool | None]:
-        """The episode of `seed`, and whether the task succeeded where the environment says so."""
+        """The episode of `seed`, and whether it ever succeeded where the environment says so."""
         env, config = self._env, self.config
         seen, info = env.reset(seed=seed)
         self.learner.begin()
@@ -178,6 +178,7 @@ class RLTrainer:
         actions: list[NDArray[np.float32]] = []
         rewards: list[float] = []
         ended = terminated = False
+        success: bool | None = None
         purpose = "act" if explore else "evaluate"
         while not ended:
             # Where the draws of an evaluation come from does not depend on when it is.
@@ -194,10 +195,12 @@ class RLTrainer:
             actions.append(a)
             rewards.append(reward)
             ended = terminated or truncated
+            if "success" in info:
+                success = bool(success) or bool(info["success"])
         recorded = Recorded(
             np.stack(observations), np.stack(actions), np.array(rewards, np.float32), terminated
         )
-        return recorded, bool(info["success"]) if "success" in info else None
+        return recorded, success
 
     def _evaluate(self) -> dict[str, Any]:
         """Episodes without noise; the weights of the best evaluation are kept."""
