@@ -62,6 +62,6 @@ def test_the_node_plans_what_the_run_would_execute(tmp_path):
 
 @pytest.mark.slow
 def test_push_cube_learned_by_reward_succeeds_as_often_as_was_measured():
-    """37 of 50 were: short of the 0.9 aimed at, see docs/results/reinforcement.md."""
+    """46 of 50 were, see docs/results/reinforcement.md."""
     result = evaluate_ros("push_cube_rl_state", episodes=50)
-    assert 30 <= result.successes
+    assert result.successes >= 45

@@ -207,7 +207,7 @@ def write_hdf5(path, env_name="NutAssemblySquare", demos=(5, 3), pictures=False,
             demo = data.create_group(f"demo_{k}")
             demo.attrs["num_samples"] = steps
             actions = rng.uniform(-1.0, 1.0, (steps, 7))
-            actions[0, 0] = -1.2
+            actions[0, 0] = -1.2 if k == 0 else -1.0
             demo["actions"] = actions
             demo["dones"] = np.zeros(steps)
             for name, size in sizes.items():
