@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from difftori_models.dataset import load_demos
 from difftori_models.training.rl.config import PAPER, RLConfig
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.trainer import RLTrainer
 from difftori_sim import suites
+from difftori_sim.cli import main
 from difftori_sim.suites import dmc
-from difftori_sim.train_rl import wants
+from difftori_sim.train_rl import train_rl, wants
 
 pytest.importorskip("dm_control")
 
@@ -143,3 +146,30 @@ def test_every_task_is_learned_in_from_state(task, method, tmp_path):
 @pytest.mark.parametrize("task", ["cup-catch", "reacher-easy", "walker-walk"])
 def test_some_are_learned_in_from_pixels(task, method, tmp_path):
     learn_a_little("dmc", task, method, "rgb", tmp_path)
+
+
+def test_what_was_learned_by_reward_acts_in_its_suite_as_it_did_in_training(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    settings = RLConfig(
+        "gymnasium", "Pendulum-v1", tmp_path / "run", steps=200, seed_steps=50, update_every=5,
+        batch=16, hidden=32, latent=8, encoder=16, horizon=3, horizon_steps=1, iterations=2,
+        capacity=500, eval_every=200, eval_episodes=1,
+    )  # fmt: skip
+    trainer = train_rl(settings)
+    (told,) = (row for row in trainer.log.rows if row["kind"] == "eval")
+    words = ["--suite", "gymnasium", "--task", "Pendulum-v1"]
+    trained = str(settings.out / "checkpoint")
+    seeds = ["--episodes", "1", "--first-seed", "100000", "--json", "result.json"]
+    assert main(["evaluate", *words, "--checkpoint", trained, *seeds]) == 0
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert found["return_mean"] == pytest.approx(told["return"], abs=0.5)
+    again = ["--episodes", "1", "--expert", trained, "--out", "demos.npz"]
+    assert main(["collect", *words, *again]) == 0
+    assert load_demos(tmp_path / "demos.npz").meta.task == "gymnasium.Pendulum-v1"
+    other = ["--suite", "dmc", "--task", "reacher-easy", "--checkpoint", trained]
+    assert main(["evaluate", *other, "--episodes", "1"]) == 1
+    assert "task: trained for gymnasium.Pendulum-v1, here dmc.reacher-easy" in " ".join(
+        capsys.readouterr().err.split()
+    )
