@@ -134,7 +134,7 @@ class TrainConfig:
     score: str = "chunk"
     """What is climbed: a score of the whole `chunk`, or a sum along latent `dynamics`."""
     in_graph: int = 0
-    """Last iterations that are differentiated; 0 for all."""
+    """Last iterations that are differentiated; 0, or as many as there are, for all."""
     contrastive: float = 0.0
     """Weight of an InfoNCE term on the score, with proposals of the `diffusion` base as the other
     chunks. Not of the paper."""
@@ -210,8 +210,8 @@ class TrainConfig:
         require_within(self, 0, 32, "delay", "shift")
         require_within(self, 1, MAX_FRAMES, "frames")
         require_within(self, 0, 1, "brightness", "contrast", "cloud_shift", "cloud_colour")
-        require_within(self, 0, self.iterations, "in_graph")
-        require_at_least(self, 0, "latents", "noise", "kl_weight", "weight_decay", "contrastive")
+        require_at_least(self, 0, "in_graph", "latents", "noise", "kl_weight", "weight_decay")
+        require_at_least(self, 0, "contrastive")
         require_positive(self, "lr")
 
     def _check_combinations(self) -> None:

@@ -196,7 +196,7 @@ def test_settings_that_do_not_fit_each_other_are_one_sentence(
         (["--method", "residual", "--solver", "lm_rank1"], "'residual' has no use for solver"),
         (["--sampler", "derivative_free"], "'difftori' has no use for sampler"),
         (["--method", "ibc", "--batch", "1"], "batch at least 2"),
-        (["--in-graph", "11"], "in_graph must be 0 to 10, got 11"),
+        (["--in-graph", "-1"], "in_graph must not be negative, got -1"),
         (["--name", "a b"], "name 'a b' is not a plain name"),
         (
             ["--base", "diffusion", "--contrastive", "0.1", "--cvae"],

@@ -16,7 +16,6 @@ from ..settings import (
     require_known,
     require_plain_name,
     require_positive,
-    require_within,
 )
 
 SCHEDULES = ("per_update", "per_episode", "none")
@@ -155,9 +154,8 @@ class RLConfig:
                 f"steps must be at least seed_steps, {self.seed_steps}, got {self.steps}: those "
                 "are random, and nothing is learned before their end"
             )
-        require_within(self, 0, self.iterations, "in_graph")
         require_positive(self, "lr", "step_size", "std_first", "grad_clip", "pg_clip")
-        weights = ("consistency", "reward", "value", "pg_weight", "damping")
+        weights = ("in_graph", "consistency", "reward", "value", "pg_weight", "damping")
         require_at_least(self, 0, *weights)
         for key in ("discount", "rho", "tau"):
             if not 0 < getattr(self, key) <= 1:
