@@ -34,7 +34,7 @@ METHODS = ("difftori_rl", "tdmpc")
 SEEDS = (0, 1)
 
 
-STEPS = {"pendulum-swingup": 4000, "cartpole-swingup": 4000, "reacher-easy": 4000}
+STEPS = {"cartpole-swingup": 4000, "reacher-easy": 4000, "pendulum-swingup": 4000}
 """Actions of a run: a small scale, far from the paper's million environment steps."""
 
 
@@ -59,7 +59,7 @@ def config_of(task: str, method: str, seed: int, out: Path) -> RLConfig:
         pg_every=4,
         pg_batch=8,
         capacity=20_000,
-        eval_every=500,
+        eval_every=1000,
         eval_episodes=2,
         save_every=500,
     )
