@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,14 @@ LINES = ROOT / "docs" / "results" / "reinforcement.jsonl"
 PAGE = ROOT / "docs" / "results" / "reinforcement.md"
 PICTURE = ROOT / "docs" / "images" / "reinforcement.png"
 BEGIN, END = "<!-- curves: begin -->", "<!-- curves: end -->"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "difftori_rl": {"method": "difftori_rl"},
+    "tdmpc": {"method": "tdmpc"},
+    "difftori_rl, long steps": {"method": "difftori_rl", "iterations": 4, "step_size": 0.8},
+}
+"""Settings by the name in table and picture; the last is run only when it is asked for."""
 METHODS = ("difftori_rl", "tdmpc")
+COLORS = dict(zip(VARIANTS, ("tab:blue", "tab:orange", "tab:green"), strict=True))
 SEEDS = (0, 1)
 
 
@@ -38,13 +46,12 @@ STEPS = {"cartpole-swingup": 4000, "reacher-easy": 4000, "pendulum-swingup": 400
 """Actions of a run: a small scale, far from the paper's million environment steps."""
 
 
-def config_of(task: str, method: str, seed: int, out: Path) -> RLConfig:
+def config_of(task: str, variant: str, seed: int, out: Path) -> RLConfig:
     """The settings of one run; the methods differ in nothing but what makes them."""
     return RLConfig(
         suite="dmc",
         task=task,
-        out=out / f"{task}-{method}-{seed}",
-        method=method,
+        out=out / f"{task}-{variant.replace(', ', '-').replace(' ', '-')}-{seed}",
         seed=seed,
         steps=STEPS[task],
         seed_steps=500,
@@ -53,7 +60,6 @@ def config_of(task: str, method: str, seed: int, out: Path) -> RLConfig:
         batch=128,
         horizon=3,
         horizon_steps=1,
-        iterations=4,
         std_steps=3000,
         std_last=0.1,
         pg_every=4,
@@ -62,6 +68,7 @@ def config_of(task: str, method: str, seed: int, out: Path) -> RLConfig:
         eval_every=1000,
         eval_episodes=2,
         save_every=500,
+        **VARIANTS[variant],
     )
 
 
@@ -77,16 +84,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def grid(tasks: list[str], methods: list[str], seeds: list[int], out: Path) -> list[RLConfig]:
-    """Every run, one seed after the other, so that what is there is always comparable."""
-    order = product(seeds, tasks, methods)
-    return [config_of(task, method, seed, out) for seed, task, method in order]
-
-
-def run(configs: list[RLConfig], path: Path) -> None:
-    """The runs are done, and each has its line in the file."""
-    for config in configs:
-        key = {"task": config.task, "method": config.method, "seed": config.seed}
+def run(runs: Iterable[tuple[int, str, str]], out: Path, path: Path) -> None:
+    """The runs are done, each of seed, task and variant, and each has its line in the file."""
+    for seed, task, variant in runs:
+        config = config_of(task, variant, seed, out)
+        key = {"task": task, "method": variant, "seed": seed}
         if key in [{name: row[name] for name in key} for row in read(path)]:
             continue
         train_rl(config)
@@ -121,14 +123,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4.2 * len(tasks), 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = np.atleast_2d(figure.subplots(2, len(tasks), squeeze=False))
-    colors = dict(zip(METHODS, ("tab:blue", "tab:orange"), strict=True))
     for column, task in enumerate(tasks):
         for row in (row for row in rows if row["task"] == task):
             returns = [one["return"] for one in row["evaluations"]]
             label = row["method"] if row["seed"] == SEEDS[0] else None
             for k, key, scale in ((0, "env_step", 1e-3), (1, "seconds", 1 / 60)):
                 x = [one[key] * scale for one in row["evaluations"]]
-                axes[k][column].plot(x, returns, color=colors[row["method"]], label=label)
+                axes[k][column].plot(x, returns, color=COLORS[row["method"]], label=label)
         axes[0][column].set(title=task, xlabel="environment steps [1000]", ylabel="return")
         axes[1][column].set(xlabel="time of one shared core [min]", ylabel="return")
         for k in (0, 1):
@@ -152,14 +153,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "reinforcement")
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=VARIANTS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     if not arguments.render:
-        configs = grid(arguments.only, arguments.methods, arguments.seeds, arguments.out)
-        run(configs, arguments.jsonl)
+        # one seed after the other, so that what is there is always comparable
+        runs = product(arguments.seeds, arguments.only, arguments.methods)
+        run(runs, arguments.out, arguments.jsonl)
     rows = read(arguments.jsonl)
     render(rows, PAGE, PICTURE)
     Console(soft_wrap=True).print(table(rows), markup=False, highlight=False)

@@ -26,8 +26,8 @@ class WorldSolver(Solver):
     """
 
     method: str = "normalised_gradient"
-    iterations: int = 6
-    step_size: float = 0.8
+    iterations: int = 3
+    step_size: float = 0.3
     damping: float = 1e-3
     ceiling: float = 1000.0
     discount: float = 0.99

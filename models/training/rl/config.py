@@ -91,9 +91,9 @@ class RLConfig:
     """Largest norm of a gradient."""
     planner: str = "normalised_gradient"
     """How DiffTORI plans: `normalised_gradient`, `lm_rank1`, `projected_gradient`, `adam_box`."""
-    iterations: int = 6
+    iterations: int = 3
     """Iterations of a plan."""
-    step_size: float = 0.8
+    step_size: float = 0.3
     """First step length of `normalised_gradient` and `adam_box`; every one of the others."""
     damping: float = 1e-3
     """Damping of `lm_rank1`."""
