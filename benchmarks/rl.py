@@ -81,6 +81,9 @@ class Bench:
             batch=BATCH,
             horizon=5,
             horizon_steps=1,
+            # twice the default, and longer: here the values are right, and MPPI's gain is reached
+            iterations=6,
+            step_size=0.8,
             pg="per_episode",
         )
         self.learner = self._learner(config, width, solved)
