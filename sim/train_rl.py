@@ -15,6 +15,7 @@ from pathlib import Path
 
 import tyro
 
+from difftori_models.checkpoint import CheckpointError
 from difftori_models.network import RL_METHODS
 from difftori_models.training.rl.config import RLConfig, preset
 from difftori_models.training.rl.trainer import RLTrainer
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if argv is None else argv)
         train_rl(config)
-    except (ConfigError, DivergedError, ImportError, ValueError) as error:
+    except (CheckpointError, ConfigError, DivergedError, ImportError, ValueError) as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"run: {config.out}\nmetrics: {config.out / 'metrics.jsonl'}\n")
