@@ -7,16 +7,13 @@ task, changes the defaults of all other settings.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
-from difftori_models.checkpoint import CheckpointError
 from difftori_models.network import RL_METHODS
+from difftori_models.training.cli import parse_settings, preset_and
 from difftori_models.training.rl.config import RLConfig, preset
 from difftori_models.training.rl.trainer import RLTrainer
 from difftori_models.training.settings import ConfigError, DivergedError
@@ -40,17 +37,9 @@ def parse(argv: Sequence[str]) -> RLConfig:
     Raises:
         ConfigError: A setting or the preset makes no sense.
     """
-    look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    look.add_argument("--preset", default="ours")
-    chosen, rest = look.parse_known_args(argv)
-    look.add_argument("--task", default="")
-    task = look.parse_known_args(argv)[0].task
-    default = RLConfig("suite", task, Path(), **preset(chosen.preset, task))
-    for key in ("suite", "task", "out"):
-        object.__setattr__(default, key, tyro.MISSING)
-    return tyro.cli(
-        RLConfig, args=rest, default=default, prog="difftori train", description=__doc__
-    )
+    name, task, rest = preset_and(argv, "task", "")
+    default = RLConfig("suite", task, Path(), **preset(name, task))
+    return parse_settings(rest, default, ("suite", "task", "out"), __doc__)
 
 
 def train_rl(config: RLConfig) -> RLTrainer:
@@ -74,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if argv is None else argv)
         train_rl(config)
-    except (CheckpointError, ConfigError, DivergedError, ImportError, ValueError) as error:
+    except (ConfigError, DivergedError, ImportError, ValueError) as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"run: {config.out}\nmetrics: {config.out / 'metrics.jsonl'}\n")

@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -48,16 +49,28 @@ def parse(argv: Sequence[str]) -> TrainConfig:
     Raises:
         ConfigError: A setting or the preset makes no sense.
     """
+    name, method, rest = preset_and(argv, "method", TrainConfig.method)
+    default = TrainConfig(Path(), Path(), "name", **preset(name, method))
+    return parse_settings(rest, default, ("demos", "out", "name"), __doc__)
+
+
+def preset_and(argv: Sequence[str], key: str, fallback: str) -> tuple[str, str, list[str]]:
+    """The preset, the setting that it depends on, and the arguments without the preset."""
     look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     look.add_argument("--preset", default="ours")
     chosen, rest = look.parse_known_args(argv)
-    look.add_argument("--method", default=TrainConfig.method)
-    method = look.parse_known_args(argv)[0].method
-    default = TrainConfig(Path(), Path(), "name", **preset(chosen.preset, method))
-    for key in ("demos", "out", "name"):
+    look.add_argument(f"--{key}", default=fallback)
+    return chosen.preset, getattr(look.parse_known_args(argv)[0], key), rest
+
+
+def parse_settings(
+    argv: Sequence[str], default: Any, required: Sequence[str], description: str | None
+) -> Any:
+    """Settings of the kind of `default`; those that are `required` must be among the arguments."""
+    for key in required:
         object.__setattr__(default, key, tyro.MISSING)
     return tyro.cli(
-        TrainConfig, args=rest, default=default, prog="difftori train", description=__doc__
+        type(default), args=argv, default=default, prog="difftori train", description=description
     )
 
 

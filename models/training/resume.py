@@ -60,8 +60,8 @@ def draw_seed(seed: int, phase: str, step: int) -> int:
 def difference(old: str, new: str) -> str:
     """In which settings, each as JSON text, two runs differ."""
     before, after = loads(old), loads(new)
-    keys = [key for key in after if before.get(key) != after[key]]
-    return ", ".join(f"{key} {before.get(key)} there, {after[key]} now" for key in keys)
+    keys = [key for key in before | after if before.get(key) != after.get(key)]
+    return ", ".join(f"{key} {before.get(key)} there, {after.get(key)} now" for key in keys)
 
 
 def save_state(folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:

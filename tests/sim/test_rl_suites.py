@@ -14,10 +14,11 @@ from difftori_models.dataset import load_demos
 from difftori_models.training.rl.config import PAPER, RLConfig
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.trainer import RLTrainer
+from difftori_models.training.settings import ConfigError
 from difftori_sim import suites
 from difftori_sim.cli import main
 from difftori_sim.suites import dmc
-from difftori_sim.train_rl import train_rl, wants
+from difftori_sim.train_rl import parse, train_rl, wants
 
 pytest.importorskip("dm_control")
 
@@ -122,6 +123,17 @@ def test_what_does_not_exist_is_named(suite, task, obs, words):
 def test_the_arm_is_demonstrated_and_evaluated_as_a_real_one_is():
     with pytest.raises(ValueError, match="take `difftori record` and `difftori evaluate"):
         suites.open_suite("robot", "push_cube", "state")
+
+
+def test_the_paper_preset_changes_defaults_and_what_is_said_counts():
+    words = ["--suite", "dmc", "--task", "walker-run", "--out", "o", "--preset", "paper"]
+    config = parse(words)
+    assert (config.planner, config.iterations, config.step_size) == ("lm_rank1", 200, 3e-5)
+    assert (config.terminal, config.in_graph, config.suite) == ("min", 5, "dmc")
+    assert parse([*words, "--iterations", "7"]).iterations == 7
+    assert parse([*words[:-1], "ours"]).planner == "normalised_gradient"
+    with pytest.raises(ConfigError, match="unknown preset 'x'; known: ours, paper"):
+        parse([*words[:-1], "x"])
 
 
 def test_the_command_knows_what_is_learned_by_reward():
