@@ -33,13 +33,18 @@ it."""
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run was: what a card says of its environment."""
+    """Where a run was: what a card says of its environment.
+
+    `spread` is what the card scales states by and the networks did not; `told` stands in the
+    card's `training`.
+    """
 
     task: str
     robot: str
     observation: ObservationSpec
     action: ActionSpec
     normaliser: Statistics
+    spread: float
     told: Mapping[str, Any]
 
 
@@ -61,7 +66,7 @@ def write_checkpoint(config: RLConfig, out: Path) -> Path:
         if name.startswith(("encoder.", "world."))
     }
     place = robot_place(config.task) if config.suite == "robot" else suite_place(config)
-    kept["base.encoder.0.weight"] *= place.told.get("state_spread", 1.0)
+    kept["base.encoder.0.weight"] *= place.spread
     checkpoint.save(out, card_of(config, counts, place), kept)
     return out
 
@@ -70,7 +75,8 @@ def robot_place(name: str) -> Place:
     """The simulated arm, whose policies drive the node."""
     task = find_task(name)
     scales = state_statistics(task)
-    return Place(task.name, "panda", task.state, task.action, scales, {"episode_steps": STEPS})
+    told = {"episode_steps": STEPS}
+    return Place(task.name, "panda", task.state, task.action, scales, 1.0, told)
 
 
 def suite_place(config: RLConfig) -> Place:
@@ -81,8 +87,7 @@ def suite_place(config: RLConfig) -> Place:
             "state": {"mean": (0.0,) * size, "std": (WIDE,) * size},
             "action": {"mean": (0.0,) * count, "std": (1.0,) * count},
         }
-        told = {"state_spread": WIDE}
-        return Place(env.task, env.robot, env.observation, env.action, scales, told)
+        return Place(env.task, env.robot, env.observation, env.action, scales, WIDE, {})
 
 
 def card_of(config: RLConfig, counts: Counts, place: Place) -> Card:
