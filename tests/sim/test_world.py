@@ -202,6 +202,31 @@ def test_drives_do_what_maniskills_own_step_does(world):
     np.testing.assert_allclose(runs[1], runs[0], atol=1e-6)
 
 
+def test_success_is_looked_at_twenty_times_a_second_and_stays(world):
+    from mani_skill.utils.structs import Pose
+
+    sim = world._sim
+    names = {"pick_cube": ("cube", "goal_site"), "push_cube": ("obj", "goal_region")}
+    cube, goal = (getattr(sim, name) for name in names[world.task.name])
+
+    def with_cube_in_goal(ticks: int) -> bool:
+        away = Pose.create(cube.pose.raw_pose.clone())
+        cube.set_pose(Pose.create_from_pq(goal.pose.p, away.q))
+        world.advance(ticks * 0.01)
+        cube.set_pose(away)
+        return world.succeeded
+
+    world.reset(SEED + 1)  # the cube of SEED lies where pick_cube wants it
+    assert not with_cube_in_goal(4), "in the goal and out of it between two looks"
+    world.advance(0.05)
+    assert not world.succeeded
+    assert with_cube_in_goal(1), "in the goal at a look, 0.1 s after the start"
+    world.advance(0.1)
+    assert world.succeeded, "once is enough"
+    world.reset(SEED + 1)
+    assert not world.succeeded
+
+
 def test_arm_without_a_command_stays_where_it_is(world):
     world.reset(SEED)
     before = world.joint_state().position
