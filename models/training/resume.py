@@ -8,7 +8,10 @@ whenever the process dies, it points at a complete file.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +53,24 @@ class Progress:
     counts: str = ""
     tensors: str = ""
     tensors_sha256: str = ""
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Nobody else trains in `folder` meanwhile; the lock goes with its process, however that ends.
+
+    Raises:
+        ResumeError: Somebody does already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ResumeError(
+                f"another process is training in {folder}; wait for it, or choose another out"
+            ) from error
+        yield
 
 
 def draw_seed(seed: int, phase: str, step: int) -> int:

@@ -40,6 +40,7 @@ from .resume import (
     optimizer_tensors,
     restore_optimizer,
     save_state,
+    sole_writer,
 )
 from .settings import DivergedError
 
@@ -82,7 +83,15 @@ class Trainer:
         )
 
     def run(self) -> Path:
-        """The checkpoint lies in `out/checkpoint`; returns that directory."""
+        """The checkpoint lies in `out/checkpoint`; returns that directory.
+
+        Raises:
+            ResumeError: Another process is training there.
+        """
+        with sole_writer(self._folder):
+            return self._run()
+
+    def _run(self) -> Path:
         steps, bases = self.config.base_steps, ["base", *self._fold_names]
         for name, after in zip(bases, [*bases[1:], "head"], strict=True):
             if self._progress.phase == name:

@@ -16,7 +16,7 @@ from reach_task import train
 import difftori_models
 from difftori_models.checkpoint import WEIGHTS
 from difftori_models.training.config import TrainConfig
-from difftori_models.training.resume import ResumeError, draw_seed
+from difftori_models.training.resume import ResumeError, draw_seed, sole_writer
 from difftori_models.training.trainer import Trainer
 
 SETTINGS = {"base_steps": 150, "head_steps": 60, "save_every": 10, "iterations": 3, "batch": 32}
@@ -74,6 +74,14 @@ def test_a_run_killed_in_both_phases_ends_with_the_weights_of_an_undisturbed_one
 def test_draws_differ_between_seeds_phases_and_steps() -> None:
     drawn = {draw_seed(s, p, k) for s in (0, 1) for p in ("base", "head") for k in range(100)}
     assert len(drawn) == 400
+
+
+def test_a_run_that_another_process_trains_is_left_alone(demos: Path, tmp_path: Path) -> None:
+    config = TrainConfig(demos=demos, out=tmp_path, name="reach", method="bc", base_steps=5)
+    with sole_writer(tmp_path), pytest.raises(ResumeError, match="another process is training in"):
+        Trainer(config).run()
+    assert not rows(tmp_path)
+    assert Trainer(config).run().is_dir()
 
 
 def test_a_broken_state_is_refused_and_not_trained_over(demos: Path, tmp_path: Path) -> None:

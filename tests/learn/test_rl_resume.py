@@ -15,7 +15,7 @@ import pytest
 from point_world import PointWorld
 from test_reinforcement import SMALL
 
-from difftori_models.training.resume import ResumeError, load_state
+from difftori_models.training.resume import ResumeError, load_state, sole_writer
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.trainer import RLTrainer
 
@@ -94,6 +94,8 @@ def test_so_does_one_of_tdmpc(tmp_path):
 def test_a_finished_run_does_nothing_more_unless_it_is_given_more_steps(tmp_path):
     done = whole(tmp_path, "difftori_rl", SHORT)
     rows = metrics(tmp_path)
+    with sole_writer(tmp_path), pytest.raises(ResumeError, match="another process is training"):
+        whole(tmp_path, "difftori_rl", replace(SHORT, steps=SHORT.steps + 40))
     again = whole(tmp_path, "difftori_rl", SHORT)
     assert again.counts == done.counts
     assert metrics(tmp_path) == rows

@@ -20,7 +20,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...jsonio import decode, dumps, loads
-from ..resume import Progress, ResumeError, difference, draw_seed, load_state, save_state
+from ..resume import (
+    Progress,
+    ResumeError,
+    difference,
+    draw_seed,
+    load_state,
+    save_state,
+    sole_writer,
+)
 from ..settings import DivergedError
 from .config import RLConfig
 from .environment import Environment, require_fit
@@ -60,7 +68,7 @@ class RLTrainer:
 
     Attributes:
         learner: The networks.
-        log: What was told.
+        log: What was told, once it runs.
         counts: How far the run is.
     """
 
@@ -83,12 +91,20 @@ class RLTrainer:
         given = {k: str(v) for k, v in asdict(config).items() if k not in free}
         self._settings = dumps(given)
         self._resume()
-        self.log = Log(self._folder, self.counts.step)
         self._began = time.monotonic() - self.counts.seconds
 
     def run(self) -> None:
-        """Learn until all steps are done."""
+        """Learn until all steps are done.
+
+        Raises:
+            ResumeError: Another process is learning there.
+        """
+        with sole_writer(self._folder):
+            self._run()
+
+    def _run(self) -> None:
         config = self.config
+        self.log = Log(self._folder, self.counts.step)
         bar = tqdm(
             total=config.steps,
             initial=self.counts.step,
