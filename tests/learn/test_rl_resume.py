@@ -19,8 +19,8 @@ from difftori_models.training.resume import ResumeError, load_state, sole_writer
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.trainer import RLTrainer
 
-CONFIG = replace(SMALL, steps=360, seed_steps=40, save_every=80, eval_every=120, capacity=130)
-SHORT = replace(CONFIG, steps=120)
+CONFIG = replace(SMALL, steps=180, seed_steps=40, save_every=60, eval_every=80, capacity=90)
+SHORT = replace(CONFIG, steps=100)
 TIMES = ("seconds", "steps_per_s", "play_s")
 
 CHILD = """
@@ -70,7 +70,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     whole(undisturbed, "difftori_rl")
     # Between two saved states, and when the ring has begun anew.
-    for step in (100, 220):
+    for step in (80, 140):
         kill_after(start(killed, "difftori_rl"), killed, step)
     whole(killed, "difftori_rl")
     assert metrics(killed) == metrics(undisturbed)
@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
 def test_so_does_one_of_tdmpc(tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     whole(undisturbed, "tdmpc")
-    kill_after(start(killed, "tdmpc"), killed, 200)
+    kill_after(start(killed, "tdmpc"), killed, 140)
     whole(killed, "tdmpc")
     assert metrics(killed) == metrics(undisturbed)
 
