@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import tempfile
 import time
@@ -34,10 +33,14 @@ from difftori_ros.frames import pose_to_matrix
 from difftori_ros.robot import load_profile
 from difftori_ros.types import Trajectory
 
+from .private_network import private_network
+
 START_S = 120.0
 """Time the processes get to come up: loading, rendering for the first time, warming up [s]."""
-DOMAINS = range(1, 102)
-"""ROS domains that are free to use on every system."""
+ANSWER_S = 60.0
+"""Time a service may take to be there, and to answer [s]."""
+ASK_AGAIN_S = 5.0
+"""Time after which an answer is taken for lost [s]."""
 PATIENCE_S = 15.0
 """Time the policy may go without a usable observation before that is an error [s]."""
 EPISODE_S = 300.0
@@ -73,21 +76,6 @@ class RosEpisode:
     guard_statuses: list[dict[str, str]] = field(default_factory=list)
     stops: set[str] = field(default_factory=set)
     views: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-
-
-def private_network(domain: int | None = None) -> None:
-    """Keep this process and its children off every ROS network: no real robot may hear them.
-
-    The caller's own ROS_DOMAIN_ID may be that of a real robot: it is not used.
-
-    Args:
-        domain: The domain to use; None draws one.
-    """
-    if domain is None:
-        own = os.environ.get("ROS_DOMAIN_ID")
-        domain = secrets.choice([free for free in DOMAINS if str(free) != own])
-    os.environ["ROS_DOMAIN_ID"] = str(domain)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 
 class Operator:
@@ -129,6 +117,7 @@ class Operator:
         self.episode: dict[str, str] = {}
         self.current: RosEpisode | None = None
         self.now_ns = 0
+        self._clients: dict[str, Any] = {}
         self._view_matrix: np.ndarray | None = None
         self._base_from_view: np.ndarray | None = None
         self._path = np.zeros((0, 3))
@@ -208,10 +197,11 @@ class Operator:
         self.current = RosEpisode(seed)
         self._path = np.zeros((0, 3))
         before = self.episode.get("start_ns")
-        self.trigger("sim_bridge/reset")
+        # asked once, or the episode would begin twice; that it has begun is the answer
+        self._client(Trigger, "sim_bridge/reset").call_async(Trigger.Request())
         self.wait(
             lambda: self.episode["start_ns"] != before and self.episode["seed"] == str(seed),
-            10.0,
+            ANSWER_S,
             "the episode to start",
         )
 
@@ -285,15 +275,26 @@ class Operator:
             if not result.successful:
                 raise OperatorError(f"sim_bridge refused {values}: {result.reason}")
 
+    def _client(self, kind: Any, service: str) -> Any:
+        """The client of a service that is ready; it stays, so that it is discovered once."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
+        self.wait(client.service_is_ready, ANSWER_S, f"service {service}")
+        return client
+
     def _call(self, kind: Any, service: str, request: Any) -> Any:
-        client = self.node.create_client(kind, service)
-        try:
-            self.wait(client.service_is_ready, 20.0, f"service {service}")
-            future = client.call_async(request)
-            self.wait(future.done, 20.0, f"an answer from {service}")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        """Ask, again if need be: a server answers no client that it has not discovered yet."""
+        client, futures = self._client(kind, service), []
+        began_s = time.monotonic()
+
+        def answered() -> bool:
+            if len(futures) < 1 + (time.monotonic() - began_s) // ASK_AGAIN_S:
+                futures.append(client.call_async(request))
+            return any(future.done() for future in futures)
+
+        self.wait(answered, ANSWER_S, f"an answer from {service}")
+        return next(future.result() for future in futures if future.done())
 
     # ears ----------------------------------------------------------------------------------------
 

@@ -20,11 +20,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 _domain = itertools.count(os.getpid() * 7)
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def next_domain() -> str:
-    """A ROS domain that no other test of this run uses soon; 1 to 100 are free on every system."""
-    return str(1 + next(_domain) % 100)
+    """A ROS domain that no other test of this run uses soon; 1 to 100 are free on every system.
+
+    Tests that run side by side have a range of them each.
+    """
+    span = max(1, 100 // _workers)
+    return str(1 + (_worker * span + next(_domain) % span) % 100)
 
 
 os.environ.setdefault("ROS_DOMAIN_ID", next_domain())

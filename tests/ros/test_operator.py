@@ -75,7 +75,7 @@ def test_whatever_ends_the_demo_leaves_no_process_behind(tmp_path, number):
 
 def test_demo_is_never_on_the_callers_own_domain(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "91")
-    monkeypatch.setattr("difftori_sim.operator_node.DOMAINS", range(91, 93))
+    monkeypatch.setattr("difftori_sim.private_network.DOMAINS", range(91, 93))
     domains = set()
     for _ in range(5):
         monkeypatch.setenv("ROS_DOMAIN_ID", "91")
@@ -84,6 +84,16 @@ def test_demo_is_never_on_the_callers_own_domain(monkeypatch):
         assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
         stand.close()
     assert "91" not in domains
+
+
+def test_domain_that_others_use_is_not_drawn(monkeypatch):
+    monkeypatch.setattr("difftori_sim.private_network.DOMAINS", range(93, 95))
+    monkeypatch.setenv("ROS_DOMAIN_ID", "91")
+    first = Operator("pick_cube_state")
+    second = Operator("pick_cube_state")
+    assert {first.domain, second.domain} == {"93", "94"}
+    second.close()
+    first.close()
 
 
 def test_node_that_is_killed_is_named_with_the_signal():
