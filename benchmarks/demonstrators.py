@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """How often the demonstrators of the suites succeed, over the same training seeds.
 
-    python benchmarks/demonstrators.py --out out/demonstrators.jsonl
-    python benchmarks/demonstrators.py --out out/demonstrators.jsonl --only metaworld.push
+    python benchmarks/demonstrators.py                          # every task that has one
+    python benchmarks/demonstrators.py --only metaworld.push arm --noise 0
 
-One JSON line per task and noise; what is there already is not run again. The table is printed from
-the whole file.
+One JSON line per task and noise; what is there already is not run again. The tables are made from
+the whole file, into docs/reference/suites.md.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import argparse
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pages import DOCS, put
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from difftori_ros.robot import load_profile
@@ -34,6 +35,14 @@ from difftori_sim.tasks import TRAIN_SEEDS, find_task
 from difftori_sim.vulkan import use_shipped_driver
 from difftori_sim.world import World
 
+LINES = DOCS / "results" / "demonstrators.jsonl"
+TITLES = {
+    "arm": "Tasks of our arm (`--only arm`):",
+    "maniskill": "ManiSkill's motion planner, and the pushes of Push-T (`--only maniskill`):",
+    "metaworld": "MetaWorld's scripted policies (`--only metaworld`):",
+    "robomimic": "Robomimic's Lift (`--only robomimic`):",
+}
+HEADER = "| task | noise | at most [actions] | succeeded | 95 % interval | mean actions |"
 OURS = 0.15
 """Noise that `difftori record` has by default."""
 
@@ -72,26 +81,47 @@ def of_suite(
         env.close()
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """One Markdown table per suite."""
+    lines = []
+    for suite in TITLES:
+        mine = [row for row in rows if row["task"].startswith(f"{suite}.")]
+        if not mine:
+            continue
+        lines += [TITLES[suite], "", HEADER, "|---|---|---|---|---|---|"]
+        for row in mine:
+            low, high = wilson(row["successes"], row["episodes"])
+            name = row["task"].partition(".")[2].removesuffix("-v1")
+            lines.append(
+                f"| {name} | {row['noise']:g} | {row['max_steps'] or 'its own'} "
+                f"| {row['successes']}/{row['episodes']} "
+                f"| {low:.0%} to {high:.0%} | {row['steps_mean']:.0f} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Run what is missing, then print the table."""
+    """Run what is missing, then make the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("out/demonstrators.jsonl"))
+    parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--only", nargs="*", default=[], help="such as metaworld or arm.poke_cube")
     parser.add_argument("--noise", type=float, help="instead of each suite's own")
     parser.add_argument("--max-steps", type=int, help="instead of each suite's own; not the arm's")
+    parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     use_shipped_driver()
-    console = Console()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.touch()
+    console = Console(soft_wrap=True)
+    arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
+    arguments.jsonl.touch()
     seeds = range(TRAIN_SEEDS.start, TRAIN_SEEDS.start + arguments.episodes)
 
-    def rows() -> list[dict]:
-        return [json.loads(line) for line in arguments.out.read_text().splitlines()]
+    def rows() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in arguments.jsonl.read_text().splitlines()]
 
     longest = arguments.max_steps
-    for suite, name, usual in runs():
+    for suite, name, usual in [] if arguments.render else runs():
         noise = usual if arguments.noise is None else arguments.noise
         key = {"task": f"{suite}.{name}", "noise": noise, "episodes": arguments.episodes}
         key["max_steps"] = None if suite == "arm" else longest
@@ -114,19 +144,12 @@ def main() -> None:
             "steps_mean": float(np.mean([steps for _, steps in done])),
             "seeds": [seeds.start, seeds.stop - 1],
         }
-        with arguments.out.open("a") as file:
+        with arguments.jsonl.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    table = Table("task", "noise", "succeeded", "95 % interval", "mean actions")
-    for row in rows():
-        low, high = wilson(row["successes"], row["episodes"])
-        table.add_row(
-            row["task"],
-            f"{row['noise']:g}",
-            f"{row['successes']}/{row['episodes']}",
-            f"{low:.0%} to {high:.0%}",
-            f"{row['steps_mean']:.0f}",
-        )
-    console.print(table)
+    text = table(rows())
+    if arguments.jsonl == LINES:
+        put(DOCS / "reference" / "suites.md", "demonstrators", text)
+    console.print(text, markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 
     python benchmarks/imitation.py                       # runs what is missing of the whole grid
     python benchmarks/imitation.py --tasks push_cube --policies bc diffusion --seeds 0
-    python benchmarks/imitation.py --render              # only table and picture, of what is there
+    python benchmarks/imitation.py --render              # only tables and picture of what is there
 
 The demonstrations are recorded first where they are missing. Every run is trained (killed at any
 moment, it goes on where it was), evaluated in one process in lockstep, and written as one JSON
 line; what the file has already is not run again. Equal is the training's CPU time: the updates of
 `POLICIES` were chosen once so that each takes about `BUDGET_S` on one core, whatever it does with
-it. Table and picture are made from the file.
+it. Tables and picture are made from the file, into docs/results/imitation.md and docs/images.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from pages import DOCS, put
 from rich.console import Console
 from tqdm import tqdm
 
@@ -38,6 +39,7 @@ from difftori_sim.vulkan import use_shipped_driver
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
+LINES = DOCS / "results" / "imitation.jsonl"
 TASKS = ("push_cube", "pick_cube", "stack_cube")
 DEMONSTRATIONS = 100
 NOISE = 0.15
@@ -118,7 +120,7 @@ def run(task: str, policy: str, seed: int, arguments: argparse.Namespace) -> dic
     }
 
 
-def table(rows: list[dict[str, Any]], task: str) -> list[str]:
+def table_of(rows: list[dict[str, Any]], task: str) -> list[str]:
     """Lines of a Markdown table: a policy and training seed each."""
     lines = [
         "| policy | training seed | success | 95 % interval | wins / losses against bc | "
@@ -178,16 +180,12 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def render(path: Path, picture: Path) -> str:
-    """The tables of all tasks; the picture lies in `picture`."""
-    rows = read(path)
+def table(rows: list[dict[str, Any]]) -> str:
+    """The tables of all tasks."""
     lines = []
     for task in TASKS:
         if in_order(rows, task):
-            lines += [f"### {task}", "", *table(rows, task), ""]
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    if rows:
-        plot(rows, picture)
+            lines += [f"### {task}", "", *table_of(rows, task), ""]
     return "\n".join(lines)
 
 
@@ -201,8 +199,8 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--runs", type=Path, default=Path("runs/imitation"))
-    parser.add_argument("--jsonl", type=Path, default=Path("docs/results/imitation.jsonl"))
-    parser.add_argument("--picture", type=Path, default=Path("docs/images/imitation.png"))
+    parser.add_argument("--jsonl", type=Path, default=LINES)
+    parser.add_argument("--picture", type=Path, default=DOCS / "images" / "imitation.png")
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     if not arguments.render:
@@ -221,7 +219,13 @@ def main() -> None:
             row = run(task, policy, seed, arguments)
             with arguments.jsonl.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-    text = render(arguments.jsonl, arguments.picture)
+    rows = read(arguments.jsonl)
+    text = table(rows)
+    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
+    if rows:
+        plot(rows, arguments.picture)
+    if arguments.jsonl == LINES:
+        put(DOCS / "results" / "imitation.md", "policies", text)
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 

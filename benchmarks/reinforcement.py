@@ -21,16 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import DOCS, put
 from rich.console import Console
 
 from difftori_models.training.rl.config import RLConfig
 from difftori_sim.train_rl import train_rl
 
-ROOT = Path(__file__).resolve().parents[1]
-LINES = ROOT / "docs" / "results" / "reinforcement.jsonl"
-PAGE = ROOT / "docs" / "results" / "reinforcement.md"
-PICTURE = ROOT / "docs" / "images" / "reinforcement.png"
-BEGIN, END = "<!-- curves: begin -->", "<!-- curves: end -->"
+LINES = DOCS / "results" / "reinforcement.jsonl"
+PAGE = DOCS / "results" / "reinforcement.md"
+PICTURE = DOCS / "images" / "reinforcement.png"
 VARIANTS: dict[str, dict[str, Any]] = {
     "difftori_rl": {"method": "difftori_rl"},
     "tdmpc": {"method": "tdmpc"},
@@ -141,9 +140,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def render(rows: list[dict[str, Any]], page: Path, picture: Path) -> None:
     """The table stands between its marks in the page, the picture beside it."""
-    text = page.read_text()
-    head, rest = text.split(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n\n{table(rows)}\n\n{END}{rest.split(END)[1]}")
+    put(page, "curves", table(rows))
     if rows:
         draw(rows, picture)
 
@@ -151,7 +148,7 @@ def render(rows: list[dict[str, Any]], page: Path, picture: Path) -> None:
 def main() -> None:
     """Run what is left of the grid, and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "reinforcement")
+    parser.add_argument("--out", type=Path, default=Path("out/reinforcement"))
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--methods", nargs="+", choices=VARIANTS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
@@ -163,7 +160,8 @@ def main() -> None:
         runs = product(arguments.seeds, arguments.only, arguments.methods)
         run(runs, arguments.out, arguments.jsonl)
     rows = read(arguments.jsonl)
-    render(rows, PAGE, PICTURE)
+    if arguments.jsonl == LINES:
+        render(rows, PAGE, PICTURE)
     Console(soft_wrap=True).print(table(rows), markup=False, highlight=False)
 
 

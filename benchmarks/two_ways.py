@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Small ablations where demonstrations go two ways: what makes up its mind, and what ranks.
 
-    python benchmarks/two_ways.py                 # runs what is missing, prints the table
+    python benchmarks/two_ways.py                 # runs what is missing, writes the table
     python benchmarks/two_ways.py --render        # only the table, of what is there
 
 The course of `difftori_sim.two_ways`: 60 demonstrations, half above the disc and half below. Every
@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import DOCS, put
 from rich.console import Console
 from tqdm import tqdm
 
@@ -28,6 +29,7 @@ from difftori_sim.results import wilson
 from difftori_sim.tasks import TEST_SEEDS
 from difftori_sim.two_ways import record_two_ways, run_course
 
+LINES = DOCS / "results" / "two_ways.jsonl"
 EPISODES = 60
 """Demonstrations."""
 COMMON: Mapping[str, Any] = {"batch": 64, "save_every": 500, "ema": 0.99, "val_fraction": 0.2}
@@ -119,7 +121,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--runs", type=Path, default=Path("runs/two_ways"))
-    parser.add_argument("--jsonl", type=Path, default=Path("docs/results/two_ways.jsonl"))
+    parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +134,10 @@ def main() -> None:
         row = run(name, seed, arguments)
         with arguments.jsonl.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    Console(soft_wrap=True).print(table(read(arguments.jsonl)), markup=False, highlight=False)
+    text = table(read(arguments.jsonl))
+    if arguments.jsonl == LINES:
+        put(DOCS / "results" / "imitation.md", "two ways", text)
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 if __name__ == "__main__":
