@@ -36,13 +36,18 @@ RUNS = {
     "images": {},
 }
 
+SLOW = ("adam_box", "residual")
+
 
 @pytest.fixture(scope="module")
 def data(demos: Path) -> Demos:
     return load_demos(demos)
 
 
-@pytest.fixture(scope="module", params=list(RUNS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in RUNS],
+)
 def trained_kind(
     request: pytest.FixtureRequest, demos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -90,7 +95,7 @@ def test_exported_graphs_give_pytorchs_numbers_for_every_kind_of_policy(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"answer": "best"},
+        pytest.param({"answer": "best"}, marks=pytest.mark.slow),
         {"answer": "best", "starts": ["base", "previous", "noise"]},
         {"answer": "best", "starts": ["base", "previous"], "latent": "sample", "latents": 3},
     ],

@@ -172,7 +172,7 @@ def test_bad_settings_and_files_give_one_sentence(
 
 
 def test_gauss_newton_refines_in_four_iterations(demos: Path, tmp_path: Path) -> None:
-    settings = {"solver": "gauss_newton", "iterations": 4, "base_steps": 600, "head_steps": 300}
+    settings = {"solver": "gauss_newton", "iterations": 4, "base_steps": 300, "head_steps": 120}
     train(demos, tmp_path, save_every=100, ema=0.98, batch=64, **settings)
     head = [row for row in rows(tmp_path) if row["phase"] == "head"]
     assert head[-1]["val_l1_after"] < head[-1]["val_l1_before"]

@@ -58,7 +58,15 @@ def demo(tmp_path):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        signal.SIGKILL,
+    ],
+)
 def test_whatever_ends_the_demo_leaves_no_process_behind(tmp_path, number):
     running = demo(tmp_path)
     until(lambda: len(children_of(running.pid)) == 3)
