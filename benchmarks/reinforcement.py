@@ -6,9 +6,9 @@
     python benchmarks/reinforcement.py --render         # only table and picture, of what is there
 
 Every run of the grid is an ordinary run of `difftori train` in a folder of its own; one that was
-stopped goes on where it was. One that is done has its evaluations as one line in
-docs/results/reinforcement.jsonl and is not repeated; table and picture are made from that file,
-into docs/results/reinforcement.md and docs/images/reinforcement.png.
+stopped goes on where it was, and so does one that is wanted longer (`--steps`). One that is done
+has its evaluations as one line in docs/results/reinforcement.jsonl and is not repeated; table and
+picture are made from that file, into docs/results/reinforcement.md and docs/images.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from pages import DOCS, put
 from rich.console import Console
 
+from difftori_models.jsonio import write_atomically
 from difftori_models.training.rl.config import RLConfig
 from difftori_sim.train_rl import train_rl
 
@@ -45,14 +46,14 @@ STEPS = {"cartpole-swingup": 4000, "reacher-easy": 4000, "pendulum-swingup": 400
 """Actions of a run: a small scale, far from the paper's million environment steps."""
 
 
-def config_of(task: str, variant: str, seed: int, out: Path) -> RLConfig:
+def config_of(task: str, variant: str, seed: int, steps: int | None, out: Path) -> RLConfig:
     """The settings of one run; the methods differ in nothing but what makes them."""
     return RLConfig(
         suite="dmc",
         task=task,
         out=out / f"{task}-{variant.replace(', ', '-').replace(' ', '-')}-{seed}",
         seed=seed,
-        steps=STEPS[task],
+        steps=steps or STEPS[task],
         seed_steps=500,
         hidden=128,
         encoder=128,
@@ -83,18 +84,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def run(runs: Iterable[tuple[int, str, str]], out: Path, path: Path) -> None:
-    """The runs are done, each of seed, task and variant, and each has its line in the file."""
+def run(runs: Iterable[tuple[int, str, str]], steps: int | None, out: Path, path: Path) -> None:
+    """The runs are done, each of seed, task and variant, and each has its line in the file.
+
+    One that has fewer steps than are wanted goes on, as long as its folder is there.
+    """
     for seed, task, variant in runs:
-        config = config_of(task, variant, seed, out)
+        config = config_of(task, variant, seed, steps, out)
         key = {"task": task, "method": variant, "seed": seed}
-        if key in [{name: row[name] for name in key} for row in read(path)]:
+        if any(row | key == row and row["steps"] >= config.steps for row in read(path)):
             continue
         train_rl(config)
         names = ("env_step", "return", "return_std", "seconds")
-        rows = [{name: row[name] for name in names} for row in evaluations(config.out)]
-        with path.open("a") as file:
-            file.write(json.dumps({**key, "steps": config.steps, "evaluations": rows}) + "\n")
+        found = [{name: row[name] for name in names} for row in evaluations(config.out)]
+        rows = [row for row in read(path) if row | key != row]
+        rows.append({**key, "steps": config.steps, "evaluations": found})
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -133,6 +138,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes[1][column].set(xlabel="time of one shared core [min]", ylabel="return")
         for k in (0, 1):
             axes[k][column].grid(alpha=0.3)
+            axes[k][column].set_ylim(-20, max(100, axes[k][column].get_ylim()[1]))
         axes[0][column].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -152,13 +158,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--methods", nargs="+", choices=VARIANTS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--steps", type=int, help="actions of a run, instead of those declared")
     parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     if not arguments.render:
         # one seed after the other, so that what is there is always comparable
         runs = product(arguments.seeds, arguments.only, arguments.methods)
-        run(runs, arguments.out, arguments.jsonl)
+        run(runs, arguments.steps, arguments.out, arguments.jsonl)
     rows = read(arguments.jsonl)
     if arguments.jsonl == LINES:
         render(rows, PAGE, PICTURE)
