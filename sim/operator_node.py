@@ -33,14 +33,13 @@ from difftori_ros.frames import pose_to_matrix
 from difftori_ros.robot import load_profile
 from difftori_ros.types import Trajectory
 
+from .asking import Asked
 from .private_network import private_network
 
 START_S = 120.0
 """Time the processes get to come up: loading, rendering for the first time, warming up [s]."""
 ANSWER_S = 60.0
 """Time a service may take to be there, and to answer [s]."""
-ASK_AGAIN_S = 5.0
-"""Time after which an answer is taken for lost [s]."""
 PATIENCE_S = 15.0
 """Time the policy may go without a usable observation before that is an error [s]."""
 EPISODE_S = 300.0
@@ -284,17 +283,9 @@ class Operator:
         return client
 
     def _call(self, kind: Any, service: str, request: Any) -> Any:
-        """Ask, again if need be: a server answers no client that it has not discovered yet."""
-        client, futures = self._client(kind, service), []
-        began_s = time.monotonic()
-
-        def answered() -> bool:
-            if len(futures) < 1 + (time.monotonic() - began_s) // ASK_AGAIN_S:
-                futures.append(client.call_async(request))
-            return any(future.done() for future in futures)
-
-        self.wait(answered, ANSWER_S, f"an answer from {service}")
-        return next(future.result() for future in futures if future.done())
+        asked = Asked(self._client(kind, service), request)
+        self.wait(asked.done, ANSWER_S, f"an answer from {service}")
+        return asked.result()
 
     # ears ----------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_ros import bringup, codecs
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.types import Trajectory
+from difftori_sim.asking import Asked
 from difftori_sim.faults import strike
 from tests.conftest import ROOT, next_domain
 from tests.faults.arm import FakeArm, SimulatedTime
@@ -203,16 +204,9 @@ class Stand(Graph):
             self._clients[name] = self.node.create_client(kind, name)
         client = self._clients[name]
         self.until(client.service_is_ready, limit_s)
-        futures = []
-
-        def ask() -> None:
-            # a service may seem ready that died with its process a moment ago
-            if len(futures) < 1 + (time.monotonic() - began_s) // ASK_AGAIN_S:
-                futures.append(client.call_async(request))
-
-        began_s = time.monotonic()
-        self.until(lambda: any(future.done() for future in futures), limit_s, each=ask)
-        return next(future.result() for future in futures if future.done())
+        asked = Asked(client, request, ASK_AGAIN_S)
+        self.until(asked.done, limit_s)
+        return asked.result()
 
     def set(self, node: str, name: str, **value):
         """Set a parameter at run time; returns the result."""

@@ -26,6 +26,7 @@ from difftori_ros.paths import config_dir, share_dir
 from difftori_ros.robot import load_profile
 from difftori_ros.timing import Reference, hold, schedule
 from difftori_ros.types import Trajectory
+from difftori_sim.asking import Asked
 from difftori_sim.tasks import TEST_SEEDS
 from tests.conftest import next_domain
 
@@ -122,17 +123,10 @@ class Stand:
     def call(self, kind, name: str, request):
         client = self.node.create_client(kind, f"sim_bridge/{name}")
         assert self.until(client.service_is_ready), self.log
-        futures, began_s = [], time.monotonic()
-
-        def answered() -> bool:
-            # a server answers no client that it has not discovered yet
-            if len(futures) < 1 + (time.monotonic() - began_s) // 5.0:
-                futures.append(client.call_async(request))
-            return any(future.done() for future in futures)
-
-        assert self.until(answered), self.log
+        asked = Asked(client, request)
+        assert self.until(asked.done), self.log
         self.node.destroy_client(client)
-        return next(future.result() for future in futures if future.done())
+        return asked.result()
 
     def reset(self, seed: int, whole: bool = True) -> int:
         """Start the episode of `seed`; return its first stamp, once all of it was heard."""

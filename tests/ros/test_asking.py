@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""A request is made again until somebody answers it."""
+
+import contextlib
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
+
+from difftori_sim.asking import Asked
+
+
+@contextlib.contextmanager
+def server(graph, says: str):
+    """A node with the service, and an executor that has to be spun for it to answer."""
+    node = rclpy.create_node(says, context=graph.node.context)
+    executor = SingleThreadedExecutor(context=graph.node.context)
+
+    def answer(request, response):
+        del request
+        response.message = says
+        return response
+
+    node.create_service(Trigger, "ask", answer)
+    executor.add_node(node)
+    yield executor
+    executor.shutdown()
+    node.destroy_node()
+
+
+def test_request_that_went_down_with_its_server_is_answered_by_the_next(graph):
+    client = graph.node.create_client(Trigger, "ask")
+    with server(graph, "first"):
+        graph.until(client.service_is_ready)
+        asked = Asked(client, Trigger.Request(), again_s=0.2)
+        assert not asked.done()
+    with server(graph, "second") as executor:
+        graph.until(asked.done, each=lambda: executor.spin_once(timeout_sec=0.0))
+        assert asked.result().message == "second"
+
+
+def test_request_that_is_answered_is_made_once(graph):
+    client = graph.node.create_client(Trigger, "ask")
+    with server(graph, "only") as executor:
+        graph.until(client.service_is_ready)
+        asked = Asked(client, Trigger.Request())
+        graph.until(asked.done, each=lambda: executor.spin_once(timeout_sec=0.0))
+        assert len(asked._futures) == 1
+        assert asked.result().message == "only"
