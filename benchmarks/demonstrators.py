@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pages import DOCS, put
+from pages import DOCS, put, read
 from rich.console import Console
 from tqdm import tqdm
 
@@ -114,11 +114,7 @@ def main() -> None:
     use_shipped_driver()
     console = Console(soft_wrap=True)
     arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
-    arguments.jsonl.touch()
     seeds = range(TRAIN_SEEDS.start, TRAIN_SEEDS.start + arguments.episodes)
-
-    def rows() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in arguments.jsonl.read_text().splitlines()]
 
     longest = arguments.max_steps
     for suite, name, usual in [] if arguments.render else runs():
@@ -127,7 +123,7 @@ def main() -> None:
         key["max_steps"] = None if suite == "arm" else longest
         if arguments.only and not any(key["task"].startswith(only) for only in arguments.only):
             continue
-        if any(row | key == row for row in rows()):
+        if any(row | key == row for row in read(arguments.jsonl)):
             continue
         try:
             done = (
@@ -146,7 +142,7 @@ def main() -> None:
         }
         with arguments.jsonl.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    text = table(rows())
+    text = table(read(arguments.jsonl))
     if arguments.jsonl == LINES:
         put(DOCS / "reference" / "suites.md", "demonstrators", text)
     console.print(text, markup=False, highlight=False)

@@ -24,7 +24,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from pages import DOCS, put
+from pages import DOCS, put, read
 from rich.console import Console
 from tqdm import tqdm
 
@@ -71,11 +71,6 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
 """Settings of `difftori train` by the name in the table; all else is as by default."""
 FIRST = "bc"
 """What all others are compared with, on the same episodes."""
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The runs that are there already."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def demonstrations(task: str, folder: Path) -> Path:
@@ -200,7 +195,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--runs", type=Path, default=Path("runs/imitation"))
     parser.add_argument("--jsonl", type=Path, default=LINES)
-    parser.add_argument("--picture", type=Path, default=DOCS / "images" / "imitation.png")
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     if not arguments.render:
@@ -221,10 +215,8 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
     rows = read(arguments.jsonl)
     text = table(rows)
-    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    if rows:
-        plot(rows, arguments.picture)
     if arguments.jsonl == LINES:
+        plot(rows, DOCS / "images" / "imitation.png")
         put(DOCS / "results" / "imitation.md", "policies", text)
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
 

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Tables in documents: each stands between two marks, and is written there by its benchmark."""
+"""What benchmarks keep, as JSON lines, and the tables made of it, between marks in documents."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines that are there already; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def put(page: Path, name: str, text: str) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pages import DOCS, put
+from pages import DOCS, put, read
 from rich.console import Console
 
 from difftori_models.jsonio import write_atomically
@@ -29,8 +29,6 @@ from difftori_models.training.rl.config import RLConfig
 from difftori_sim.train_rl import train_rl
 
 LINES = DOCS / "results" / "reinforcement.jsonl"
-PAGE = DOCS / "results" / "reinforcement.md"
-PICTURE = DOCS / "images" / "reinforcement.png"
 VARIANTS: dict[str, dict[str, Any]] = {
     "difftori_rl": {"method": "difftori_rl"},
     "tdmpc": {"method": "tdmpc"},
@@ -77,11 +75,6 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     return [row for row in rows if row["kind"] == "eval"]
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The runs that are done."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def run(runs: Iterable[tuple[int, str, str]], steps: int | None, out: Path, path: Path) -> None:
@@ -140,15 +133,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axes[k][column].grid(alpha=0.3)
             axes[k][column].set_ylim(-20, max(100, axes[k][column].get_ylim()[1]))
         axes[0][column].legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-
-
-def render(rows: list[dict[str, Any]], page: Path, picture: Path) -> None:
-    """The table stands between its marks in the page, the picture beside it."""
-    put(page, "curves", table(rows))
-    if rows:
-        draw(rows, picture)
 
 
 def main() -> None:
@@ -168,7 +153,8 @@ def main() -> None:
         run(runs, arguments.steps, arguments.out, arguments.jsonl)
     rows = read(arguments.jsonl)
     if arguments.jsonl == LINES:
-        render(rows, PAGE, PICTURE)
+        put(DOCS / "results" / "reinforcement.md", "curves", table(rows))
+        draw(rows, DOCS / "images" / "reinforcement.png")
     Console(soft_wrap=True).print(table(rows), markup=False, highlight=False)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pages import DOCS, put
+from pages import DOCS, put, read
 from rich.console import Console
 from tqdm import tqdm
 
@@ -54,11 +54,6 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "paper": {"preset": "paper", "base_steps": 1000, "head_steps": 100},
 }
 """Settings of `difftori train` by the name in the table."""
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The runs that are there already."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:

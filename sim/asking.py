@@ -22,7 +22,8 @@ class Asked:
             again_s: Time after which an answer is taken for lost [s].
         """
         self._client, self._request, self._again_s = client, request, again_s
-        self._began_s, self._futures = time.monotonic(), []
+        self._began_s = time.monotonic()
+        self._futures = [client.call_async(request)]
 
     def done(self) -> bool:
         """Whether there is an answer; asks again when it is time to."""
