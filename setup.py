@@ -95,6 +95,7 @@ setup(
         # diffusers is an oracle: its schedulers say what denoising should give.
         "test": [
             "pytest",
+            "pytest-rerunfailures",
             "pytest-timeout",
             "pytest-xdist",
             "hypothesis",

@@ -74,6 +74,7 @@ class FakeArm:
         self.line = Line()
         self.position, self.velocity = HOME.copy(), np.zeros(len(HOME))
         self.history: deque[JointState] = deque(maxlen=3000)
+        self.clouds_ns: deque[int] = deque(maxlen=100)
         self.blocked, self.pushed = False, np.zeros(len(HOME))
         self._running: dict[tuple[str, ...], tuple[Trajectory, Trajectory | None]] = {}
         self._count, self._stepped_s = 0, 0.0
@@ -195,6 +196,7 @@ class FakeArm:
             self._send(name, message)
 
     def _send_cloud(self, now_ns: int) -> None:
+        self.clouds_ns.append(now_ns)
         xyz = self.cube() + self._rng.uniform(-0.02, 0.02, (600, 3))
         # nothing keeps this hand out of this cube: some points are never taken for the hand's
         xyz[:50] = ASIDE + self._rng.uniform(-0.005, 0.005, (50, 3))

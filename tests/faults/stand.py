@@ -39,6 +39,18 @@ SLACK_S = 0.15
 """What a shared machine of two cores may add to a bound [s]."""
 
 
+class TooLateError(AssertionError):
+    """A bound on time was missed, by a defect or by a shared machine that stalled."""
+
+
+def assert_within(within_s: float, since_ns: int, told_ns: int) -> None:
+    """What was told at a time was told no later than that after another [ns]."""
+    assert told_ns, "never told"
+    took_s = (told_ns - since_ns) * 1e-9
+    if took_s >= within_s + SLACK_S:
+        raise TooLateError(f"wanted within {within_s:.3f} s and {SLACK_S} s, took {took_s:.3f} s")
+
+
 class Stand(Graph):
     """Guard and policy in front of a `FakeArm`; P1 to P4 are checked on all that it hears."""
 
@@ -101,8 +113,11 @@ class Stand(Graph):
 
     def _listener(self, name: str):
         def listen(message: DiagnosticStatus, info: dict[str, int]) -> None:
-            self.heard[name].append((self.arm.now_ns(), values_of(message)))
-            self._said_s[name].append(time.monotonic() - late_ns(info) * 1e-9)
+            late = late_ns(info)
+            # simulated time may stand still; the test's own delay in hearing is not the node's
+            said_ns = self.arm.now_ns() - (0 if self.arm.simulated else late)
+            self.heard[name].append((said_ns, values_of(message)))
+            self._said_s[name].append(time.monotonic() - late * 1e-9)
 
         return listen
 
@@ -231,25 +246,22 @@ class Stand(Graph):
 
     def codes(self, name: str, since_ns: int = 0) -> list[str]:
         """The codes that a node has told since then, each once, in order."""
-        told = [values["code"] for heard_ns, values in self.heard[name] if heard_ns >= since_ns]
+        told = [values["code"] for said_ns, values in self.heard[name] if said_ns >= since_ns]
         return list(dict.fromkeys(told))
 
     def first(self, name: str, key: str, value: str, since_ns: int = 0) -> int:
-        """When a node first told that [ns]; 0 when it has not."""
+        """When a node first told that, whenever it was heard [ns]; 0 when it has not."""
         return next(
             (
-                heard_ns
-                for heard_ns, values in self.heard[name]
-                if heard_ns >= since_ns and values.get(key) == value
+                said_ns
+                for said_ns, values in self.heard[name]
+                if said_ns >= since_ns and values.get(key) == value
             ),
             0,
         )
 
     def said_s(self, name: str, key: str, values: tuple[str, ...], since_s: float) -> float:
-        """When a node first published one of these values, whenever that was heard.
-
-        It must have been heard by now. Steady clock [s].
-        """
+        """As `first`, of several values, by the steady clock [s]; it must have been heard."""
         said = zip(self._said_s[name], self.heard[name], strict=True)
         return next(at for at, (_, v) in said if at >= since_s and v.get(key) in values)
 

@@ -9,7 +9,7 @@ from difftori_ros import codecs, codecs_image
 from difftori_ros.codecs import CodecError
 from difftori_ros.frames import FrameError, FrameTree
 from difftori_sim.faults import Line, parse
-from tests.faults.stand import PATIENT, SLACK_S, running
+from tests.faults.stand import PATIENT, assert_within, running
 from tests.promises import REST_WITHIN_S
 
 pytestmark = pytest.mark.timeout(120)
@@ -19,7 +19,7 @@ MAX_AGE_S = 0.2
 COAST_AFTER_S, COAST_S = 0.2, 0.05
 """Less than a plan lasts, so that the guard must brake before the arm rests by itself [s]."""
 FROZEN_FRAMES = 5
-CLOUD_PERIOD_S = 0.1
+CLOUD_PERIOD_S = CONTROL_PERIOD_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,11 @@ def assert_stops_and_goes_on(stand, begin_ns, code, words):
     )
     stand.assert_rests(begin_ns, MAX_AGE_S + REST_WITHIN_S)
     planned_ns = [codecs.stamp_to_ns(plan.header.stamp) for plan in stand.plans]
-    assert (max(planned_ns) - begin_ns) * 1e-9 < MAX_AGE_S + CLOUD_PERIOD_S + SLACK_S
+    assert_within(MAX_AGE_S + CLOUD_PERIOD_S, begin_ns, max(planned_ns))
     lost_ns = stand.first("guard_node", "code", "PLANS_LOST", begin_ns)
     if lost_ns:  # the plan lasted longer than the guard's patience
         late_s = MAX_AGE_S + CLOUD_PERIOD_S + COAST_AFTER_S + COAST_S
-        assert (lost_ns - begin_ns) * 1e-9 < late_s + SLACK_S
+        assert_within(late_s, begin_ns, lost_ns)
     stand.arm.heal()
     healed_ns = stand.arm.now_ns()
     if stand.guard() == "FAULT":  # it was away for longer than the guard waits
@@ -88,7 +88,9 @@ def test_row_02_camera_that_repeats_its_content_with_new_stamps_is_named_frozen(
     moving.arm.strike("points:stuck:0:60")
     moving.until(lambda: moving.policy() == "FROZEN")
     frozen_ns = moving.first("policy_node", "code", "FROZEN", begin_ns)
-    assert (frozen_ns - begin_ns) * 1e-9 < (FROZEN_FRAMES + 1) * CLOUD_PERIOD_S + SLACK_S
+    # counted in clouds: on a busy machine this arm sends fewer of them
+    sent_ns = [at_ns for at_ns in moving.arm.clouds_ns if at_ns > begin_ns]
+    assert_within(CONTROL_PERIOD_S, sent_ns[FROZEN_FRAMES - 1], frozen_ns)
     assert "'points' has sent" in moving.policy("message")
     moving.assert_rests(frozen_ns)  # this stand has `frozen_is_fault`
 

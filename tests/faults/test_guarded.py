@@ -161,6 +161,7 @@ def test_row_16_plan_that_folds_the_arm_into_itself_is_cut_or_refused_by_name(st
 
 def test_row_16_plan_that_starts_elsewhere_than_measured_is_refused_by_name(stand, wild):
     stand.run(REST_WITHIN_S)  # nothing is under way any more that the arm would have to follow
+    stand.arm.go_home()  # where the last of it may have led away from
     begin_ns, commands = stand.arm.now_ns(), len(stand.commands)
     stand.measured_is_known = False
     stand.arm.pushed[2] = 0.3

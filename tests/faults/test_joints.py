@@ -15,7 +15,7 @@ from difftori_ros.types import JointState as Joints
 from difftori_ros.types import Pose
 from difftori_sim.faults import Line, parse
 from tests.faults.arm import STREAMS
-from tests.faults.stand import PATIENT, SLACK_S, running
+from tests.faults.stand import PATIENT, assert_within, running
 from tests.promises import REST_WITHIN_S
 from tests.ros.fake_robot import HOME, PROFILE
 
@@ -38,7 +38,7 @@ def assert_brakes_to_a_fault(stand, code, begin_ns, words=()):
     for word in words:
         assert word in stand.guard("message")
     braked_ns = stand.first("guard_node", "code", code, begin_ns)
-    assert (braked_ns - begin_ns) * 1e-9 < JOINT_TIMEOUT_S + SLACK_S
+    assert_within(JOINT_TIMEOUT_S, begin_ns, braked_ns)
     stand.assert_rests(begin_ns, JOINT_TIMEOUT_S + REST_WITHIN_S)
     stand.arm.heal()
     commands = len(stand.commands)
