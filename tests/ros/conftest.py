@@ -4,16 +4,19 @@
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import bringup, codecs
 from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS
 from difftori_ros.robot import load_profile
+from difftori_sim.asking import Asked
 from tests.promises import REST_WITHIN_S, assert_promises
 
 
@@ -34,6 +37,7 @@ class Graph:
         self.plans: list[JointTrajectory] = []
         self.commands: list[JointTrajectory] = []
         self.published_ns: list[int] = []
+        self._known: dict[tuple[str, int], Any] = {}
         subscribe = self.node.create_subscription
         for name, heard in self.status.items():
             subscribe(DiagnosticStatus, f"{name}/status", heard.append, STATUS_QOS)
@@ -96,6 +100,25 @@ class Graph:
         if not self.status[name]:
             return {}
         return values_of(self.status[name][-1])
+
+    def ask(self, kind, name: str, request, each=None):
+        """The answer of the service `node/what` of a process; it is asked once."""
+        node = name.partition("/")[0]
+        key = (name, self.processes[node].pid)
+        if key not in self._known:
+            self._known[key] = self.node.create_client(kind, name)
+            # a server loses its answers to a client that it has not discovered; they are
+            # discovered in order: when it answers one that was made later it knows this one
+            later = self.node.create_client(GetParameters, f"{node}/get_parameters")
+            self.until(later.service_is_ready, each=each)
+            asked = Asked(later, GetParameters.Request(), 1.0)
+            self.until(asked.done, each=each)
+            self.node.destroy_client(later)
+        client = self._known[key]
+        self.until(client.service_is_ready, each=each)
+        answer = client.call_async(request)
+        self.until(answer.done, each=each)
+        return answer.result()
 
     def exit_status(self, name: str, limit_s: float = 60.0) -> int:
         return self.processes[name].wait(limit_s)

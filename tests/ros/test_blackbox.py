@@ -68,11 +68,7 @@ class Stand:
         return sorted(self.folder.glob("*.mcap"))
 
     def call_save(self):
-        client = self.graph.node.create_client(Trigger, "blackbox_node/save")
-        self.graph.until(client.service_is_ready)
-        answer = client.call_async(Trigger.Request())
-        self.graph.until(answer.done, each=self.alive)
-        return answer.result()
+        return self.graph.ask(Trigger, "blackbox_node/save", Trigger.Request(), self.alive)
 
 
 def of(entries: list[Entry], role: str) -> list:

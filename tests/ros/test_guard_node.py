@@ -61,10 +61,7 @@ def test_silent_policy_is_named_the_arm_braked_and_the_fault_latched_until_reset
         lambda: graph.newest("guard_node").get("verdict_code") == "FAULT_LATCHED",
         each=lambda: (alive(), policy.send(robot.publish(cloud=False))),
     )
-    client = graph.node.create_client(Trigger, "guard_node/reset")
-    graph.until(client.service_is_ready)
-    answer = client.call_async(Trigger.Request())
-    graph.until(answer.done, each=alive)
+    graph.ask(Trigger, "guard_node/reset", Trigger.Request(), alive)
     graph.after_reset()
     graph.until(
         lambda: len(graph.commands) >= 2,

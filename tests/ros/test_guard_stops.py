@@ -39,12 +39,7 @@ def brake_of(graph):
 
 
 def call(graph, kind, name, **fields):
-    client = graph.node.create_client(kind, name)
-    graph.until(client.service_is_ready, each=graph.alive)
-    answer = client.call_async(kind.Request(**fields))
-    graph.until(answer.done, each=graph.alive)
-    graph.node.destroy_client(client)
-    return answer.result()
+    return graph.ask(kind, name, kind.Request(**fields), graph.alive)
 
 
 def test_emergency_stop_brakes_at_once_and_waits_for_release_and_reset(stand):

@@ -30,13 +30,7 @@ def start(graph, autostart=True, remaps=None, **parameters):
 
 
 def call(graph, kind, name, request, each=None):
-    client = graph.node.create_client(kind, f"policy_node/{name}")
-    graph.until(client.service_is_ready)
-    answer = client.call_async(request)
-    graph.until(answer.done, each=each)
-    # the server keeps something of every client that it has discovered
-    graph.node.destroy_client(client)
-    return answer.result()
+    return graph.ask(kind, f"policy_node/{name}", request, each)
 
 
 def change(graph, transition, each=None):

@@ -68,11 +68,7 @@ class Moody:
         assert len(self.graph.plans) == heard
 
     def call(self, kind, name, request):
-        client = self.graph.node.create_client(kind, f"policy_node/{name}")
-        self.graph.until(client.service_is_ready, each=self.robot.publish)
-        answer = client.call_async(request)
-        self.graph.until(answer.done, each=self.robot.publish)
-        return answer.result()
+        return self.graph.ask(kind, f"policy_node/{name}", request, self.robot.publish)
 
     def reset(self):
         return self.call(Trigger, "reset", Trigger.Request()).message
