@@ -85,6 +85,7 @@ class Stand(Graph):
                 DiagnosticStatus, f"{name}/status", self._listener(name), 100
             )
         self._measured: list[np.ndarray] = []
+        self._simulated = simulated
         self._clients: dict[str, Any] = {}
         self._doomed: set[str] = set()
         self._kinematics = Kinematics(PROFILE)
@@ -115,7 +116,7 @@ class Stand(Graph):
         def listen(message: DiagnosticStatus, info: dict[str, int]) -> None:
             late = late_ns(info)
             # simulated time may stand still; the test's own delay in hearing is not the node's
-            said_ns = self.arm.now_ns() - (0 if self.arm.simulated else late)
+            said_ns = self.arm.now_ns() - (0 if self._simulated else late)
             self.heard[name].append((said_ns, values_of(message)))
             self._said_s[name].append(time.monotonic() - late * 1e-9)
 
