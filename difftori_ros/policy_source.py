@@ -11,6 +11,7 @@ from typing import Any
 
 from difftori_models.checkpoint import WEIGHTS, CheckpointError
 from difftori_models.engines.engine import MANIFEST
+from difftori_models.graph_cache import ready_graphs
 from difftori_models.planner import BasePlanner, Planner
 from difftori_ros.bringup import find_checkpoint
 from difftori_ros.robot import RobotProfile
@@ -36,8 +37,21 @@ class Source:
     make: Callable[[], Planner | ScriptedPlanner]
 
 
-def open_policy(values: Mapping[str, Any], profile: RobotProfile) -> Source:
+def open_policy(
+    values: Mapping[str, Any],
+    profile: RobotProfile,
+    say: Callable[[str], object] | None = None,
+) -> Source:
     """Load what the parameters name, check its hash, and warm it up.
+
+    A trained checkpoint is exported to graphs where `auto` can take them: see `ready_graphs`. Its
+    weights are then checked as ever, and their hash is the one that counts; graphs that lie in the
+    checkpoint's own folder are pinned by the hash of their manifest.
+
+    Args:
+        values: Values of the policy node's parameters, by name.
+        profile: The robot.
+        say: Is told when an export begins and ends; None for Python's `logging`.
 
     Raises:
         CheckpointError: A checkpoint that cannot be used, or another hash than the wanted one.
@@ -56,14 +70,21 @@ def open_policy(values: Mapping[str, Any], profile: RobotProfile) -> Source:
     else:
         where = find_checkpoint(name)
 
+        def load() -> tuple[Planner, Path | None]:
+            device, backend = values["device"], values["backend"]
+            graphs = ready_graphs(where, backend, device, say)
+            return Planner(where, device, values["threads"], backend, graphs), graphs
+
         def make() -> Planner | ScriptedPlanner:
-            planner = Planner(where, values["device"], values["threads"], values["backend"])
+            planner, _ = load()
             planner.warm_up()
             return planner
 
-        first = Planner(where, values["device"], values["threads"], values["backend"])
-        # graphs are what runs then, and their manifest holds the hash of each
-        hashed = where / (MANIFEST if first.backend == "onnx" else WEIGHTS)
+        first, graphs = load()
+        # The checkpoint's own graphs need no weights: their manifest holds the hash of each. Those
+        # of the cache hold the weights' hash in the card that they were made from.
+        own = first.backend == "onnx" and graphs is None
+        hashed = where / (MANIFEST if own else WEIGHTS)
     sha256 = hashlib.sha256(hashed.read_bytes()).hexdigest() if hashed else ""
     _check_hash(values["checkpoint_sha256"], sha256, hashed)
     first.warm_up()

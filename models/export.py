@@ -6,13 +6,14 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from .checkpoint import CARD, Checkpoint, load, load_card
+from .checkpoint import CARD, Checkpoint, CheckpointError, load, load_card
 from .contract import Card
 from .engines.engine import MANIFEST, Engine
 from .engines.graphs import GRAPHS, Manifest, digest
@@ -164,3 +165,18 @@ def _write(checkpoint: Checkpoint, folder: Path) -> Manifest:
     manifest = Manifest(digest(checkpoint.card), hashes, OPSET, 0, 0.0)
     (folder / MANIFEST).write_text(dumps(manifest))
     return manifest
+
+
+def main() -> int:
+    """Export the checkpoint in the first argument's folder to the second's; 0 when it is there."""
+    source, out = sys.argv[1:]
+    try:
+        export(source, out)
+    except (CheckpointError, ExportError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

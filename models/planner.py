@@ -37,6 +37,7 @@ class Planner:
         device: str = "cpu",
         threads: int = 1,
         backend: str = "auto",
+        graphs: Path | None = None,
     ) -> None:
         """Load the checkpoint and make it ready to run.
 
@@ -46,11 +47,13 @@ class Planner:
             threads: CPU threads.
             backend: What runs the networks: `auto`, `eager`, `compile`, `onnx` or `cuda_graph`.
                 Without torch installed `onnx` alone works.
+            graphs: Folder of exported graphs of this checkpoint, which `auto` and `onnx` take
+                then; see `graph_cache.ready_graphs`. None for those in its own folder.
 
         Raises:
             CheckpointError: The checkpoint cannot be used, or not with this device or backend.
         """
-        self._engine: Engine = open_engine(checkpoint, backend, device, threads)
+        self._engine: Engine = open_engine(checkpoint, backend, device, threads, graphs)
         self.card: Card = self._engine.card
         self.backend = self._engine.backend
         action = self.card.action

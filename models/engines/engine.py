@@ -14,8 +14,8 @@ from ..checkpoint import WEIGHTS, Checkpoint, CheckpointError, load, load_card
 from ..contract import Card
 
 BACKENDS = ("auto", "eager", "compile", "onnx", "cuda_graph")
-"""`auto` takes `cuda_graph` on a GPU; on a CPU `onnx` where exported graphs lie beside the card,
-and `eager` otherwise; and `onnx` wherever there are graphs and no weights."""
+"""`auto` takes `cuda_graph` on a GPU; on a CPU `onnx` where exported graphs lie beside the card or
+are given, and `eager` otherwise; and `onnx` wherever there are graphs and no weights."""
 
 DEVICES = ("cpu", "cuda")
 """Where the networks can run."""
@@ -90,7 +90,11 @@ class Engine(Protocol):
 
 
 def open_engine(
-    checkpoint: str | Path | Checkpoint, backend: str, device: str, threads: int
+    checkpoint: str | Path | Checkpoint,
+    backend: str,
+    device: str,
+    threads: int,
+    graphs: Path | None = None,
 ) -> Engine:
     """The engine for `backend`.
 
@@ -99,6 +103,7 @@ def open_engine(
         backend: One of `BACKENDS`.
         device: `cpu` or `cuda`.
         threads: CPU threads.
+        graphs: Folder of exported graphs of this checkpoint; None for its own.
 
     Raises:
         CheckpointError: The checkpoint cannot be used, or not with this backend.
@@ -110,13 +115,13 @@ def open_engine(
     if threads < 1:
         raise CheckpointError(f"threads must be at least 1, got {threads}")
     if backend == "auto":
-        backend = _choose(checkpoint, device)
+        backend = _choose(checkpoint, device, graphs)
     if backend == "onnx":
         if isinstance(checkpoint, Checkpoint):
             raise CheckpointError("backend onnx wants a directory that 'difftori export' wrote")
         from .onnx_engine import OnnxEngine
 
-        return OnnxEngine(checkpoint, device, threads)
+        return OnnxEngine(checkpoint, device, threads, graphs)
     if not isinstance(checkpoint, Checkpoint):
         if importlib.util.find_spec("torch") is None:
             load_card(checkpoint)
@@ -130,7 +135,9 @@ def open_engine(
     return TorchEngine(checkpoint, backend, device, threads)
 
 
-def _choose(checkpoint: str | Path | Checkpoint, device: str) -> str:
+def _choose(checkpoint: str | Path | Checkpoint, device: str, graphs: Path | None) -> str:
+    if graphs is not None:
+        return "onnx"
     folder = None if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
     exported = folder is not None and (folder / MANIFEST).is_file()
     only = exported and folder is not None and not (folder / WEIGHTS).is_file()

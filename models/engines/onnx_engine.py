@@ -8,6 +8,7 @@ on a GPU each direction is captured once as a CUDA graph.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ import numpy as np
 from ..checkpoint import CheckpointError, load_card
 from .engine import Floats, Images
 from .graphs import image_input, read_graphs
+
+# Read when ONNX Runtime is imported: else it tells its maker over the network about every session,
+# from a thread of its own, and keeps a database for that. Whoever sets the variable decides.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SPIN_US = "100"
 """Time threads stay awake after a run: waking them for each step would cost a fifth more [us]."""
@@ -26,8 +31,10 @@ class OnnxEngine:
 
     backend = "onnx"
 
-    def __init__(self, folder: str | Path, device: str, threads: int) -> None:
-        """Open the graphs in `folder`.
+    def __init__(
+        self, folder: str | Path, device: str, threads: int, graphs: Path | None = None
+    ) -> None:
+        """Open the graphs in `graphs`, or in `folder` itself, of the checkpoint in `folder`.
 
         Raises:
             CheckpointError: There are none, they do not fit the card, ONNX Runtime is not
@@ -35,7 +42,7 @@ class OnnxEngine:
         """
         runtime = _runtime()
         self.card = load_card(folder)
-        graphs = read_graphs(Path(folder), self.card)
+        models = read_graphs(graphs or Path(folder), self.card)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -44,7 +51,7 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         sessions = {
             name: _session(runtime, data, options, device, captured=name == "step")
-            for name, data in graphs.items()
+            for name, data in models.items()
         }
         self._propose = sessions["propose"]
         shapes = {one.name: tuple(one.shape) for one in self._propose.get_inputs()}
