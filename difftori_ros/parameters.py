@@ -90,7 +90,8 @@ POLICY = (
         "backend",
         "auto",
         "What runs the networks: 'auto' takes cuda_graph on a GPU, exported ONNX graphs on a CPU "
-        "where the checkpoint has them, and eager PyTorch otherwise.",
+        "(the checkpoint's own, else those in the user's cache, made at first use), and eager "
+        "PyTorch where there can be none.",
         choices=("auto", "eager", "compile", "onnx", "cuda_graph"),
     ),
     Parameter("threads", 1, "CPU threads of the planner.", 1, 64),

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from difftori_models import graph_cache
 from difftori_models.checkpoint import CheckpointError
 from difftori_models.contract import Observation
 from difftori_models.export import export
@@ -47,21 +48,53 @@ def exported(tmp_path_factory):
     return folder
 
 
-def test_hash_of_the_weights_is_known_and_may_be_asked_for():
+@pytest.fixture(autouse=True)
+def cache(exported, tmp_path, monkeypatch):
+    """A cache of the test's own; what is exported into it was exported before."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(graph_cache, "_refused", {})
+    monkeypatch.setattr(graph_cache, "_export", lambda _, out: shutil.copytree(exported, out))
+
+
+def test_checkpoint_runs_as_graphs_that_are_exported_once_and_give_pytorchs_plans(tmp_path):
+    said = []
+    sources = [open_policy(DEFAULTS | {"checkpoint": str(SHIPPED)}, PANDA, said.append)]
+    assert len(said) == 2
+    sources += [opened(backend="eager")]
+    planners = [sources[0].planner, sources[0].make(), sources[1].planner]
+    assert [planner.backend for planner in planners] == ["onnx", "onnx", "eager"]
+    assert len(said) == 2
+    first, again, torch = (planner.plan(seen()).actions for planner in planners)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first, torch, atol=1e-4)
+
+
+def test_checkpoint_that_cannot_be_exported_runs_with_pytorch(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "")
+    said = []
+    source = open_policy(DEFAULTS | {"checkpoint": str(SHIPPED)}, PANDA, said.append)
+    assert source.planner.backend == "eager"
+    assert ["PyTorch runs it" in text for text in said] == [True]
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_hash_of_the_weights_is_known_and_may_be_asked_for(backend):
     digest = hash_of(SHIPPED / "weights.safetensors")
-    source = opened(checkpoint_sha256=digest)
+    source = opened(checkpoint_sha256=digest, backend=backend)
     assert (source.sha256, source.hashed) == (digest, "weights.safetensors")
     assert isinstance(source.make(), Planner)
 
 
-def test_other_weights_are_refused_with_both_hashes():
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_other_weights_are_refused_with_both_hashes(backend):
     with pytest.raises(CheckpointError) as refused:
-        opened(checkpoint_sha256="ab" * 32)
+        opened(checkpoint_sha256="ab" * 32, backend=backend)
     assert "ab" * 32 in str(refused.value)
     assert hash_of(SHIPPED / "weights.safetensors") in str(refused.value)
 
 
-def test_with_graphs_it_is_their_manifest_that_counts_and_not_the_weights(exported):
+def test_with_graphs_of_its_own_it_is_their_manifest_that_counts_and_not_the_weights(exported):
     source = opened(checkpoint=str(exported))
     assert source.planner.backend == "onnx"
     assert source.hashed == "export.json"
@@ -99,7 +132,8 @@ def test_refining_is_a_choice_where_there_is_something_to_refine():
 def test_encoded_observation_is_told_on_request_and_changes_no_plan(exported):
     plans = []
     for checkpoint in (SHIPPED, SHIPPED, exported):
-        planner = opened(checkpoint=str(checkpoint)).planner
+        backend = "onnx" if checkpoint is exported else "eager"
+        planner = opened(checkpoint=str(checkpoint), backend=backend).planner
         planner.reset(0)
         planner.tells_context = len(plans) > 0
         plans.append(planner.plan(seen()))
