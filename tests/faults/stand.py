@@ -18,14 +18,15 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import bringup, codecs
+from difftori_ros.base_node import COMMAND_QOS
 from difftori_ros.kinematics import Kinematics
-from difftori_ros.types import Trajectory
+from difftori_ros.types import JointState, Trajectory
 from difftori_sim.asking import Asked
 from difftori_sim.faults import strike
 from tests.conftest import ROOT, next_domain
-from tests.faults.arm import FakeArm, SimulatedTime
+from tests.faults.arm import FakeArm, SimulatedTime, steady_at
 from tests.promises import REST_WITHIN_S, assert_promises
-from tests.ros.conftest import Graph, late_ns, values_of
+from tests.ros.conftest import Graph, values_of
 from tests.ros.fake_robot import PROFILE
 
 MOVING = 0.05
@@ -35,6 +36,10 @@ PATIENT = {"max_recoveries": 1000, "heartbeat_timeout_s": 3.0}
 TRANSPORT = {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
 """Killed processes leave shared memory behind, in which messages to their successors get lost."""
 ASK_AGAIN_S = 1.0
+FRESH_NS = 50_000_000
+"""A measured joint state older than this does not tell where the arm is [ns]."""
+UNAWARE_NS = 20_000_000
+"""Time in which a node may not have heard yet that the simulated clock has jumped [ns]."""
 SLACK_S = 0.15
 """What a shared machine of two cores may add to a bound [s]."""
 
@@ -70,6 +75,7 @@ class Stand(Graph):
             | {
                 "ROS_DOMAIN_ID": next_domain(),
                 "ROS_LOG_DIR": str(folder / "ros_log"),
+                "ROS_HOME": str(folder / "ros_home"),
                 "DIFFTORI_SICKNESS": str(self._sickness),
             }
             | TRANSPORT
@@ -84,17 +90,24 @@ class Stand(Graph):
             self.node.create_subscription(
                 DiagnosticStatus, f"{name}/status", self._listener(name), 100
             )
-        self._measured: list[np.ndarray] = []
+        self._measured: list[JointState | None] = []
         self._simulated = simulated
+        self._forgotten_ns = 0
         self._clients: dict[str, Any] = {}
         self._doomed: set[str] = set()
         self._kinematics = Kinematics(PROFILE)
         self.measured_is_known = True
+        listeners = list(self.node.subscriptions)
         self.command_listeners = [
-            listener
-            for listener in self.node.subscriptions
-            if listener.topic_name.endswith("joint_trajectory")
+            one for one in listeners if one.topic_name.endswith("joint_trajectory")
         ]
+        # one of its own, that knows when a plan was published
+        for one in listeners:
+            if one.topic_name.endswith("policy_node/plan"):
+                self.node.destroy_subscription(one)
+        self.node.create_subscription(
+            JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS
+        )
         self.arm = self._make_arm("points" in checkpoint, simulated)
         common = {"use_sim_time": True} if simulated else {}
         self.specs = {
@@ -114,23 +127,30 @@ class Stand(Graph):
 
     def _listener(self, name: str):
         def listen(message: DiagnosticStatus, info: dict[str, int]) -> None:
-            late = late_ns(info)
+            published_ns = info["source_timestamp"]
             # simulated time may stand still; the test's own delay in hearing is not the node's
-            said_ns = self.arm.now_ns() - (0 if self._simulated else late)
+            said_ns = self.arm.now_ns() if self._simulated else published_ns
             self.heard[name].append((said_ns, values_of(message)))
-            self._said_s[name].append(time.monotonic() - late * 1e-9)
+            self._said_s[name].append(steady_at(published_ns) * 1e-9)
 
         return listen
 
-    def _on_command(self, message, info) -> None:
-        self.commands.append(message)
-        self.published_ns.append(self.arm.now_ns() - late_ns(info))
-        self._measured.append(self._position_at(self.published_ns[-1]))
+    def _on_plan(self, message: JointTrajectory, info: dict[str, int]) -> None:
+        if info["source_timestamp"] >= self._forgotten_ns:
+            self.plans.append(message)
 
-    def _position_at(self, time_ns: int) -> np.ndarray:
-        """Where the arm was then (7,) [rad]: this process may be late to hear a command."""
+    def _on_command(self, message: JointTrajectory, info: dict[str, int]) -> None:
+        if info["source_timestamp"] < self._forgotten_ns:
+            return
+        self.commands.append(message)
+        self.published_ns.append(self.arm.at_ns(info["source_timestamp"]))
+        self._measured.append(self._state_at(self.published_ns[-1]))
+
+    def _state_at(self, time_ns: int) -> JointState | None:
+        """Where the arm was then; None when that is not known."""
         earlier = (s for s in reversed(self.arm.history) if s.stamp_ns <= time_ns)
-        return next((s.position for s in earlier), self.arm.position + self.arm.pushed)[:7]
+        newest = next(earlier, None)
+        return newest if newest and time_ns - newest.stamp_ns <= FRESH_NS else None
 
     def unplug(self) -> None:
         """Nobody takes the commands any more."""
@@ -179,11 +199,11 @@ class Stand(Graph):
     # time ----------------------------------------------------------------------------------------
 
     def spin(self) -> None:
-        """One turn of the arm, and what has come."""
-        self.arm.step()
+        """What has come, then one turn of the arm."""
         self._executor.spin_once(timeout_sec=0.002)
         for _ in range(8):
             self._executor.spin_once(timeout_sec=0.0)
+        self.arm.step()
 
     def until(self, done, limit_s: float = 10.0, each=None) -> None:
         """Run until `done()`; fail with the logs when it does not come true in time."""
@@ -279,10 +299,18 @@ class Stand(Graph):
         self.arm.heal()
         self.up()
         self.until(lambda: self.policy() not in ("", "STOPPED"), 60.0)
+        self.go_on("policy_node", "guard_node")
+
+    def go_on(self, *nodes: str, forgets: bool = True) -> None:
+        """As an operator would: reset the nodes until plans are accepted and the arm moves.
+
+        What was heard until the last reset is forgotten, if wanted.
+        """
         for _ in range(5):  # a shared machine may stall for longer than the guard's patience
-            for node in ("policy_node", "guard_node"):
-                assert self.call(Trigger, f"{node}/reset", Trigger.Request()).success
-            self.forget()
+            for node in nodes:
+                self.reset(node)
+            if forgets:
+                self.forget()
             began_ns = self.arm.now_ns()
             self.until(
                 lambda began_ns=began_ns: (
@@ -293,11 +321,16 @@ class Stand(Graph):
                 return
         raise AssertionError(f"the arm does not begin to move: {self.newest('guard_node')}")
 
+    def reset(self, node: str) -> None:
+        """Nothing is latched any more in that node."""
+        answer = self.call(Trigger, f"{node}/reset", Trigger.Request())
+        assert answer.success, answer.message
+
     def wake_guard(self, each) -> None:
         """The guard alone: reset, the arm home and at rest, nothing heard yet."""
         self.arm.heal()
         self.arm.go_home()
-        assert self.call(Trigger, "guard_node/reset", Trigger.Request()).success
+        self.reset("guard_node")
         self.run(0.2)
         self.forget()
         self.until(lambda: self.guard() == "TRACKING", each=each)
@@ -321,8 +354,9 @@ class Stand(Graph):
         )
 
     def forget(self) -> None:
-        """What was heard is forgotten."""
+        """What was heard is forgotten, and what was published until now is not heard any more."""
         self.measured_is_known = True
+        self._forgotten_ns = time.time_ns() + (UNAWARE_NS if self._simulated else 0)
         for heard in (self.commands, self.published_ns, self._measured, self.plans):
             heard.clear()
         for name in self.heard:
