@@ -27,7 +27,20 @@ def shown_ns(now_ns: int, stamp_ns: int, simulated: bool) -> int:
 class ClockWatch:
     """Compares the clock of the stamps with the steady clock, look by look."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        forward_s: float = FORWARD_S,
+        backward_s: float = BACKWARD_S,
+        prompt_s: float = PROMPT_S,
+    ):
+        """Compare nothing yet.
+
+        Args:
+            forward_s: A step forward by more than this is a jump [s].
+            backward_s: A step back by more than this is a jump [s].
+            prompt_s: Reading the clocks may take this long [s]; by half of it a step may be off.
+        """
+        self._forward_s, self._backward_s, self._prompt_s = forward_s, backward_s, prompt_s
         self._offset_s: float | None = None
 
     def look(self, before_s: float, now_ns: int, after_s: float) -> float | None:
@@ -38,11 +51,11 @@ class ClockWatch:
             now_ns: The clock of the stamps [ns]; zero or less while it is not known.
             after_s: The steady clock just after [s]; a look that took long shows nothing.
         """
-        if now_ns <= 0 or after_s - before_s > PROMPT_S:
+        if now_ns <= 0 or after_s - before_s > self._prompt_s:
             return None
         offset_s = now_ns * 1e-9 - 0.5 * (before_s + after_s)
         previous, self._offset_s = self._offset_s, offset_s
         if previous is None:
             return None
         jump_s = offset_s - previous
-        return jump_s if jump_s > FORWARD_S or jump_s < -BACKWARD_S else None
+        return jump_s if jump_s > self._forward_s or jump_s < -self._backward_s else None

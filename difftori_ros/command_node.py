@@ -9,14 +9,20 @@ it is the controller that must stop the arm. Only a position controller does so 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from difftori_ros.motion_under_way import put_off
+from difftori_ros.timing import Reference
 from difftori_ros.types import Trajectory
 
+LATE_PERIODS = 1.5
+"""Periods of the guard between two sets of a stream after which the second one is late."""
 OUTPUTS = ("trajectory", "action", "position", "velocity")
 
 
@@ -29,12 +35,23 @@ class Output(Protocol):
 
     topic: str
 
-    def send(self, trajectory: Trajectory) -> None:
-        """The trajectory replaces what was sent before."""
+    def prepare(self, trajectory: Trajectory) -> Callable[[], object]:
+        """What sends the trajectory in place of the one before, with nothing left to do first."""
         ...
 
-    def tick(self, now_ns: int) -> None:
-        """To be called at the guard's period."""
+    def tick(self, now_ns: int) -> int:
+        """To be called at the guard's period; returns by how much the motion was put off [ns]."""
+        ...
+
+    def stands(self) -> Reference | None:
+        """Where a controller stands that was left alone in mid-stream; its stream is over then.
+
+        None for one that has followed its trajectory by itself, or has nothing to follow.
+        """
+        ...
+
+    def shift(self, step_ns: int) -> None:
+        """The clock of the stamps was set by `step_ns` [ns]."""
         ...
 
     def listeners(self) -> list[str]:
@@ -42,7 +59,22 @@ class Output(Protocol):
         ...
 
 
-class TrajectoryTopic:
+class _FollowsByItself:
+    """A controller that is handed whole trajectories needs nothing in between."""
+
+    def tick(self, now_ns: int) -> int:
+        """Nothing is put off."""
+        return 0
+
+    def stands(self) -> Reference | None:
+        """It has gone on by itself."""
+        return None
+
+    def shift(self, step_ns: int) -> None:
+        """It has a clock of its own."""
+
+
+class TrajectoryTopic(_FollowsByItself):
     """A joint_trajectory_controller's topic."""
 
     def __init__(self, node: Any, topic: str, qos: Any, encode: Callable[[Trajectory], Any]):
@@ -50,19 +82,16 @@ class TrajectoryTopic:
         self._node = node
         self.topic = self._publisher.topic_name
 
-    def send(self, trajectory: Trajectory) -> None:
-        """Publish it."""
-        self._publisher.publish(self._encode(trajectory))
-
-    def tick(self, now_ns: int) -> None:
-        """Nothing: the controller follows the trajectory by itself."""
+    def prepare(self, trajectory: Trajectory) -> Callable[[], object]:
+        """The message, to be published."""
+        return partial(self._publisher.publish, self._encode(trajectory))
 
     def listeners(self) -> list[str]:
         """Names of the nodes that subscribe."""
         return _subscribers(self._node, self.topic)
 
 
-class TrajectoryAction:
+class TrajectoryAction(_FollowsByItself):
     """A joint_trajectory_controller's FollowJointTrajectory action: the newest goal counts."""
 
     def __init__(self, node: Any, topic: str, encode: Callable[[Trajectory], Any]):
@@ -84,12 +113,10 @@ class TrajectoryAction:
         self._client = ActionClient(node, FollowJointTrajectory, name)
         self.topic = node.resolve_topic_name(name)
 
-    def send(self, trajectory: Trajectory) -> None:
-        """Send it as a goal; nobody waits for the answer, since the guard watches the joints."""
-        self._client.send_goal_async(self._goal(trajectory=self._encode(trajectory)))
-
-    def tick(self, now_ns: int) -> None:
-        """Nothing: the controller follows the trajectory by itself."""
+    def prepare(self, trajectory: Trajectory) -> Callable[[], object]:
+        """The goal, to be sent; no one waits for the answer: the guard watches the joints."""
+        goal = self._goal(trajectory=self._encode(trajectory))
+        return partial(self._client.send_goal_async, goal)
 
     def listeners(self) -> list[str]:
         """The action's name when its server is there."""
@@ -97,28 +124,57 @@ class TrajectoryAction:
 
 
 class Stream:
-    """A forward controller's topic: positions or velocities, one set at a time."""
+    """A forward controller's topic: positions or velocities, one set at a time.
 
-    def __init__(self, node: Any, topic: str, qos: Any, velocity: bool):
+    Between two sets the controller stays at the last one. After a set that was late the motion
+    goes on from there, put off, instead of where it would be by now.
+    """
+
+    def __init__(self, node: Any, topic: str, qos: Any, velocity: bool, period_s: float):
         name = topic.removesuffix("/joint_trajectory") + "/commands"
         self._publisher = node.create_publisher(Float64MultiArray, name, qos)
         self._node = node
         self.topic, self._velocity = self._publisher.topic_name, velocity
+        self._patience_ns, self._period_ns = round(LATE_PERIODS * period_s * 1e9), period_s * 1e9
         self._running: Trajectory | None = None
+        self._ticked_ns: int | None = None
+        self._last: Reference | None = None
 
-    def send(self, trajectory: Trajectory) -> None:
-        """Follow it from the next tick on."""
-        self._running = trajectory
+    def prepare(self, trajectory: Trajectory) -> Callable[[], object]:
+        """The trajectory, to be followed from the next tick on."""
+        return partial(self._follow, trajectory)
 
-    def tick(self, now_ns: int) -> None:
+    def tick(self, now_ns: int) -> int:
         """Publish what the trajectory says for now; once it has ended, its end one last time."""
         if self._running is None:
-            return
+            return 0
+        late_ns = 0 if self._ticked_ns is None else now_ns - self._ticked_ns
+        late_ns = round(late_ns - self._period_ns) if late_ns > self._patience_ns else 0
+        self._running, self._ticked_ns = put_off(self._running, late_ns), now_ns
         position, velocity = self._running.sample(now_ns)
         wanted = np.asarray(velocity if self._velocity else position)
         self._publisher.publish(Float64MultiArray(data=[float(value) for value in wanted]))
+        still = np.zeros_like(velocity)
+        self._last = Reference(position, velocity if self._velocity else still, still)
         if now_ns >= self._running.end_ns:
-            self._running = None
+            self._running = self._ticked_ns = self._last = None
+        return late_ns
+
+    def stands(self) -> Reference | None:
+        """At the last set, or still moving at its velocities."""
+        last, self._running, self._ticked_ns, self._last = self._last, None, None, None
+        return last
+
+    def shift(self, step_ns: int) -> None:
+        """What is followed is stamped by that clock."""
+        if self._running is not None:
+            stamp_ns = self._running.stamp_ns + step_ns
+            self._running = replace(self._running, stamp_ns=stamp_ns)
+        if self._ticked_ns is not None:
+            self._ticked_ns += step_ns
+
+    def _follow(self, trajectory: Trajectory) -> None:
+        self._running = trajectory
 
     def listeners(self) -> list[str]:
         """Names of the nodes that subscribe."""
@@ -130,9 +186,22 @@ def _subscribers(node: Any, topic: str) -> list[str]:
 
 
 def make_output(
-    kind: str, node: Any, topic: str, qos: Any, encode: Callable[[Trajectory], Any]
+    kind: str,
+    node: Any,
+    topic: str,
+    qos: Any,
+    encode: Callable[[Trajectory], Any],
+    period_s: float,
 ) -> Output:
     """The output of a kind for the controller that listens for trajectories on `topic`.
+
+    Args:
+        kind: One of `OUTPUTS`.
+        node: The node.
+        topic: The controller's topic of trajectories, from which other names are derived.
+        qos: For topics.
+        encode: Makes a message of a trajectory.
+        period_s: Time between two ticks [s].
 
     Raises:
         OutputError: What the output needs is not installed.
@@ -140,5 +209,5 @@ def make_output(
     if kind == "action":
         return TrajectoryAction(node, topic, encode)
     if kind in ("position", "velocity"):
-        return Stream(node, topic, qos, velocity=kind == "velocity")
+        return Stream(node, topic, qos, kind == "velocity", period_s)
     return TrajectoryTopic(node, topic, qos, encode)

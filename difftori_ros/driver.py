@@ -21,6 +21,8 @@ MERGE_NS = 100_000
 """Points closer than this become one [ns]."""
 ELSEWHERE_RAD = 0.25
 """Distance of the measured joints from the motion under way at which nobody follows it [rad]."""
+RESTING_RAD_S = 0.02
+"""Speed below which a measured joint is at rest [rad/s]."""
 HISTORY = 8
 """Trajectories remembered, in case the guard's verdict on the newest ones is still to come."""
 
@@ -144,12 +146,13 @@ class Driver:
         profile, names, stamp_ns = self._profile, observation.joint_names, observation.stamp_ns
         arm_index = [names.index(name) for name in profile.arm_joints]
         running = self._sent[-1] if self._sent else None
-        if running is not None and (
-            now_ns >= running.end_ns  # at rest
-            or self._elsewhere(running, stamp_ns, observation.position[arm_index])
-        ):
-            self.forget()
-            running = None  # the next plan starts from where the arm is measured to be
+        gripper_from = running
+        if running is not None:
+            elsewhere = self._elsewhere(running, stamp_ns, observation.position[arm_index])
+            if elsewhere or now_ns >= running.end_ns:  # at rest
+                self.forget()
+                running = None  # the next plan starts from where the arm is measured to be
+                gripper_from = None if elsewhere else gripper_from  # it may hold something
         start_ns = now_ns
         start = Reference(
             observation.position[arm_index],
@@ -159,6 +162,8 @@ class Driver:
         if running is not None:
             start_ns = min(now_ns + lead_ns, running.end_ns)
             start = reference_at(split(running, profile.arm_joints), start_ns)
+        elif np.abs(start.velocity).max() < RESTING_RAD_S:
+            start_ns = now_ns + lead_ns  # an arm at rest can wait until the plan has arrived
         dt_s = self._spec.dt_s
         arm = schedule(profile, stamp_ns, waypoints.arm, dt_s, start, start_ns)
         if arm is not None and running is not None:
@@ -167,8 +172,8 @@ class Driver:
         if arm is None or gripper is None or waypoints.gripper is None:
             return arm
         held = float(observation.position[names.index(gripper.joint)])
-        if running is not None and gripper.joint in running.joint_names:
-            held = float(split(running, (gripper.joint,)).sample(now_ns)[0][0])
+        if gripper_from is not None and gripper.joint in gripper_from.joint_names:
+            held = float(split(gripper_from, (gripper.joint,)).sample(now_ns)[0][0])
         targets = waypoints.gripper
         return join(arm, gripper_ramp(gripper, stamp_ns, held, targets, dt_s, now_ns))
 

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""The guard's process: alone it may talk to the arm's controllers. Never imports torch."""
+"""The guard's process: alone it may talk to the arm's controllers. Never imports torch.
+
+Every callback begins with `_wake`: what comes first after this process stood still must know of it
+before it acts. Every command is made, prepared as a message, and sent if that took no longer than
+`LATE_S`; else it is made again for the time that it is by then.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
@@ -23,25 +30,38 @@ from difftori_ros.base_node import (
     STATUS_QOS,
     StartupError,
     declare,
-    diagnostics,
     run,
-    status_message,
     trajectory_message,
 )
-from difftori_ros.clock_watch import shown_ns
+from difftori_ros.clock_watch import ClockWatch, shown_ns
 from difftori_ros.command_node import OutputError, make_output
-from difftori_ros.guard import Guard, GuardConfig, State
-from difftori_ros.health import Percentiles
+from difftori_ros.guard import Guard, GuardConfig
+from difftori_ros.guard_report_node import GuardReport
 from difftori_ros.parameters import GUARD, REAL_TIME
+from difftori_ros.plan_check import RefusedError
+from difftori_ros.polled_subscription import JointNames, PolledSubscription
 from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.timing import split
-from difftori_ros.types import Level, Reason, Trajectory
+from difftori_ros.types import Reason, Trajectory
+from difftori_ros.verdict import State
 
-STATUS_S = 0.1
-"""Time between two `~/status` messages when nothing changes [s, steady clock]."""
 LOOK_S = 0.5
 """Time between two looks at who else is in the graph [s, steady clock]."""
+STALL_S = 0.2
+"""Time between two signs of life of this process after which it has stood still [s, steady]."""
+STEP_S = 0.005
+"""A step of the clock of the stamps that counts [s]: the arm moves 10 mrad in that time."""
+LATE_S = 0.005
+"""Time from a command's making to its sending after which it may no longer fit [s, steady]."""
+TRIES = 3
+"""How often that may happen before it is given up; a brake is sent then all the same."""
+RETRY_S = 0.002
+"""Time between two looks for the joint states that a plan waits for [s, steady clock]."""
+HEAR_S = 0.5
+"""Time after the start in which the policy tells since when it has planned [s, steady clock]."""
+AHEAD_NS = 50_000_000
+"""A joint state stamped this far ahead of the clock is from before the clock was set [ns]."""
 TICK = Duration(seconds=0.01)
 """Period of the outputs while the process waits for the arm to rest [s, steady clock]."""
 
@@ -56,6 +76,7 @@ class GuardNode(Node):
         wishes = [values.pop(parameter.name) for parameter in REAL_TIME]
         for corner in ("workspace_lower", "workspace_upper"):
             values[corner] = tuple(values[corner])
+        self._period_s = 1 / rate_hz
         try:
             self._profile = load_profile(values.pop("robot"))
             self._guard = Guard(self._profile, GuardConfig(**values))
@@ -64,176 +85,244 @@ class GuardNode(Node):
             channels = {profile.arm_joints: profile.topic}
             if profile.gripper:
                 channels[(profile.gripper.joint,)] = profile.gripper.topic
-            self._outputs = {
-                joints: make_output(kind, self, topic, COMMAND_QOS, trajectory_message)
-                for joints, topic in channels.items()
-            }
+            outputs = [
+                make_output(kind, self, topic, COMMAND_QOS, trajectory_message, self._period_s)
+                for topic in channels.values()
+            ]
+            self._outputs = dict(zip(channels, outputs, strict=True))
         except (ProfileError, OutputError, ValueError) as error:
             raise StartupError(str(error)) from error
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pending: Trajectory | None = None
         self._simulated = bool(self.get_parameter("use_sim_time").value)
+        self._clock_watch = ClockWatch(STEP_S, STEP_S, STEP_S / 4)
         self._joints_ns = 0
-        self._told_s = self._looked_s = self._steady_s()
-        self._period_s, self._ticked_s = 1 / rate_hz, self._steady_s()
-        self._begun_s = self._ticked_s
-        self._jitter_s = Percentiles()
+        self._awake_s: float | None = None
+        self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
-        self._verdict: dict[str, str] = {}
-        self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS_QOS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATUS_QOS)
+        self._begun_ns, self._fresh, self._policy_heard = 0, True, False
+        self._report = GuardReport(self, self._begun_s)
         self.create_subscription(JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS)
         # reliably and in order, for it may say that it stops; and at best effort, for after a lost
         # datagram whatever is sent reliably waits until DDS notices, which may take seconds
         for hear, qos in ((self._on_policy, STATUS_QOS), (self._on_pulse, SENSOR_QOS)):
             self.create_subscription(DiagnosticStatus, "policy_node/status", hear, qos)
-        self.create_subscription(JointStateMessage, "joint_states", self._on_joints, SENSOR_QOS)
-        self._changed = self.create_publisher(JointTrajectory, "~/changed", COMMAND_QOS)
+        self._joints = PolledSubscription(self, JointStateMessage, "joint_states", SENSOR_QOS)
+        self._joint_names = JointNames()
         self.create_subscription(Bool, "emergency_stop", self._on_estop, STATUS_QOS)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_timer(self._period_s, self._tick, clock=self._steady)
+        self._retry = self.create_timer(RETRY_S, self._try_pending, clock=self._steady)
+        self._retry.cancel()
         for complaint in apply_realtime(*wishes):
             self.get_logger().warning(complaint)
-        self._guard.start()
+        self._guard.start(self._now_ns())
+        if (latched := self._report.latch.read()) is not None:
+            self._guard.restore(*latched)
+            self.get_logger().warning(
+                f"held since before this start, in {self._report.latch.path}"
+            )
         topics = ", ".join(output.topic for output in self._outputs.values())
         self.get_logger().info(f"guarding '{profile.name}': {topics}")
 
     def stop(self) -> None:
         """Brake and go silent before the process ends."""
-        brake = self._guard.stop(self._now_ns())
-        self._send(brake)
+        self._wake()
+        self._order(self._guard.stop)
         # on the steady clock: simulated time may stand still
-        length_s = 0.0 if brake is None else float(brake.times[-1])
-        end_s = self._steady_s() + length_s
+        end_s = self._steady_s() + self._guard.rests_in_s(self._now_ns())
         while self._steady_s() < end_s and self._steady.sleep_for(TICK):
             self._stream()
-        self._publish_status()
+        self._say()
 
     def on_exception(self, error: Exception) -> None:
         """A callback has raised: brake, and live on to say so."""
-        self._send(self._guard.trip(Reason.EXCEPTION, repr(error), self._now_ns()))
-        self._publish_status()
+        self._trip(Reason.EXCEPTION, repr(error))
+        self._say()
 
     # messages ------------------------------------------------------------------------------------
 
     def _on_plan(self, message: JointTrajectory) -> None:
+        self._wake()
         try:
-            plan = codecs.decode_trajectory(message)
+            self._pending = codecs.decode_trajectory(message)
         except codecs.CodecError as error:
-            self._tell(
-                codecs.stamp_to_ns(message.header.stamp), False, Reason.BAD_MESSAGE, str(error)
-            )
+            stamp_ns = codecs.stamp_to_ns(message.header.stamp)
+            self._report.verdict(stamp_ns, False, Reason.BAD_MESSAGE, str(error))
+            self._say()
             return
-        self._pending = plan
         self._try_pending()
 
-    def _on_joints(self, message: JointStateMessage) -> None:
-        try:
-            state = codecs.decode_joint_state(message)
-        except codecs.CodecError as error:
-            self._guard.unreadable_joints(str(error))
-            self.get_logger().warning(
-                f"{Reason.BAD_MESSAGE.value}: 'joint_states': {error}", throttle_duration_sec=2.0
-            )
-            return
-        self._guard.joints(state, self._steady_s())
-        self._joints_ns = state.stamp_ns
-        self._try_pending()
+    def _read_joints(self) -> None:
+        """The newest joint states of each source are known."""
+        for raw in self._joint_names.newest_of_each(self._joints.take()):
+            try:
+                state = codecs.decode_joint_state(deserialize_message(raw, JointStateMessage))
+                ahead_ns = state.stamp_ns - self._now_ns()
+                if not self._simulated and ahead_ns > AHEAD_NS:
+                    why = f"the last ones are stamped {ahead_ns * 1e-9:.3f} s ahead of the clock"
+                    raise codecs.CodecError(why)
+            except (codecs.CodecError, RuntimeError) as error:  # the latter from the middleware
+                self._guard.unreadable_joints(str(error))
+                self.get_logger().warning(
+                    f"{Reason.BAD_MESSAGE.value}: 'joint_states': {error}",
+                    throttle_duration_sec=2.0,
+                )
+                continue
+            self._joints_ns = state.stamp_ns
+            self._guard.joints(state, self._steady_s())
 
     def _on_policy(self, message: DiagnosticStatus) -> None:
-        code = next((v.value for v in message.values if v.key == "code"), "")
-        self._stopped = code == Reason.STOPPED.name
+        self._wake()
+        values = {pair.key: pair.value for pair in message.values}
+        self._policy_heard = True
+        self._stopped = values.get("code") == Reason.STOPPED.name
         if self._stopped:
-            self._send(self._guard.farewell(self._now_ns()))
-        else:
-            self._guard.heartbeat(self._steady_s())
+            self._pending = None
+            self._order(self._guard.farewell)
+            return
+        self._guard.heartbeat(self._steady_s())
+        self._refuse_flow(int(values.get("plans_since_ns", "0")))
 
     def _on_pulse(self, _: DiagnosticStatus) -> None:
+        self._wake()
         if not self._stopped:  # else it was published before the last word, and came after it
             self._guard.heartbeat(self._steady_s())
 
     def _on_reset(self, request: Any, response: Any) -> Any:
-        self._pending = None
-        refused = self._guard.reset()
+        self._wake()
+        self._pending, self._fresh = None, False
+        refused = self._guard.reset(self._now_ns())
         if refused is None and self._guard.status.reason is not Reason.PAUSED:
-            self._guard.start()
-        self._verdict = {}
-        self._publish_status()
+            self._guard.start(self._now_ns())
+        self._report.forget_verdict()
+        self._say()
         response.success = refused is None
         response.message = refused or "fault cleared; the next plan starts afresh"
         return response
 
     def _on_pause(self, request: Any, response: Any) -> Any:
+        self._wake()
+        self._pending = None
         if request.data:
-            self._send(self._guard.stop(self._now_ns(), Reason.PAUSED))
-        elif self._guard.status.reason is Reason.PAUSED:
-            self._guard.start()
+            self._order(lambda now_ns: self._guard.stop(now_ns, Reason.PAUSED))
+        elif self._guard.status.reason is not Reason.STOPPED:
+            self._guard.start(self._now_ns())  # a fault stays one
         state = self._guard.status.state
         response.success = (state is State.INACTIVE) == request.data
         response.message = f"the guard is {state.name}: {state.value}"
-        self._publish_status()
+        self._say()
         return response
 
     def _on_estop(self, message: Bool) -> None:
+        self._wake()
         self._pending = None if message.data else self._pending
-        self._send(self._guard.estop(message.data, self._now_ns()))
-        self._publish_status()
+        self._order(lambda now_ns: self._guard.estop(message.data, now_ns))
+        self._say()
 
     # decisions -----------------------------------------------------------------------------------
 
-    def _try_pending(self, waited_too_long: bool = False) -> None:
+    def _wake(self) -> None:
+        """What has happened to this process and to its clock meanwhile is known."""
+        before_s, steady_s = self._awake_s, self._steady_s()
+        now_ns = self._now_ns()
+        self._awake_s = self._steady_s()
+        if not 0 < self._begun_ns <= now_ns:
+            self._begun_ns = now_ns
+        step_s = self._clock_watch.look(steady_s, now_ns, self._awake_s)
+        if step_s is not None and not self._simulated:
+            step_ns = round(step_s * 1e9)
+            for output in self._outputs.values():
+                output.shift(step_ns)
+            self._pending = None
+            self._guard.clock_jumped(now_ns, step_ns)
+        lasted_s = 0.0 if before_s is None else steady_s - before_s
+        if lasted_s > STALL_S:
+            self._pending = None
+            arm, *_ = [output.stands() for output in self._outputs.values()]
+            command = self._guard.stalled(now_ns, steady_s, lasted_s, arm)
+            if command is not None:
+                self._publish(self._prepare((command,)))
+            self.get_logger().warning(f"this process stood still for {lasted_s:.2f} s")
+
+    def _refuse_flow(self, since_ns: int) -> None:
+        """A guard that is started again in the middle of an episode does not go on by itself."""
+        if self._fresh and 0 < since_ns < self._begun_ns:
+            detail = f"since {(self._begun_ns - since_ns) * 1e-9:.1f} s before"
+            self._trip(Reason.RESTARTED, detail)
+
+    def _try_pending(self) -> None:
         """Check the newest plan once joint states at least as new as its observation are here."""
+        self._wake()
         plan = self._pending
-        if plan is None or (plan.stamp_ns > self._joints_ns and not waited_too_long):
+        if plan is None:
+            self._retry.cancel()
             return
+        self._read_joints()
+        waited_s = (self._now_ns() - plan.stamp_ns) * 1e-9
+        unheard = not self._policy_heard and self._steady_s() - self._begun_s < HEAR_S
+        if (plan.stamp_ns > self._joints_ns or unheard) and waited_s <= self._patience_s:
+            self._retry.reset()
+            return
+        self._retry.cancel()
         self._pending = None
+        self._refuse_flow(plan.stamp_ns)
         if not (self._listened or self._look_for_controllers()):
             topics = ", ".join(output.topic for output in self._outputs.values())
             detail = f"nobody subscribes {topics}"
-            self._tell(plan.stamp_ns, False, Reason.NO_CONTROLLER, detail)
+            self._report.verdict(plan.stamp_ns, False, Reason.NO_CONTROLLER, detail)
+            self._say()
             return
-        verdict = self._guard.check(plan, self._now_ns())
-        for channel in verdict.channels:
-            self._send(channel)
+        self._carry_out(plan)
+
+    def _carry_out(self, plan: Trajectory) -> None:
+        """Judge the plan, and send it if it joins in the moment in which it is sent."""
+        judged = self._guard.judge(plan, self._now_ns())
+        prepared = self._prepare(judged.channels)
+        for _ in range(TRIES):
+            self._wake()
+            begun_s, now_ns = self._steady_s(), self._now_ns()
+            refusal = self._guard.joins(judged, now_ns)
+            if refusal is not None or self._steady_s() - begun_s <= LATE_S:
+                break
+        else:
+            refusal = RefusedError(Reason.DISCONTINUOUS, "held up whenever it was to be sent")
+        if refusal is None:
+            self._publish(prepared)
+        verdict = self._guard.settle(judged, now_ns, refusal)
+        self._fresh = self._fresh and not verdict.accepted
         if verdict.changed is not None:
-            self._changed.publish(trajectory_message(verdict.changed))
-        self._tell(plan.stamp_ns, verdict.accepted, verdict.reason, verdict.detail)
+            self._report.changed(verdict.changed)
+        self._report.verdict(plan.stamp_ns, verdict.accepted, verdict.reason, verdict.detail)
+        self._say()
 
     def _tick(self) -> None:
-        before = self._guard.status
-        plan, now_ns, steady_s = self._pending, self._now_ns(), self._steady_s()
-        self._jitter_s.add(abs(steady_s - self._ticked_s - self._period_s))
+        self._wake()
+        steady_s = self._steady_s()
+        self._report.jitter_s.add(abs(steady_s - self._ticked_s - self._period_s))
         self._ticked_s = steady_s
-        if plan is not None and (now_ns - plan.stamp_ns) * 1e-9 > self._patience_s:
-            self._try_pending(waited_too_long=True)
+        self._read_joints()
         if steady_s - self._looked_s > LOOK_S:
             self._looked_s = steady_s
-            self._look_around(now_ns)
-        self._send(self._guard.tick(now_ns, steady_s))
+            self._look_around()
+        self._order(lambda now_ns: self._guard.tick(now_ns, self._steady_s()))
         self._stream()
-        status = self._guard.status
-        if status.state is not before.state:
-            detail = f": {status.detail}" if status.detail else ""
-            text = f"{status.state.name}: {status.reason.name}: {status.reason.value}{detail}"
-            # rclpy wants one severity for each place that logs
-            if status.level is Level.ERROR:
-                self.get_logger().error(text)
-            else:
-                self.get_logger().info(text)
-        if status.state is not before.state or steady_s - self._told_s >= STATUS_S:
-            self._publish_status()
+        if self._report.due(self._guard.status, steady_s):
+            self._say()
 
-    def _look_around(self, now_ns: int) -> None:
-        """Nobody else may command the arm."""
+    def _look_around(self) -> None:
+        """Nobody else may command the arm, nor may another guard of the same name."""
         self._look_for_controllers()
         own = (self.get_name(), self.get_namespace())
         for output in self._outputs.values():
-            for other in self.get_publishers_info_by_topic(output.topic):
-                if (other.node_name, other.node_namespace) != own:
-                    name = f"{other.node_namespace.rstrip('/')}/{other.node_name}"
-                    detail = f"{name} publishes '{output.topic}'"
-                    self._send(self._guard.trip(Reason.SECOND_COMMANDER, detail, now_ns))
+            found = self.get_publishers_info_by_topic(output.topic)
+            others = [(other.node_name, other.node_namespace) for other in found]
+            if own in others:
+                others.remove(own)
+            for node, namespace in others:
+                detail = f"{namespace.rstrip('/')}/{node} publishes '{output.topic}'"
+                self._trip(Reason.SECOND_COMMANDER, detail)
 
     def _look_for_controllers(self) -> bool:
         """Whether somebody takes the commands of the arm."""
@@ -241,48 +330,46 @@ class GuardNode(Node):
         self._listened = any(name not in ONLOOKERS for name in listeners)
         return self._listened
 
-    def _send(self, trajectory: Trajectory | None) -> None:
-        if trajectory is None:
-            return
-        for joints, output in self._outputs.items():
-            if set(joints) <= set(trajectory.joint_names):
-                output.send(split(trajectory, joints))
+    # commands ------------------------------------------------------------------------------------
+
+    def _trip(self, reason: Reason, detail: str) -> None:
+        self._order(lambda now_ns: self._guard.trip(reason, detail, now_ns))
+
+    def _order(self, make: Callable[[int], Trajectory | None]) -> None:
+        """Make a command for the present time, and send it if there is one."""
+        prepared: list[Callable[[], object]] = []
+        for _ in range(TRIES):
+            begun_s = self._steady_s()
+            command = make(self._now_ns())
+            prepared = [] if command is None else self._prepare((command,))
+            if command is None or self._steady_s() - begun_s <= LATE_S:
+                break
+            make = self._guard.again  # the arm has gone on meanwhile
+        self._publish(prepared)
+
+    def _prepare(self, channels: tuple[Trajectory, ...]) -> list[Callable[[], object]]:
+        """All that can be done before it is known whether they are to be sent."""
+        return [
+            output.prepare(split(trajectory, joints))
+            for trajectory in channels
+            for joints, output in self._outputs.items()
+            if set(joints) <= set(trajectory.joint_names)
+        ]
+
+    @staticmethod
+    def _publish(prepared: list[Callable[[], object]]) -> None:
+        """Send it, now: nothing may come in between."""
+        for send in prepared:
+            send()
 
     def _stream(self) -> None:
-        for output in self._outputs.values():
-            output.tick(self._now_ns())
+        """Streamed outputs get the set for now; what is put off with it is told."""
+        arm_ns, *_ = [output.tick(self._now_ns()) for output in self._outputs.values()]
+        if arm_ns and (changed := self._guard.put_off(arm_ns)) is not None:
+            self._report.changed(changed)
 
-    def _tell(self, stamp_ns: int, accepted: bool, reason: Reason, detail: str) -> None:
-        self._verdict = {
-            "verdict": "accepted" if accepted else "refused",
-            "verdict_stamp_ns": str(stamp_ns),
-            "verdict_code": reason.name,
-            "verdict_detail": detail,
-        }
-        if not accepted:
-            self.get_logger().warning(
-                f"plan refused: {reason.name}: {detail}", throttle_duration_sec=1.0
-            )
-        self._publish_status()
-
-    def _publish_status(self) -> None:
-        status = self._guard.status
-        self._told_s = self._steady_s()
-        values = {
-            "code": status.reason.name,
-            "state": status.state.name,
-            "since_s": f"{self._told_s - max(status.since_steady_s, self._begun_s):.1f}",
-            "accepted": str(status.accepted),
-            "changed": str(status.changed),
-            "refused": str(status.refused),
-            "amount": f"{status.amount:.2f}",
-            "jitter_ms_p99": f"{self._jitter_s.at(99) * 1e3:.2f}",
-            **self._verdict,
-        }
-        text = status.reason.value + (f": {status.detail}" if status.detail else "")
-        message = status_message(self.get_name(), status.level, text, values)
-        self._status.publish(message)
-        self._diagnostics.publish(diagnostics(self, [message]))
+    def _say(self) -> None:
+        self._report.publish(self._guard.status, self._guard.latched, self._steady_s())
 
     def _now_ns(self) -> int:
         """The data clock, not behind the newest joint state while that can be believed."""

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 # pyright: strict
-"""How a plan must meet the world: made from fresh inputs, and begun where the arm is."""
+"""How a plan must meet the world: made from fresh inputs, and joined to what the arm follows.
+
+What counts is the moment in which the plan is sent, and the plan at the time when it takes over,
+not at its own start: one that is late has gone on without the arm.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +12,51 @@ import numpy as np
 
 from difftori_models.contract import FloatArray
 from difftori_ros.guard_config import GuardConfig
+from difftori_ros.motion_under_way import MotionUnderWay
 from difftori_ros.plan_check import RefusedError
+from difftori_ros.robot import Gripper
 from difftori_ros.types import JointState, Reason, Trajectory
 
 FUTURE_S = 0.05
 """How far in the future a plan's stamp or start may lie [s]: clocks of two machines disagree."""
 
-LAG_S = 0.075
-"""How late an arm follows its trajectory [s]: so far it may be from where a plan starts."""
+GRIPPER_STEP = 0.1
+"""Share of the gripper's stroke by which a plan may step it [1]: fingers hold things."""
+
+GRIPPER_LAG_S = 0.075
+"""How late a gripper follows its targets [s]."""
 
 
 class JoinCheck:
     """The checks of a plan against the measured joints and the motion under way."""
 
-    def __init__(self, config: GuardConfig):
+    def __init__(self, config: GuardConfig, gripper: Gripper | None):
         self._config = config
+        self._gripper_step = 0.0
+        if gripper is not None:
+            stroke = abs(gripper.open - gripper.closed)
+            self._gripper_step = GRIPPER_STEP * stroke + GRIPPER_LAG_S * gripper.velocity
 
-    def ages(self, plan: Trajectory, now_ns: int, measured: JointState | None) -> None:
-        """Pass silently when plan and joint states are fresh.
+    def ages(
+        self, plan: Trajectory, now_ns: int, measured: JointState | None, since_ns: int
+    ) -> JointState:
+        """The measured joints, when they and the plan are fresh.
+
+        Args:
+            plan: The plan.
+            now_ns: The present time [ns].
+            measured: The newest joint states since the last break, if there are any.
+            since_ns: Time of the last break [ns]: what a plan from before continues has ended.
 
         Raises:
-            RefusedError: They are not.
+            RefusedError: They are not fresh.
         """
         config = self._config
         age_s = (now_ns - plan.stamp_ns) * 1e-9
+        if plan.stamp_ns < since_ns:
+            before_s = (since_ns - plan.stamp_ns) * 1e-9
+            detail = f"made from inputs {before_s:.3f} s before the last break"
+            raise RefusedError(Reason.STALE_PLAN, detail)
         if not -FUTURE_S <= age_s <= config.max_plan_age_s:
             detail = f"made from inputs {age_s:.3f} s old, allowed are {config.max_plan_age_s:g} s"
             raise RefusedError(Reason.STALE_PLAN, detail)
@@ -46,50 +71,92 @@ class JoinCheck:
                 f"joint states are {age_s:.3f} s old, allowed are {config.max_joint_age_s:g} s"
             )
             raise RefusedError(Reason.START_MISMATCH, detail)
+        return measured
 
-    def start(
-        self,
-        arm: Trajectory,
-        now_ns: int,
-        measured: JointState | None,
-        running: Trajectory | None,
+    def arm(
+        self, plan: Trajectory, now_ns: int, measured: JointState, running: Trajectory | None
     ) -> None:
-        """Pass silently when the arm's part starts at the measured joints and joins the motion.
+        """Pass silently when the arm's part joins, at `now_ns`, what the arm follows then.
+
+        That is the motion under way, else the rest at its end, else where the arm is measured.
 
         Raises:
             RefusedError: It does not.
         """
-        assert measured is not None  # `ages`
         config = self._config
-        start_ns = arm.stamp_ns + round(float(arm.times[0]) * 1e9)
+        start_ns = plan.stamp_ns + round(float(plan.times[0]) * 1e9)
         reason = Reason.START_MISMATCH
-        position, _ = arm.sample(max(start_ns, measured.stamp_ns))
-        _near(reason, arm, position, measured.position, config.start_tolerance_rad, "rad")
+        # where the arm was to be when it was measured: on the plan, or on what it continues
+        if running is not None and running.stamp_ns <= measured.stamp_ns < start_ns:
+            position, _ = running.sample(measured.stamp_ns)
+        else:
+            position, _ = plan.sample(max(start_ns, measured.stamp_ns))
+        gap = np.abs(position - measured.position)
+        _within(plan, reason, gap, config.start_tolerance_rad, position, measured.position)
         join_ns = max(start_ns, now_ns)
-        if running is None or join_ns >= running.end_ns:
-            tolerance = config.start_tolerance_rad_s
-            _near(reason, arm, arm.velocities[0], measured.velocity, tolerance, "rad/s")
-            # A plan that was built upon others which were never passed on starts elsewhere, and
-            # the arm would jump. Each joint starts where it is, or where it was told to rest.
-            told = measured.position if running is None else running.positions[-1]
-            lag = LAG_S * np.abs(measured.velocity)
-            here = np.clip(position, measured.position - lag, measured.position + lag)
-            nearer = np.abs(position - told) < np.abs(position - here)
-            start = np.where(nearer, told, here)
-            _near(reason, arm, position, start, config.continuity_rad, "rad")
+        position, velocity = plan.sample(join_ns)
+        if running is not None and join_ns < running.end_ns:
+            reason = Reason.DISCONTINUOUS
+            was_at, was_moving = running.sample(join_ns)
+            gap = np.abs(position - was_at)
+            _within(plan, reason, gap, config.continuity_rad, position, was_at)
+            gap = np.abs(velocity - was_moving)
+            _within(plan, reason, gap, config.continuity_rad_s, velocity, was_moving, "rad/s")
             return
-        reason = Reason.DISCONTINUOUS
-        position, velocity = arm.sample(join_ns)
-        was_at, was_moving = running.sample(join_ns)
-        _near(reason, arm, position, was_at, config.continuity_rad, "rad")
-        _near(reason, arm, velocity, was_moving, config.continuity_rad_s, "rad/s")
+        # Each joint starts where it is measured, as far as it cannot have gone on since, or where
+        # it was told to rest. What was measured before that rest tells nothing about it.
+        drift = np.abs(measured.velocity) * max(0.0, (join_ns - measured.stamp_ns) * 1e-9)
+        here, still = measured.position, measured.velocity
+        gap, tolerance = np.abs(position - here) + drift, config.start_tolerance_rad_s
+        if running is not None:
+            told, still = running.positions[-1], np.zeros_like(velocity)
+            told_gap, tolerance = np.abs(position - told), config.continuity_rad_s
+            resting = measured.stamp_ns >= running.end_ns
+            nearer = (gap < told_gap) & resting
+            here, gap = np.where(nearer, here, told), np.where(nearer, gap, told_gap)
+            if resting:
+                moves = np.abs(velocity - measured.velocity) < np.abs(velocity)
+                still = np.where(moves, measured.velocity, still)
+        _within(plan, reason, np.abs(velocity - still), tolerance, velocity, still, "rad/s")
+        _within(plan, reason, gap, config.continuity_rad, position, here)
+
+    def gripper(
+        self, plan: Trajectory, now_ns: int, motion: MotionUnderWay, at: float | None
+    ) -> None:
+        """Pass silently when the gripper's part starts near where it is told or measured to be.
+
+        Args:
+            plan: The gripper's part.
+            now_ns: The present time [ns].
+            motion: What is under way.
+            at: The measured position; None when that is not known.
+
+        Raises:
+            RefusedError: It does not.
+        """
+        join_ns = max(now_ns, plan.stamp_ns + round(float(plan.times[0]) * 1e9))
+        told = [] if motion.gripper is None else [float(motion.gripper.sample(join_ns)[0][0])]
+        known = told if at is None else [*told, at]
+        wanted = float(plan.sample(join_ns)[0][0])
+        steps = [abs(wanted - position) for position in known]
+        if steps and min(steps) > self._gripper_step:
+            detail = (
+                f"{plan.joint_names[0]} at {wanted:.4f} instead of {known[0]:.4f}, "
+                f"allowed are {self._gripper_step:.3g}"
+            )
+            raise RefusedError(Reason.DISCONTINUOUS, detail)
 
 
-def _near(
-    reason: Reason, arm: Trajectory, a: FloatArray, b: FloatArray, limit: float, unit: str
+def _within(
+    plan: Trajectory,
+    reason: Reason,
+    gap: FloatArray,
+    limit: float,
+    wanted: FloatArray,
+    found: FloatArray,
+    unit: str = "rad",
 ) -> None:
-    gap = np.abs(a - b)
     k = int(np.argmax(gap))
     if gap[k] > limit:
-        detail = f"{arm.joint_names[k]} at {a[k]:.4f} instead of {b[k]:.4f} {unit}"
+        detail = f"{plan.joint_names[k]} at {wanted[k]:.4f} instead of {found[k]:.4f} {unit}"
         raise RefusedError(reason, f"{detail}, allowed are {limit:g} {unit}")

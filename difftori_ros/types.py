@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftori_models.contract import FloatArray, Observation, Plan, PlanStatus
+from difftori_ros.cubic import state_at, states_at
 
 __all__ = [
     "CameraInfo",
@@ -115,7 +116,7 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         """Round the times."""
-        object.__setattr__(self, "times", np.round(self.times * 1e9) / 1e9)
+        object.__setattr__(self, "times", np.rint(self.times * 1e9) / 1e9)
 
     @property
     def end_ns(self) -> int:
@@ -124,28 +125,18 @@ class Trajectory:
 
     def sample(self, time_ns: int) -> tuple[FloatArray, FloatArray]:
         """Position and velocity at `time_ns`, each of shape (n,)."""
-        positions, velocities = self.samples(np.array([time_ns]))
-        return positions[0], velocities[0]
+        t = (time_ns - self.stamp_ns) * 1e-9
+        position, velocity, _ = state_at(self.times, self.positions, self.velocities, t)
+        moving = self.times[0] <= t < self.times[-1]
+        return position, velocity if moving else np.zeros_like(velocity)
 
     def samples(self, times_ns: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         """Positions and velocities at the times (K,) [ns], each of shape (K, n)."""
-        t, times = (np.asarray(times_ns) - self.stamp_ns) * 1e-9, self.times
-        k = np.clip(np.searchsorted(times, t, side="right") - 1, 0, max(len(times) - 2, 0))
-        after = np.minimum(k + 1, len(times) - 1)
-        h = np.where(after > k, times[after] - times[k], 1.0)[:, None]
-        u = np.clip((t - times[k])[:, None] / h, 0.0, 1.0)
-        u2 = u * u
-        u3 = u2 * u
-        p, q = self.positions[k], self.positions[after]
-        v, w = self.velocities[k], self.velocities[after]
-        rise = 3 * u2 - 2 * u3
-        positions = (1 - rise) * p + rise * q + h * ((u3 - 2 * u2 + u) * v + (u3 - u2) * w)
-        velocities = (
-            (6 * u2 - 6 * u) / h * (p - q) + (3 * u2 - 4 * u + 1) * v + (3 * u2 - 2 * u) * w
-        )
-        still = (t < times[0]) | (t >= times[-1])
-        positions[t >= times[-1]] = self.positions[-1]
-        velocities[still] = 0.0
+        t = (np.asarray(times_ns) - self.stamp_ns) * 1e-9
+        positions, velocities = states_at(self.times, self.positions, self.velocities, t)
+        ended = t >= self.times[-1]
+        positions[ended] = self.positions[-1]
+        velocities[ended | (t < self.times[0])] = 0.0
         return positions, velocities
 
 
@@ -202,6 +193,8 @@ class Reason(Enum):
     SECOND_COMMANDER = "another node commands the same controller"
     NO_CONTROLLER = "no controller listens to the commands"
     START_POSE = "the arm is too far from the pose that it must start from"
+    STALLED = "the guard's own process stood still: the arm went on with what it had, or brakes"
+    RESTARTED = "plans were flowing before the guard was started: it waits for ~/reset"
     FAULT_LATCHED = "a fault is latched until ~/reset is called"
     STOPPED = "deactivated: nothing is commanded"
     RECORDING = "the last seconds are kept, to be written when a fault occurs"

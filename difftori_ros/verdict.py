@@ -40,6 +40,27 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A plan that has been checked by itself; whether it joins is asked when it is to be sent.
+
+    Attributes:
+        plan: The plan as it may be executed; None when it may not.
+        amount: Share of its speed or path that was taken from it [1].
+        detail: What was done to it; empty for nothing. Or why it is refused.
+        reason: OK; GUARD_ACTIVE when it was changed; or why it is refused.
+        channels: What would go to the controllers.
+        late_s: How much later it begins than it was planned to [s].
+    """
+
+    plan: Trajectory | None
+    amount: float
+    detail: str
+    reason: Reason
+    channels: tuple[Trajectory, ...] = ()
+    late_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Status:
     """The guard's state, why and since when [s, steady clock] it holds, and what it has done.
 

@@ -103,8 +103,8 @@ class DirectLoop:
         self.world.reset(seed)
         self.observer.clear()
         self.driver.reset(PLANNER_SEED)
-        self.guard.reset()
-        self.guard.start()
+        self.guard.reset(self.world.now_ns)
+        self.guard.start(self.world.now_ns)
 
     def observe(self) -> Observation | Refusal:
         """What is seen now."""

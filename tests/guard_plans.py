@@ -29,7 +29,7 @@ def joint_state(
 def ready(profile=PANDA, **config) -> Guard:
     """An active guard that knows where the arm is and that the policy lives."""
     guard = Guard(profile, GuardConfig(**config))
-    guard.start()
+    guard.start(0)
     guard.joints(joint_state(names=profile.arm_joints, position=profile.home), 100.0)
     guard.heartbeat(100.0)
     return guard
@@ -38,7 +38,7 @@ def ready(profile=PANDA, **config) -> Guard:
 def plan(
     stamp_ns=NOW, step=0.01, start=None, start_ns=None, gripper=True, horizon=4
 ) -> Trajectory:
-    """A plan that moves every joint by `step` [rad] per action, and closes the gripper."""
+    """A plan that moves every joint by `step` [rad] per action, and the gripper by 1 cm."""
     start = start or Reference(PANDA.home, STILL, STILL)
     start_ns = stamp_ns if start_ns is None else start_ns
     waypoints = start.position + step * np.arange(1, horizon + 1)[:, None]
@@ -46,7 +46,7 @@ def plan(
     assert arm is not None
     if not gripper:
         return arm
-    ramp = gripper_ramp(GRIPPER, stamp_ns, 0.04, np.zeros(horizon), DT, start_ns)
+    ramp = gripper_ramp(GRIPPER, stamp_ns, 0.04, np.full(horizon, 0.03), DT, start_ns)
     return join(arm, ramp)
 
 

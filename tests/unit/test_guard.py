@@ -208,7 +208,7 @@ def test_a_plan_from_old_inputs_or_from_the_future_is_refused(age_ms, sentence):
 
 def test_without_joint_states_every_plan_is_refused():
     guard = Guard(PANDA, GuardConfig())
-    guard.start()
+    guard.start(NOW)
     refused(guard, plan(), Reason.START_MISMATCH, "there are no joint states")
 
 

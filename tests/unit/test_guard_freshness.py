@@ -151,7 +151,7 @@ def test_after_a_second_it_is_a_fault_until_reset():
     assert guard.tick(later, 101.3) is None
     assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.PLANS_LOST)
     refused(guard, plan(later), Reason.FAULT_LATCHED, "PLANS_LOST: none for 0.21 s", later)
-    assert guard.reset() is None
+    assert guard.reset(NOW) is None
     accepted(guard, plan(later, start=Reference(here, STILL, STILL)), later)
 
 
@@ -197,7 +197,8 @@ def test_a_policy_that_dies_meanwhile_is_named_and_cannot_recover():
 def test_a_policy_that_says_farewell_meanwhile_is_no_fault():
     guard = ready(**LATE)
     command = lose(guard, NOW, 100.0)
-    assert guard.farewell(command.stamp_ns + 10 * MS) is not None
+    assert (last := guard.farewell(command.stamp_ns + 10 * MS)) is not None
+    guard.joints(joint_state(last.end_ns, last.positions[-1]), 103.9)
     assert guard.tick(command.end_ns + 3000 * MS, 104.0) is None
     assert guard.status.state is State.TRACKING
 
@@ -221,11 +222,11 @@ def test_the_emergency_stop_brakes_and_latches_and_release_moves_nothing():
     assert_brakes(guard.estop(True, at), made, at)
     assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.ESTOP)
     assert guard.estop(True, at + MS) is None
-    assert "still pressed" in (guard.reset() or "")
+    assert "still pressed" in (guard.reset(NOW) or "")
     assert guard.status.reason is Reason.ESTOP
     assert guard.estop(False, at + 2 * MS) is None
     refused(guard, plan(at), Reason.FAULT_LATCHED, "ESTOP", at)
-    assert guard.reset() is None
+    assert guard.reset(NOW) is None
     assert guard.status.state is State.TRACKING
 
 
@@ -266,7 +267,7 @@ def test_pausing_brakes_and_resuming_starts_from_the_measured_pose():
     assert (status.state, status.reason) == (State.INACTIVE, Reason.PAUSED)
     assert status.level is Level.WARN
     refused(guard, plan(at), Reason.PAUSED, "not active", at)
-    guard.start()
+    guard.start(NOW)
     later = at + 600 * MS
     here = PANDA.home + 0.02
     live(guard, later, 100.7, here)
@@ -275,7 +276,7 @@ def test_pausing_brakes_and_resuming_starts_from_the_measured_pose():
 
 def test_a_configuration_can_switch_recovery_off():
     guard = Guard(PANDA, GuardConfig(**LATE, max_recoveries=0))
-    guard.start()
+    guard.start(NOW)
     guard.joints(joint_state(), 100.0)
     command = lose(guard, NOW, 100.0)
     refused(guard, plan(command.end_ns), Reason.FAULT_LATCHED, "PLANS_LOST", command.end_ns)

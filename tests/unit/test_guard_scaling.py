@@ -193,7 +193,7 @@ def test_a_soft_start_slows_the_first_plans_and_then_no_more():
     first = slowed(guard, made)
     assert "started softly, at 20% of the speed" in first.detail
     assert first.changed.times[-1] > 2 * made.times[-1]
-    guard.reset()
+    guard.reset(NOW)
     guard.joints(joint_state(), 100.0)
     guard.heartbeat(100.0)
     guard.check(made, NOW)

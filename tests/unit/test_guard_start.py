@@ -47,7 +47,14 @@ def test_a_plan_may_start_where_the_last_motion_has_ended_though_the_arm_hangs_b
     accepted(guard, plan(later, start=Reference(rest, STILL, STILL)), later)
 
 
-def test_a_plan_may_start_where_a_moving_arm_was_a_moment_ago():
+def test_a_plan_may_start_where_a_moving_arm_is_measured_now():
     guard, speed = ready(), np.full(7, 0.4)
-    guard.joints(joint_state(NOW, PANDA.home + 0.04, speed), 100.0)
+    guard.joints(joint_state(NOW, PANDA.home + 0.015, speed), 100.0)
     accepted(guard, plan(start=Reference(PANDA.home, speed, STILL)))
+
+
+def test_a_plan_may_not_start_where_a_moving_arm_was_a_moment_ago():
+    guard, speed = ready(), np.full(7, 0.4)
+    guard.joints(joint_state(NOW - 40 * MS, PANDA.home, speed), 100.0)
+    made = plan(start=Reference(PANDA.home + 0.012, speed, STILL))
+    refused(guard, made, Reason.START_MISMATCH, "allowed are 0.02 rad")

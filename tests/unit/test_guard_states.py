@@ -58,7 +58,7 @@ def test_a_policy_that_falls_silent_while_the_arm_rests_is_a_fault_without_a_com
 
 def test_a_policy_that_has_never_lived_is_no_fault():
     guard = Guard(PANDA, GuardConfig())
-    guard.start()
+    guard.start(NOW)
     assert guard.tick(NOW, 1e6) is None
     assert guard.status.state is State.TRACKING
     assert guard.status.reason is Reason.WAITING
@@ -66,7 +66,7 @@ def test_a_policy_that_has_never_lived_is_no_fault():
 
 def test_a_plan_counts_as_the_first_sign_of_life():
     guard = Guard(PANDA, GuardConfig(joint_timeout_s=60.0))
-    guard.start()
+    guard.start(NOW)
     guard.joints(joint_state(), 100.0)
     made = plan(step=0.03)
     accepted(guard, made)
@@ -119,7 +119,7 @@ def test_one_bad_joint_state_between_good_ones_is_no_fault():
 
 def test_extra_joints_in_other_order_are_understood():
     guard = Guard(PANDA, GuardConfig())
-    guard.start()
+    guard.start(NOW)
     names = ("other", *reversed(PANDA.arm_joints))
     guard.joints(
         joint_state(position=[9.0, *reversed(PANDA.home)], velocity=np.zeros(8), names=names), 0
@@ -176,7 +176,7 @@ def test_stopping_at_rest_commands_nothing():
 def test_after_stop_and_start_the_next_plan_starts_where_the_arm_is():
     guard, _ = moving_guard()
     guard.stop(NOW + 80 * MS)
-    guard.start()
+    guard.start(NOW)
     far = PANDA.home + 0.1
     guard.joints(joint_state(NOW + 100 * MS, far), 100.1)
     made = plan(NOW + 100 * MS, start=Reference(far, STILL, STILL))
@@ -187,18 +187,18 @@ def test_a_fault_survives_stop_and_start_and_only_reset_clears_it():
     guard, _ = moving_guard()
     assert guard.tick(NOW + 100 * MS, 101.0) is not None
     assert guard.stop(NOW + 110 * MS) is None
-    guard.start()
+    guard.start(NOW)
     assert guard.status.reason is Reason.POLICY_LOST
-    guard.reset()
+    guard.reset(NOW)
     assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.WAITING)
-    assert guard.tick(NOW + 600 * MS, 102.0) is None
     guard.joints(joint_state(NOW + 600 * MS), 102.0)
+    assert guard.tick(NOW + 600 * MS, 102.0) is None
     accepted(guard, plan(NOW + 600 * MS), NOW + 600 * MS)
 
 
 def test_reset_does_not_start_an_inactive_guard():
     guard = Guard(PANDA, GuardConfig())
-    guard.reset()
+    guard.reset(NOW)
     assert guard.status.state is State.INACTIVE
 
 
@@ -273,6 +273,7 @@ def test_a_policy_that_says_farewell_in_motion_is_braked_and_that_is_no_fault():
     assert guard.farewell(at + MS) is None
     guard.joints(joint_state(command.end_ns, command.positions[-1]), 100.5)
     for later, steady in ((command.end_ns, 100.5), (command.end_ns + 2000 * MS, 102.5)):
+        guard.joints(joint_state(later, command.positions[-1]), steady)
         assert guard.tick(later, steady) is None
         assert guard.status.state is State.TRACKING
     assert guard.status.reason is Reason.WAITING
@@ -302,5 +303,6 @@ def test_a_second_after_the_last_verdict_a_resting_guard_says_that_it_waits():
     guard.check(two_points(times=np.zeros(2)), NOW)
     assert guard.status.reason is Reason.BAD_TIMES
     guard.heartbeat(101.4)
+    guard.joints(joint_state(NOW), 101.4)
     guard.tick(NOW, 101.5)
     assert guard.status.reason is Reason.WAITING

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+# pyright: strict
+"""The newest joint states that the guard may believe."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from difftori_ros.robot import RobotProfile
+from difftori_ros.types import JointState
+
+CLOCK_BACK_NS = 200_000_000
+"""By how much a clock must go back to count as another one [ns]."""
+
+
+class MeasuredJoints:
+    """Takes in joint states; what does not fit the profile counts as silence.
+
+    Attributes:
+        arm: The arm's joints in profile order; None until they are known.
+        gripper: Position of the gripper's joint [m or rad]; None until it is known.
+        problem: What is wrong with the newest joint states; empty for nothing.
+    """
+
+    def __init__(self, profile: RobotProfile):
+        self._profile = profile
+        self._gripper_joint = profile.gripper.joint if profile.gripper else ""
+        self.arm: JointState | None = None
+        self.gripper: float | None = None
+        self.problem = ""
+        self._heard_s: float | None = None
+        self._since_ns = 0
+
+    def take(self, state: JointState, steady_s: float) -> None:
+        """The joints are as `state` says, unless it was measured before the last `forget`."""
+        problem = self._problem(state)
+        if problem:
+            self.problem = problem
+            return
+        self._heard_s, self.problem = steady_s, ""
+        if state.stamp_ns < self._since_ns - CLOCK_BACK_NS:
+            self._since_ns = state.stamp_ns  # the clock is another one
+        if state.stamp_ns < self._since_ns:
+            return
+        arm = self._profile.arm_joints
+        index = [state.names.index(name) for name in arm]
+        self.arm = JointState(state.stamp_ns, arm, state.position[index], state.velocity[index])
+        if self._gripper_joint in state.names:
+            self.gripper = float(state.position[state.names.index(self._gripper_joint)])
+
+    def unreadable(self, why: str) -> None:
+        """A message could not be read; that counts as silence."""
+        self.problem = why
+
+    def forget(self, now_ns: int, steady_s: float) -> None:
+        """What was measured before `now_ns` counts no more; silence counts from `steady_s`."""
+        self.arm, self.gripper, self._since_ns = None, None, now_ns
+        if self._heard_s is not None:
+            self._heard_s = steady_s
+
+    def clock_is(self, now_ns: int) -> None:
+        """The clock of the stamps shows `now_ns`; far behind what is known it is another one."""
+        if now_ns < self._since_ns - CLOCK_BACK_NS:
+            self._since_ns = now_ns
+        if self.arm is not None and now_ns < self.arm.stamp_ns - CLOCK_BACK_NS:
+            self.arm = None
+
+    def silent_s(self, steady_s: float) -> float:
+        """Time since the last usable joint states [s]; 0 before the first."""
+        return 0.0 if self._heard_s is None else steady_s - self._heard_s
+
+    def _problem(self, state: JointState) -> str:
+        arm = self._profile.arm_joints
+        missing = [name for name in arm if name not in state.names]
+        if missing:
+            return f"joint {missing[0]} is missing from the last ones"
+        if not state.position.shape == state.velocity.shape == (len(state.names),):
+            return "the last ones lack positions or velocities"
+        index = [state.names.index(name) for name in arm]
+        if not np.isfinite(state.position[index]).all():
+            return "the last ones are not finite"
+        return "" if np.isfinite(state.velocity[index]).all() else "the last ones are not finite"

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+# pyright: strict
+"""What the controllers follow, as far as the guard knows: each follows its newest command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from difftori_ros.robot import RobotProfile
+from difftori_ros.timing import Reference, brake, hold, reference_at
+from difftori_ros.types import JointState, Trajectory
+
+STILL_RAD_S = 0.02
+"""Speed below which a joint is measured to be at rest [rad/s]."""
+
+
+class MotionUnderWay:
+    """The commands that were sent last, until their end and as the rest at their end.
+
+    Attributes:
+        arm: What the arm follows, or rests at the end of; None when that is not known.
+        gripper: The same of the gripper.
+    """
+
+    def __init__(self, profile: RobotProfile):
+        self._profile = profile
+        self.arm: Trajectory | None = None
+        self.gripper: Trajectory | None = None
+        self._before: Trajectory | None = None
+        self._doubtful = False
+
+    def moving(self, now_ns: int) -> bool:
+        """Whether the arm is on its way at `now_ns`."""
+        return self.arm is not None and now_ns < self.arm.end_ns
+
+    def age_s(self, now_ns: int) -> float:
+        """Age of what the arm's command was made from [s]; 0 without one."""
+        return 0.0 if self.arm is None else (now_ns - self.arm.stamp_ns) * 1e-9
+
+    def follow(self, arm: Trajectory, gripper: Trajectory | None = None) -> Trajectory:
+        """The commands are under way from now on; returns the arm's."""
+        self._before, self.arm, self._doubtful = self.arm, arm, False
+        self.gripper = gripper or self.gripper
+        return arm
+
+    def brake(self, now_ns: int) -> Trajectory | None:
+        """The arm brakes from where it is on its way at `now_ns`; None when it is not moving."""
+        if self.arm is None or not self.moving(now_ns):
+            return None
+        return self.brake_from(reference_at(self.arm, now_ns), now_ns)
+
+    def brake_from(self, here: Reference, now_ns: int) -> Trajectory:
+        """The arm brakes from a given state."""
+        return self.follow(brake(self._profile, now_ns, here, now_ns))
+
+    def hold(self, measured: JointState, now_ns: int, tolerance_rad: float) -> Trajectory | None:
+        """The arm stays where it is measured, if that is within `tolerance_rad` of its limits.
+
+        What was measured before the end of the last motion is where the arm came by.
+        """
+        if self.arm is not None and measured.stamp_ns < self.arm.end_ns:
+            return None
+        here = np.clip(measured.position, self._profile.lower, self._profile.upper)
+        if np.abs(here - measured.position).max() > tolerance_rad:
+            return None
+        return self.follow(hold(self._profile.arm_joints, now_ns, here, now_ns))
+
+    def take_back(self) -> None:
+        """The arm's last command was never sent: the one before is still under way."""
+        self.arm = self._before
+
+    def forget(self) -> None:
+        """Nothing is known to be under way."""
+        self.arm = self.gripper = self._before = None
+        self._doubtful = False
+
+    def doubt(self, now_ns: int) -> None:
+        """The arm may have been put elsewhere: only a motion that it may still follow counts."""
+        if not self.moving(now_ns):
+            self.forget()
+        self._doubtful = self.arm is not None
+
+    def look(self, measured: JointState, tolerance_rad: float) -> None:
+        """A doubtful motion is forgotten once the arm is measured at rest away from it."""
+        if not self._doubtful or self.arm is None or np.abs(measured.velocity).max() > STILL_RAD_S:
+            return
+        wanted, _ = self.arm.sample(measured.stamp_ns)
+        if np.abs(wanted - measured.position).max() > tolerance_rad:
+            self.forget()
+
+    def put_off(self, late_ns: int) -> Trajectory | None:
+        """The motion goes on `late_ns` later than it was to [ns]; returns the arm's."""
+        self.arm = self.arm and put_off(self.arm, late_ns)
+        self.gripper = self.gripper and put_off(self.gripper, late_ns)
+        return self.arm
+
+    def shift(self, step_ns: int) -> None:
+        """The clock of the stamps was set by `step_ns` [ns]: the motion goes on as before."""
+        parts = (self.arm, self.gripper, self._before)
+        self.arm, self.gripper, self._before = (
+            part and replace(part, stamp_ns=part.stamp_ns + step_ns) for part in parts
+        )
+
+
+def put_off(trajectory: Trajectory, late_ns: int) -> Trajectory:
+    """The same motion, `late_ns` later [ns]."""
+    return replace(trajectory, times=trajectory.times + late_ns * 1e-9) if late_ns else trajectory
