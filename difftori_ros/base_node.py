@@ -6,9 +6,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,6 @@ from rcl_interfaces.msg import (
 )
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -35,6 +32,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from difftori_ros.bringup import PARENT_VARIABLE
 from difftori_ros.codecs import encode_trajectory
 from difftori_ros.parameters import Parameter
+from difftori_ros.spin_node import Signals, lacks_executor, leave_memory_alone, make_executor
 from difftori_ros.types import Trajectory
 
 SENSOR_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -276,30 +274,33 @@ def _wait_for_last_words(node: Node) -> None:
 def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     """Make a node and spin it until it is told to end; return the exit status of the process.
 
-    SIGINT and SIGTERM call the node's `stop`. A node may have `step()`, called between spins, at
-    least every `idle_s`; `finished`, which ends the loop with its exit status once it is set; and
-    `on_exception(error)`, called when a callback or `step` has raised, instead of ending.
+    SIGINT, SIGTERM and SIGHUP call the node's `stop`, at once when it waits. A node may have
+    `step()`, called between spins, at least every `idle_s`; `finished`, which ends the loop with
+    its exit status once it is set; and `on_exception(error)`, called when a callback or `step` has
+    raised, instead of ending.
     """
     rclpy.init(
         args=list(args) if args is not None else None,
         signal_handler_options=SignalHandlerOptions.NO,
     )
     sys.setswitchinterval(SWITCH_S)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    executor = SingleThreadedExecutor()
+    executor = make_executor()
+    signals = Signals(lambda: executor.create_task(_nothing))
     try:
         node = make()
     except StartupError as error:
         get_logger("difftori_ros").error(str(error))
+        signals.close()
         rclpy.try_shutdown()
         return 1
+    if complaint := lacks_executor():
+        node.get_logger().warning(complaint)
     executor.add_node(node)
     step = getattr(node, "step", None)
     parent = int(os.environ.get(PARENT_VARIABLE, "0"))
+    leave_memory_alone()
     try:
-        while not stopping.is_set() and getattr(node, "finished", None) is None:
+        while not signals.come() and getattr(node, "finished", None) is None:
             if parent and os.getppid() != parent:
                 break
             try:
@@ -315,8 +316,13 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
     finally:
         node.stop()
         _wait_for_last_words(node)
+        signals.close()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
         logging.shutdown()
     return getattr(node, "finished", None) or 0
+
+
+def _nothing() -> None:
+    """Something for an executor to do, so that its wait ends."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import Any
 
@@ -38,6 +37,7 @@ from difftori_ros.policy_source import Source, open_policy, refined
 from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, RobotProfile, load_profile
 from difftori_ros.scripted import ScriptedPlanner, ScriptError
+from difftori_ros.spin_node import leave_memory_alone, look_at_memory_again
 from difftori_ros.start_pose import StartPose
 from difftori_ros.summary import summary_table
 from difftori_ros.types import Level, Reason
@@ -160,6 +160,7 @@ class PolicyNode(GuardedLifecycleNode):
         table = summary_table(card, profile, values, self._inputs.topics(), source)
         self._outputs.summary(table)
         self.get_logger().info("configured\n" + table)
+        leave_memory_alone()
 
     def activate(self) -> None:
         """Start planning.
@@ -188,7 +189,7 @@ class PolicyNode(GuardedLifecycleNode):
         self.destroy_service(self._reset_service)
         self._loop = self._observer = None
         del self._inputs, self._outputs
-        gc.collect()  # the loop and what it calls know each other: only this frees the networks
+        look_at_memory_again()  # the loop and what it calls know each other: this frees them
         self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
 
     def _lacking(self) -> str:
