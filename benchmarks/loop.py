@@ -2,18 +2,23 @@
 """What the robot side adds to a plan's own time, and whether the guard keeps its period.
 
     python benchmarks/loop.py --minutes 10 --json out/loop.json
+    python benchmarks/loop.py --quick --joint-hz 1000 --load 2
 
-Real policy and guard processes on the wall clock, fed by this process with joint states at 200 Hz,
-a cloud of 16384 points at 10 Hz, and a 640x480 image at 30 Hz on the same network. The overhead of
-a plan is the time from the newest stamp that it needed to the publishing of its command (the stamp
-that the middleware gives it), less the time of encoding and solving that the planner tells:
-receiving, decoding, waiting for the planner's turn, what of the cloud is not yet cropped and
-sampled, scheduling, one more hop, and the guard. `policy_ms` and `guard_ms` are its two parts,
-before and after the plan is published, medians and 99th percentiles. JSON keys: `overhead_ms_p50`,
-`overhead_ms_p99`, `overhead_ms_p999`, `deadline_misses`, `guard_jitter_ms_p99` (largest that the
-guard told of its own period), `plans`, `plan_ms_p50`, `plan_ms_p99`, `rate_hz`, `machine`; with
-`--episodes N` also `success`: of N test seeds in lockstep and on the wall clock, where thinking
-costs time. `--realtime 50` gives both nodes that priority under SCHED_FIFO, where it is permitted.
+Real policy and guard processes on the wall clock. A third process feeds them with joint states, a
+cloud of 16384 points at 10 Hz and a 640x480 image at 30 Hz (`feeder.py`); this one only listens,
+and reads what it has heard when all is over. The overhead of a plan is the time from the newest
+stamp that it needed to the publishing of its command (the stamp that the middleware gives it),
+less the time of encoding and solving that the planner tells: receiving, decoding, waiting for the
+planner's turn, what of the cloud is not yet cropped and sampled, scheduling, one more hop, and the
+guard. `policy_ms` and `guard_ms` are its two parts, before and after the plan is published,
+medians and 99th percentiles. JSON keys: `overhead_ms_p50`, `overhead_ms_p99`, `overhead_ms_p999`,
+`deadline_misses`, `guard_jitter_ms_p99` (largest that the guard told of its own period), `plans`,
+`plan_ms_p50`, `plan_ms_p99`, `rate_hz` (of accepted plans), `guard_cpu`, `policy_cpu`,
+`feeder_cpu` (computing time of each process as a share of one core; encoding and solving
+included), `joint_hz` and `joint_hz_sent` (as wanted, and what the feeder got to), `load` (busy
+loops beside it), `machine`; with `--episodes N` also `success`: of N test seeds in lockstep and on
+the wall clock, where thinking costs time. `--realtime 50` gives both nodes that priority under
+SCHED_FIFO, where it is permitted.
 """
 
 from __future__ import annotations
@@ -22,125 +27,221 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.serialization import deserialize_message
 from rich.console import Console
-from sensor_msgs.msg import Image, PointCloud2, PointField
 from tqdm import tqdm
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_models.checkpoint import load_card
-from difftori_ros import codecs, codecs_cloud
+from difftori_ros import codecs
 from difftori_ros.base_node import STATUS_QOS
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.types import Cloud
+from difftori_ros.bringup import find_checkpoint, interrupt_on_termination
 from difftori_sim.ros_evaluate import evaluate_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.faults import arm as fake  # noqa: E402
+from benchmarks.load import busy, cpu_s  # noqa: E402
 from tests.faults.stand import Stand  # noqa: E402
+from tests.ros.conftest import values_of  # noqa: E402
+from tests.ros.fake_robot import PROFILE  # noqa: E402
 
 mpl.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-POINTS, NEAR = 16384, 2500
-"""Points of a cloud, and how many of them lie where the policy looks."""
-IMAGE_S = 1 / 30
-JOINTS_S = 0.005
 WARM_S = 5.0
+QUICK_S = 20.0
+LOOK_S = 0.05
+"""Time between two looks at what has been heard: far from the depth of any queue [s]."""
 
 
-class Loaded(fake.FakeArm):
-    """The arm with a dense cloud, made beforehand, and a camera beside it."""
+class Elsewhere:
+    """The arm as this process knows it: another one moves it."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        rng = np.random.default_rng(0)
-        near = fake.CENTRE + rng.uniform(-0.2, 0.2, (NEAR, 3)) * [1, 1, 0.05]
-        far = rng.uniform([1.5, -1.0, -0.5], [3.0, 1.0, 1.5], (POINTS - NEAR, 3))
-        xyz = np.vstack([near, far]).astype(np.float32)
-        rgb = np.full((POINTS, 3), 0.5, np.float32)
-        self._cloud = PointCloud2()
-        made = Cloud(1, fake.PROFILE.base_frame, xyz, rgb)
-        codecs_cloud.encode_cloud(made, self._cloud, PointField)
-        self._camera = self._node.create_publisher(Image, "camera/image_raw", 10)
-        self._image = Image(height=480, width=640, step=1920, encoding="rgb8")
-        self._image.data = bytes(640 * 480 * 3)
-        self._pictured_s = 0.0
+    speed = float("inf")
+    """It counts as moving: what shows that plans are taken is what the guard says."""
 
     def step(self) -> None:
-        """Also the picture, when it is due."""
-        super().step()
-        now_s = time.monotonic()
-        if now_s - self._pictured_s >= IMAGE_S:
-            self._pictured_s = now_s
-            codecs.ns_to_stamp(self.now_ns(), self._image.header.stamp)
-            self._camera.publish(self._image)
+        """It moves by itself."""
 
-    def _send_cloud(self, now_ns: int) -> None:
-        codecs.ns_to_stamp(now_ns, self._cloud.header.stamp)
-        self._send("points", self._cloud)
+    def heal(self) -> None:
+        """Nothing is wrong on its wires."""
 
+    def now_ns(self) -> int:
+        """The wall clock [ns]."""
+        return time.time_ns()
 
-class Published:
-    """When the trajectories on a topic were published, by the stamp that they were made from."""
-
-    def __init__(self, node: Any, topic: str) -> None:
-        self.at_ns: dict[int, int] = {}
-        self._listen = node.create_subscription(JointTrajectory, topic, self._on, STATUS_QOS)
-
-    def _on(self, message: JointTrajectory, info: Any) -> None:
-        stamp_ns = codecs.stamp_to_ns(message.header.stamp)
-        self.at_ns.setdefault(stamp_ns, info["source_timestamp"])
+    def at_ns(self, wall_ns: int) -> int:
+        """The same."""
+        return wall_ns
 
 
-def measure(checkpoint: str, seconds: float, priority: int = 0) -> dict[str, Any]:
-    """Overheads of all plans of a run."""
-    fake.PERIOD_S, fake.POSE_EVERY, fake.CLOUD_EVERY = JOINTS_S, 10, 20
-    with tempfile.TemporaryDirectory(prefix="difftori_loop_") as folder:
-        wish = {"realtime_priority": priority}
-        stand = Stand(Path(folder), checkpoint, policy=wish, guard=wish)
-        stand.arm.unplug()
-        stand.arm = Loaded(stand.node, cloud="points" in checkpoint)
-        plans = Published(stand.node, "policy_node/plan")
-        commands = Published(stand.node, fake.PROFILE.topic)
-        plan_ms: dict[int, float] = {}
-        jitter = 0.0
+class FedStand(Stand):
+    """Guard and policy as they are, in front of a feeder."""
+
+    def __init__(self, folder: Path, checkpoint: str, **named: Any) -> None:
+        super().__init__(folder, checkpoint, **named)
+        self.measured_is_known = False
+        module = "difftori_ros.policy_node"
+        self.specs["policy_node"] = replace(self.specs["policy_node"], module=module)
+
+    def _make_arm(self, cloud: bool, simulated: bool) -> Any:
+        return Elsewhere()
+
+    def _state_at(self, time_ns: int) -> None:
+        return None
+
+
+class Heard:
+    """The messages of a topic as they came, undecoded: bytes, and when they were published."""
+
+    def __init__(self, node: Any, kind: type, topic: str) -> None:
+        self._listen = node.create_subscription(
+            kind, topic, lambda message: None, STATUS_QOS, raw=True
+        )
+        self.came: list[tuple[int, bytes]] = []
+
+    def look(self) -> None:
+        """Take what has come since the last look."""
+        with self._listen.handle:
+            while found := self._listen.handle.take_message(self._listen.msg_type, True):
+                self.came.append((found[1]["source_timestamp"], found[0]))
+
+    def decoded(self) -> list[tuple[int, Any]]:
+        """When the messages were published [ns], and the messages."""
+        kind = self._listen.msg_type
+        return [(at_ns, deserialize_message(message, kind)) for at_ns, message in self.came]
+
+    def by_stamp(self) -> dict[int, int]:
+        """When the trajectories were first published, by the stamp that they were made from."""
+        found: dict[int, int] = {}
+        for at_ns, message in self.decoded():
+            found.setdefault(codecs.stamp_to_ns(message.header.stamp), at_ns)
+        return found
+
+
+@contextmanager
+def feeding(environment: dict[str, str], joint_hz: float, cloud: bool) -> Iterator[Any]:
+    """The feeder runs inside, and has ended after it; its output can be read then."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "feeder.py"), "--pictures"]
+    command += ["--joint-hz", str(joint_hz), *(["--cloud"] if cloud else [])]
+    feeder = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        yield feeder
+    finally:
+        feeder.terminate()
         try:
-            stand.up()
-            stand.begin()
-            stand.run(WARM_S)
-            for heard in (plans.at_ns, commands.at_ns):
-                heard.clear()
-            misses = int(stand.newest("policy_node").get("deadline_misses", "0"))
-            for _ in tqdm(range(max(1, round(seconds / 5.0))), desc="loop", unit="5 s"):
-                stand.forget()
-                stand.run(5.0)
-                for _, values in stand.heard["policy_node"]:
-                    if "plan_ms" in values:
-                        plan_ms[int(values["stamp_ns"])] = float(values["plan_ms"])
-                jitter = max(jitter, float(stand.newest("guard_node")["jitter_ms_p99"]))
-            misses = int(stand.newest("policy_node").get("deadline_misses", "0")) - misses
+            feeder.wait(5.0)
+        except subprocess.TimeoutExpired:
+            feeder.kill()
+            feeder.wait()
+
+
+def measure(
+    checkpoint: str, seconds: float, priority: int = 0, joint_hz: float = 200.0, load: int = 0
+) -> dict[str, Any]:
+    """Overheads of all plans of a run, and what the processes use."""
+    with (
+        tempfile.TemporaryDirectory(prefix="difftori_loop_") as folder,
+        busy(load),
+    ):
+        wish = {"realtime_priority": priority}
+        stand = FedStand(Path(folder), checkpoint, policy=wish, guard=wish)
+        plans, commands, policy, guard = (
+            Heard(stand.node, kind, topic)
+            for kind, topic in (
+                (JointTrajectory, "policy_node/plan"),
+                (JointTrajectory, PROFILE.topic),
+                (DiagnosticStatus, "policy_node/status"),
+                (DiagnosticStatus, "guard_node/status"),
+            )
+        )
+        try:
+            with feeding(stand.environment, joint_hz, "points" in checkpoint) as feeder:
+                stand.begin()
+                stand.run(WARM_S)
+                misses = int(stand.policy("deadline_misses") or 0)
+                pids = {
+                    "guard_cpu": stand.processes["guard_node"].pid,
+                    "policy_cpu": stand.processes["policy_node"].pid,
+                    "feeder_cpu": feeder.pid,
+                }
+                _listen([plans, commands, policy, guard], 0.0, None)
+                for heard in (plans, commands, policy, guard):
+                    heard.came.clear()
+                used, began_s = {key: cpu_s(pid) for key, pid in pids.items()}, time.monotonic()
+                with tqdm(total=round(seconds), desc="loop", unit="s") as bar:
+                    _listen([plans, commands, policy, guard], seconds, bar)
+                took_s = time.monotonic() - began_s
+                shares = {
+                    key: round((cpu_s(pid) - used[key]) / took_s, 3) for key, pid in pids.items()
+                }
+            joint_hz_sent = float(feeder.stdout.read())
         finally:
             stand.close()
-    known = sorted(plan_ms.keys() & plans.at_ns.keys() & commands.at_ns.keys())
+        said = [values_of(message) for _, message in policy.decoded()]
+        jitters = [float(values_of(message)["jitter_ms_p99"]) for _, message in guard.decoded()]
+        plan_ms = {int(v["stamp_ns"]): float(v["plan_ms"]) for v in said if "plan_ms" in v}
+        found = overheads(plan_ms, plans.by_stamp(), commands.by_stamp())
+    return found | {
+        "deadline_misses": int(said[-1].get("deadline_misses", "0")) - misses,
+        "guard_jitter_ms_p99": max(jitters),
+        "rate_hz": round(found["plans"] / took_s, 1),
+        **shares,
+        "joint_hz": joint_hz,
+        "joint_hz_sent": joint_hz_sent,
+        "load": load,
+    }
+
+
+def _listen(topics: list[Heard], seconds: float, bar: Any) -> None:
+    """Hear for that long, and once in any case."""
+    end_s = time.monotonic() + seconds
+    while True:
+        for heard in topics:
+            heard.look()
+        left_s = end_s - time.monotonic()
+        if bar is not None:
+            bar.update(round(seconds - max(left_s, 0.0)) - bar.n)
+        if left_s <= 0.0:
+            return
+        time.sleep(min(LOOK_S, left_s))
+
+
+def overheads(
+    plan_ms: dict[int, float], planned: dict[int, int], commanded: dict[int, int]
+) -> dict[str, Any]:
+    """Percentiles of what a plan takes, from the times at which it and its command went out.
+
+    Args:
+        plan_ms: Time of encoding and solving by the plan's stamp [ms].
+        planned: When the plan was published, by stamp [ns].
+        commanded: When its command was [ns].
+    """
+    done_ns = planned.keys() & commanded.keys()
+    known = sorted(plan_ms.keys() & done_ns)
     elapsed = np.array([plan_ms[stamp] for stamp in known])
-    stamps, sent, commanded = (
+    stamps, sent, done = (
         np.array([at[stamp] for stamp in known]) * 1e-6
-        for at in ({s: s for s in known}, plans.at_ns, commands.at_ns)
+        for at in ({s: s for s in known}, planned, commanded)
     )
     parts = {
-        "overhead": commanded - stamps - elapsed,
+        "overhead": done - stamps - elapsed,
         "plan": elapsed,
         "policy": sent - stamps - elapsed,
-        "guard": commanded - sent,
+        "guard": done - sent,
     }
     found: dict[str, Any] = {
         f"{name}_ms_p{str(percent).replace('.', '')}": round(
@@ -149,13 +250,7 @@ def measure(checkpoint: str, seconds: float, priority: int = 0) -> dict[str, Any
         for name, values in parts.items()
         for percent in ((50, 99, 99.9) if name == "overhead" else (50, 99))
     }
-    return found | {
-        "deadline_misses": misses,
-        "guard_jitter_ms_p99": jitter,
-        "plans": len(known),
-        "rate_hz": round(len(known) / seconds, 1),
-        "overheads_ms": parts["overhead"].round(2).tolist(),
-    }
+    return found | {"plans": len(done_ns), "overheads_ms": parts["overhead"].round(2).tolist()}
 
 
 def successes(checkpoint: str, episodes: int) -> dict[str, Any]:
@@ -173,12 +268,12 @@ def successes(checkpoint: str, episodes: int) -> dict[str, Any]:
     return found
 
 
-def plot(overheads: list[float], path: Path) -> None:
+def plot(overheads_ms: list[float], path: Path) -> None:
     """How the overhead is distributed."""
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-    axes.hist(overheads, bins=80, log=True)
+    axes.hist(overheads_ms, bins=80, log=True)
     for percent in (50, 99, 99.9):
-        axes.axvline(float(np.percentile(overheads, percent)), color="k", linestyle=":")
+        axes.axvline(float(np.percentile(overheads_ms, percent)), color="k", linestyle=":")
     axes.set(xlabel="newest stamp to command, less encode and solve [ms]", ylabel="plans")
     figure.savefig(path, dpi=120)
 
@@ -189,15 +284,22 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--checkpoint", default="pick_cube_points")
     parser.add_argument("--realtime", type=int, default=0, help="priority of both nodes")
+    parser.add_argument("--joint-hz", type=float, default=200.0, help="rate of the joint states")
+    parser.add_argument("--load", type=int, default=0, help="busy loops beside it")
+    parser.add_argument("--quick", action="store_true", help="all in less than a minute")
     parser.add_argument("--episodes", type=int, default=0, help="also compare the two clocks")
     parser.add_argument("--json", type=Path, default=Path("out/loop.json"))
     arguments = parser.parse_args()
-    found = measure(arguments.checkpoint, arguments.minutes * 60, arguments.realtime)
-    overheads = found.pop("overheads_ms")
+    interrupt_on_termination()
+    seconds = QUICK_S if arguments.quick else arguments.minutes * 60
+    found = measure(
+        arguments.checkpoint, seconds, arguments.realtime, arguments.joint_hz, arguments.load
+    )
+    overheads_ms = found.pop("overheads_ms")
     card = load_card(find_checkpoint(arguments.checkpoint))
     found |= {
         "checkpoint": card.name,
-        "minutes": arguments.minutes,
+        "minutes": round(seconds / 60, 2),
         "realtime_priority": arguments.realtime,
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
     }
@@ -205,7 +307,7 @@ def main() -> None:
         found["success"] = successes(arguments.checkpoint, arguments.episodes)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(found, indent=2) + "\n")
-    plot(overheads, arguments.json.with_suffix(".png"))
+    plot(overheads_ms, arguments.json.with_suffix(".png"))
     console = Console()
     for key, value in found.items():
         console.print(f"| {key} | {value} |", markup=False)

@@ -85,6 +85,12 @@ def steady_at(wall_ns: int) -> int:
     return wall_ns - wall + (before + after) // 2
 
 
+def cube_at(steady_s: float) -> np.ndarray:
+    """Where the cube is at a time of the steady clock (3,) [m]."""
+    angle = 2 * np.pi * steady_s / TURN_S
+    return CENTRE + RADIUS_M * np.array([np.cos(angle), np.sin(angle), 0.0])
+
+
 class Controllers:
     """What the joints follow: exactly, and as a joint_trajectory_controller takes it.
 
@@ -259,8 +265,7 @@ class FakeArm:
 
     def cube(self) -> np.ndarray:
         """Where the cube is now (3,) [m]."""
-        angle = 2 * np.pi * time.monotonic() / TURN_S
-        return CENTRE + RADIUS_M * np.array([np.cos(angle), np.sin(angle), 0.0])
+        return cube_at(time.monotonic())
 
     def _send_poses(self, now_ns: int) -> None:
         for name, xyz in (("object", self.cube()), ("goal", self.cube() + LIFT)):
