@@ -96,6 +96,8 @@ class Operator:
         self.domain = os.environ["ROS_DOMAIN_ID"]
         self._logs = logs or Path(tempfile.mkdtemp(prefix="difftori_logs_"))
         self._logs.mkdir(parents=True, exist_ok=True)
+        # what a guard holds outlives it, but not a simulated robot
+        self._home = tempfile.TemporaryDirectory(prefix="difftori_home_")
         self._specs = bringup.sim_specs(
             checkpoint,
             robot,
@@ -129,7 +131,11 @@ class Operator:
             for spec in self._specs:
                 with (self._logs / f"{spec.name}.log").open("wb") as log:
                     self.processes[spec.name] = bringup.start(
-                        spec, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                        spec,
+                        {"ROS_HOME": self._home.name},
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
                     )
             self.wait(
                 lambda: (
@@ -160,6 +166,7 @@ class Operator:
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
+        self._home.cleanup()
         return codes
 
     def run(self, seed: int, view: bool = False) -> RosEpisode:

@@ -60,6 +60,12 @@ def ros_log_dir(tmp_path_factory):
     os.environ.setdefault("ROS_LOG_DIR", str(tmp_path_factory.mktemp("ros_log")))
 
 
+@pytest.fixture(autouse=True)
+def ros_home(tmp_path_factory, monkeypatch):
+    """What a guard holds beyond its end is kept from the next test, and from the user's robot."""
+    monkeypatch.setenv("ROS_HOME", str(tmp_path_factory.mktemp("ros_home")))
+
+
 @pytest.fixture
 def ros_env(tmp_path, monkeypatch) -> dict[str, str]:
     """The environment for node processes of one test; nodes in the test's own process share it."""

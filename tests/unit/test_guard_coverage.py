@@ -7,7 +7,20 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GUARD = ("guard", "guard_config", "join_check", "plan_check", "scaling", "verdict", "workspace")
+GUARD = (
+    "guard",
+    "guard_config",
+    "join_check",
+    "latch_file",
+    "measured_joints",
+    "motion_under_way",
+    "plan_check",
+    "plan_judge",
+    "scaling",
+    "verdict",
+    "watchdog",
+    "workspace",
+)
 
 
 def test_the_tests_of_the_guard_take_every_branch_of_it(tmp_path):
@@ -17,7 +30,8 @@ def test_the_tests_of_the_guard_take_every_branch_of_it(tmp_path):
     coverage = [sys.executable, "-m", "coverage"]
     include = ",".join(str(ROOT / "difftori_ros" / f"{name}.py") for name in GUARD)
     runner = [*coverage, "run", "--branch", f"--include={include}", "-m", "pytest", "-q"]
-    runner += ["-p", "no:cacheprovider", *map(str, tests), str(here / "test_workspace.py")]
+    runner += ["-p", "no:cacheprovider", *map(str, tests)]
+    runner += [str(here / "test_workspace.py"), str(here / "test_latch_file.py")]
     done = subprocess.run(
         runner, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
