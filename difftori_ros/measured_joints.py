@@ -60,8 +60,6 @@ class MeasuredJoints:
 
     def clock_is(self, now_ns: int) -> None:
         """The clock of the stamps shows `now_ns`; far behind what is known it is another one."""
-        if now_ns < self._since_ns - CLOCK_BACK_NS:
-            self._since_ns = now_ns
         if self.arm is not None and now_ns < self.arm.stamp_ns - CLOCK_BACK_NS:
             self.arm = None
 
