@@ -25,11 +25,12 @@ class GuardConfig:
         start_tolerance_rad: Largest distance of a plan from the measured joints [rad]. An arm
             follows its trajectory late: 75 ms at 2 rad/s make 0.15 rad.
         start_tolerance_rad_s: Largest difference of a plan's first velocity from the measured one
-            when no motion is under way [rad/s].
-        continuity_rad: Largest step from the motion under way to the plan [rad]. From rest: from
-            where the arm is, or was told to rest, and 75 ms further if it is moved.
-        continuity_rad_s: Largest velocity step from the motion under way to the plan [rad/s]. One
-            that comes 10 ms after its start may be off by twice the acceleration times 10 ms.
+            when it is not known what the arm follows [rad/s].
+        continuity_rad: Largest step from what the arm follows when the plan is sent [rad]: from
+            the motion under way, from the rest at its end, or from where the arm is measured. A
+            measured arm that moves uses up what it may have moved since.
+        continuity_rad_s: Largest velocity step from the motion under way, or from the rest at its
+            end, to the plan [rad/s].
         coast_after_s: Age of the inputs of the plan under way from which it counts as late [s].
         coast_s: Time the arm may follow the rest of a late plan before it brakes [s].
         recover_s: Time after such a brake in which a new plan may take over by itself [s].
