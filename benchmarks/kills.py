@@ -2,38 +2,39 @@
 """Processes are killed and stopped at random times in mid-motion: does the arm always rest?
 
     python benchmarks/kills.py --episodes 100 --json out/kills.json
+    python benchmarks/kills.py --episodes 100 --load 2 --json out/kills_load_2.json
 
 Policy, guard and simulated robot get SIGKILL or SIGSTOP in turn, 0 to 3 s into a motion. Nothing
 helps from then on: the arm must be at rest within the promised bound, and every command that was
-ever heard must keep P1 to P4. What was stopped continues, what was killed is started afresh, and
-nothing may jump then: no joint may get further between two samples than its speed allows. Policy
-and guard are struck in front of an arm that is only computed, and follows exactly. The bridge is
-the simulated robot itself: its world stands still with it, so guard and policy must name that in
-time; when it continues the arm must come to rest on the world's own clock, and stay there.
-A blink is a SIGSTOP that ends before all is at rest: what was built in between must not count.
+ever heard must keep P1 to P4, judged by when it was published. What was stopped continues, what
+was killed is started afresh, and nothing may jump then: no joint may get further between two
+samples than its speed allows. A guard that is started afresh while plans flow, and so begins in a
+fault, may move nothing until it is reset, and must go on after that. Policy and guard are struck
+in front of an arm that is only computed, and follows exactly. The bridge is the simulated robot
+itself: its world stands still with it, so guard and policy must name that in time; when it
+continues the arm must come to rest on the world's own clock, and stay there. A blink is a SIGSTOP
+that ends before all is at rest: what was built in between must not count.
+
+Every episode is written as a line of a file beside the JSON (`.jsonl`) at once; a run that was
+broken off goes on from there when it is started again with the same settings.
 
 JSON keys: `violations`, `episodes`, `kinds` (of each: `episodes`, `rest_s_p50`, `rest_s_max`,
 `named_s_p50`, `named_s_max`, `step_rad_max`, `violations`), `what_was_violated`, `runs`, `seed`,
-`machine`.
+`load` (busy loops beside it), `machine`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import random
 import sys
 import tempfile
 import time
 import traceback
 from collections import deque
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from rcl_interfaces.msg import ParameterType
 from rich.console import Console
@@ -48,12 +49,11 @@ from difftori_ros.types import JointState
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.episodes import Episode, Record, summary, write  # noqa: E402
+from benchmarks.load import busy  # noqa: E402
 from tests.faults.stand import SLACK_S, Stand  # noqa: E402
-from tests.promises import REST_WITHIN_S  # noqa: E402
+from tests.promises import REST_WITHIN_S, longest_step  # noqa: E402
 from tests.ros.fake_robot import HOME, PROFILE  # noqa: E402
-
-mpl.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
 
 NAMES = ("policy_node", "guard_node", "sim_bridge")
 KINDS = tuple((name, kind) for name in NAMES for kind in ("kill", "stop"))
@@ -71,6 +71,8 @@ CLOCK_S = 1.5
 COMPUTED_STILL, SIMULATED_STILL = 1e-6, 2e-3
 """How near to its last position an arm at rest stays: computed, and in contact with things [rad].
 A simulated one that presses on something has velocities, though it goes nowhere."""
+JOINTS_NS = 10_000_000
+"""Time between two joint states of the simulated robot [ns]."""
 STEP_RAD = 0.02
 """How much further than at full speed a joint may get between two samples [rad]."""
 
@@ -81,16 +83,28 @@ class HeardArm:
     def __init__(self, node: Any) -> None:
         self.history: deque[JointState] = deque(maxlen=3000)
         self.position, self.pushed = HOME.copy(), np.zeros(len(HOME))
+        self.taken = ()  # who takes the commands, and when, is not known here
+        self._published: deque[tuple[int, int]] = deque(maxlen=1000)
         node.create_subscription(JointStateMessage, "joint_states", self._on_joints, STATUS_QOS)
 
-    def _on_joints(self, message: JointStateMessage) -> None:
+    def _on_joints(self, message: JointStateMessage, info: dict[str, int]) -> None:
         state = codecs.decode_joint_state(message)
         self.position = state.position
+        self._published.append((info["source_timestamp"], state.stamp_ns))
         self.history.append(state)
 
     def now_ns(self) -> int:
         """The world's clock, as far as it is known [ns]."""
         return self.history[-1].stamp_ns if self.history else 0
+
+    def at_ns(self, wall_ns: int) -> int:
+        """The world's clock at a time of the wall clock [ns].
+
+        It goes on from the last joint state by then, and stands still where the next is missing.
+        """
+        before = (one for one in reversed(self._published) if one[0] <= wall_ns)
+        then_ns, stamp_ns = next(before, (wall_ns, self.now_ns()))
+        return stamp_ns + min(wall_ns - then_ns, JOINTS_NS)
 
     @property
     def speed(self) -> float:
@@ -130,29 +144,10 @@ class BridgedStand(Stand):
         self.until(lambda: bool(self.arm.history))
 
 
-@dataclass
-class Episode:
-    """What became of one strike: times from it to rest, and to its name [s]; None if not known."""
-
-    name: str
-    kind: str
-    delay_s: float = 0.0
-    rest_s: float | None = None
-    named_s: float | None = None
-    step_rad: float | None = None
-    told: str = ""
-    violation: str = ""
-
-    @property
-    def label(self) -> str:
-        """For tables."""
-        return f"{self.name} {self.kind}"
-
-
 class Kills:
     """A stand, and what is done to its processes."""
 
-    def __init__(self, stand: Stand, seed: int) -> None:
+    def __init__(self, stand: Stand, seed: int | str) -> None:
         self.stand, self._dice = stand, random.Random(seed)
         self._still = SIMULATED_STILL if isinstance(stand, BridgedStand) else COMPUTED_STILL
 
@@ -175,6 +170,7 @@ class Kills:
             seen.violation = (str(error) or str(line))[:3000]
             if kind != "kill":
                 stand.strike(name, "continue")
+        stand.forget()
         return seen
 
     def _set_in_motion(self) -> float:
@@ -182,9 +178,10 @@ class Kills:
         stand = self.stand
         for _ in range(10):  # an arm that has arrived, or a guard that has lost its patience
             delay_s = self._dice.uniform(0.0, LATEST_S)
-            if isinstance(stand, BridgedStand):
+            bridged = isinstance(stand, BridgedStand)
+            if bridged:
                 stand.new_world(self._dice.randrange(10_000))
-            stand.begin()
+            stand.begin(forgets=bridged)  # else all is judged that was ever heard
             stand.run(delay_s)
             since_ns, end_s = stand.arm.now_ns(), time.monotonic() + 1.0
             stand.until(lambda: stand.moves(since_ns) or time.monotonic() > end_s)  # noqa: B023
@@ -220,8 +217,12 @@ class Kills:
             stand.up(seen.name)
             stand.until(lambda: stand.newest(seen.name).get("code", "STOPPED") != "STOPPED", 60.0)
         stand.run(1.0)
-        self._judge_steps(seen, began_ns)
         seen.told = self._told()
+        if (seen.name, seen.kind) == ("guard_node", "kill") and stand.guard() == "FAULT":
+            assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
+            stand.go_on("guard_node", forgets=False)
+            stand.run(0.5)
+        self._judge_steps(seen, began_ns)
         assert "CLOCK_JUMPED" not in stand.codes("policy_node", began_ns), "no clock has jumped"
         if seen.name == "policy_node":
             assert seen.told == "FAULT POLICY_LOST", f"nobody has reset it: {seen.told}"
@@ -284,76 +285,19 @@ class Kills:
     def _judge_steps(self, seen: Episode, since_ns: int) -> None:
         """By how much a joint has got further between two samples than its speed allows."""
         states = [state for state in self.stand.arm.history if state.stamp_ns >= since_ns]
-        stamps = np.array([state.stamp_ns for state in states])
-        path = np.array([state.position[:7] for state in states])
-        allowed = 1.05 * PROFILE.velocity * np.diff(stamps)[:, None] * 1e-9
-        steps = np.abs(np.diff(path, axis=0)) - allowed
-        seen.step_rad = max(0.0, float(steps.max()))
-        k = int(steps.max(axis=1).argmax())
-        when_s = (stamps[k] - since_ns) * 1e-9
+        seen.step_rad, when_ns = longest_step(states, PROFILE, self.stand.arm.taken)
+        when_s = (when_ns - since_ns) * 1e-9
         assert seen.step_rad <= STEP_RAD, f"a jump of {seen.step_rad:.3f} rad after {when_s:.3f} s"
 
 
-def run(stand: Stand, kinds: list[tuple[str, str]], seed: int, bar: Any) -> list[Episode]:
-    """One episode for each of `kinds`, all on this stand."""
-    kills, seen = Kills(stand, seed), []
-    for name, kind in kinds:
-        seen.append(kills.episode(name, kind))
+def run(
+    stand: Stand, turns: dict[int, tuple[str, str]], seed: int, record: Record, bar: Any
+) -> None:
+    """The episodes of these turns, all on this stand; each has dice of its own."""
+    for turn, (name, kind) in turns.items():
+        record.add(turn, Kills(stand, f"{seed} {turn}").episode(name, kind))
         bar.update()
-        bar.set_postfix(violations=sum(bool(one.violation) for one in seen))
-    return seen
-
-
-def summary(seen: list[Episode]) -> dict[str, dict[str, Any]]:
-    """Of every kind: how many, how long to rest and to a name, the largest step, violations."""
-    found: dict[str, dict[str, Any]] = {}
-    for label in dict.fromkeys(one.label for one in seen):
-        own = [one for one in seen if one.label == label]
-        found[label] = {"episodes": len(own)}
-        for key, at in (("rest_s", 50), ("named_s", 50)):
-            values = [getattr(one, key) for one in own if getattr(one, key) is not None]
-            found[label][f"{key}_p50"] = _rounded(np.percentile(values, at) if values else None)
-            found[label][f"{key}_max"] = _rounded(max(values, default=None))
-        steps = [one.step_rad for one in own if one.step_rad is not None]
-        found[label]["step_rad_max"] = _rounded(max(steps, default=None))
-        found[label]["violations"] = sum(bool(one.violation) for one in own)
-    return found
-
-
-def _rounded(value: Any) -> float | None:
-    return None if value is None else round(float(value), 4)
-
-
-def plot(seen: list[Episode], path: Path) -> None:
-    """Time to rest of every episode, by when it was struck."""
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    for label in dict.fromkeys(one.label for one in seen):
-        own = [one for one in seen if one.label == label and one.rest_s is not None]
-        if own:
-            times = [one.delay_s for one in own]
-            rests = np.array([one.rest_s for one in own], float)
-            axes.plot(times, rests, ".", label=label)
-    axes.axhline(REST_WITHIN_S, color="black", linewidth=1, label="bound")
-    axes.set(xlabel="signal after [s]", ylabel="time to rest [s]", ylim=(0, None))
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
-def write(seen: list[Episode], seed: int, path: Path) -> None:
-    """What was seen so far, as JSON and as a picture."""
-    found = {
-        "violations": sum(bool(one.violation) for one in seen),
-        "episodes": len(seen),
-        "kinds": summary(seen),
-        "what_was_violated": [one.violation for one in seen if one.violation],
-        "runs": [asdict(one) for one in seen],
-        "seed": seed,
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=2) + "\n")
-    plot(seen, path.with_suffix(".png"))
+        bar.set_postfix(violations=sum(bool(one.violation) for one in record.episodes()))
 
 
 def main() -> None:
@@ -363,25 +307,42 @@ def main() -> None:
     parser.add_argument("--blinks", type=int, default=30)
     parser.add_argument("--checkpoint", default="pick_cube_state")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--load", type=int, default=0, help="busy loops beside it")
+    parser.add_argument("--quick", action="store_true", help="one episode: the guard is killed")
     parser.add_argument("--json", type=Path, default=Path("out/kills.json"))
     arguments = parser.parse_args()
-    turns = [KINDS[k % len(KINDS)] for k in range(arguments.episodes)]
-    turns += [BLINKS[k % len(BLINKS)] for k in range(arguments.blinks)]
-    seen: list[Episode] = []
+    bringup.interrupt_on_termination()
+    kinds = [KINDS[k % len(KINDS)] for k in range(arguments.episodes)]
+    kinds += [BLINKS[k % len(BLINKS)] for k in range(arguments.blinks)]
+    turns = dict(enumerate([("guard_node", "kill")] if arguments.quick else kinds))
+    settings = {
+        key: getattr(arguments, key)
+        for key in ("episodes", "blinks", "checkpoint", "seed", "load", "quick")
+    }
+    record = Record(arguments.json.with_suffix(".jsonl"), settings, len(turns))
     with (
         tempfile.TemporaryDirectory(prefix="difftori_kills_") as folder,
-        tqdm(total=len(turns), desc="kills", unit="episode") as bar,
+        tqdm(total=len(turns), initial=len(record.seen), desc="kills", unit="episode") as bar,
+        busy(arguments.load),
     ):
         for make, bridged in ((Stand, False), (BridgedStand, True)):
-            own = [turn for turn in turns if (turn[0] == "sim_bridge") == bridged]
+            own = {
+                turn: struck
+                for turn, struck in turns.items()
+                if (struck[0] == "sim_bridge") == bridged and turn not in record.seen
+            }
+            if not own:
+                continue
             place = Path(folder) / make.__name__
             place.mkdir()
             stand = make(place, arguments.checkpoint, guard=GUARD)
             try:
-                seen += run(stand, own, arguments.seed + bridged, bar)
+                run(stand, own, arguments.seed, record, bar)
             finally:
                 stand.close()
-            write(seen, arguments.seed, arguments.json)
+    seen = record.episodes()
+    others = {"seed": arguments.seed, "load": arguments.load}
+    write(seen, REST_WITHIN_S, others, arguments.json)
     rows = summary(seen)
     table = Table("struck", *next(iter(rows.values()), ()))
     for label, row in rows.items():

@@ -2,15 +2,19 @@
 """The robot side for a chosen time with a random fault every ten seconds: does anything give?
 
     python benchmarks/soak.py --minutes 15 --json out/soak.json
+    python benchmarks/soak.py --minutes 30 --load 4 --json out/soak_load_4.json
 
 Real policy and guard processes in front of an arm that is only computed. The faults are drawn as
 cards from a deck, every kind before any comes again, from those of `difftori_sim.faults`: streams
 fall silent, freeze, lag, jump, or carry nonsense; the planner raises, diverges or hangs; a process
 is stopped for a while; the emergency stop is pressed. After each the arm is brought back into
-motion. Every command that was heard is held against the
-promises P1 to P4. JSON keys: `violations`, `rss_slope_mb_per_h` (the steepest of the processes,
-with `rss` for each: slope and its 95 % interval), `faults_injected` (and `faults` by kind),
-`plans`, `plan_ms_first` and `plan_ms_last` (medians of the first and the last fifth), `machine`.
+motion. Every command that was heard is held against the promises P1 to P4, judged by when it was
+published. JSON keys: `violations`, `rss_slope_mb_per_h` (the steepest of the processes, with `rss`
+for each: slope and its 95 % interval), `faults_injected` (and `faults` by kind), `idle` (rounds in
+which the machine was too busy to bring the arm into motion in time), `plans`,
+`refused_share` (of the plans that the guard has judged, those that it refused), `load` (busy loops
+beside it), `plan_ms_first` and `plan_ms_last` (medians of the first and the last fifth),
+`machine`.
 """
 
 from __future__ import annotations
@@ -35,9 +39,12 @@ from scipy import stats
 from std_msgs.msg import Bool
 from tqdm import tqdm
 
+from difftori_ros.bringup import interrupt_on_termination
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.faults.stand import Stand  # noqa: E402
+from benchmarks.load import busy  # noqa: E402
+from tests.faults.stand import NotInTimeError, Stand  # noqa: E402
 
 mpl.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -72,29 +79,51 @@ class Soak:
         self.faults: Counter[str] = Counter()
         self._deck: list[str] = []
         self.violations: list[str] = []
+        self.idle: list[str] = []
         self.memory: dict[str, list[tuple[float, float]]] = {name: [] for name in NODES}
         self.plan_ms: list[float] = []
+        self._judged = {"accepted": 0, "refused": 0}
         self._button = stand.node.create_publisher(Bool, "emergency_stop", 1)
 
     def round(self) -> None:
         """Bring the arm into motion, strike, wait, and check the promises."""
-        stand, end = self.stand, time.monotonic() + EVERY_S
+        stand, end_s = self.stand, time.monotonic() + EVERY_S
         stand.rest_within_s = 1.0
         try:
-            stand.begin()
-            stand.run(self._dice.uniform(0.5, 2.0))
-            self._strike(self._dice.uniform(0.2, 3.0))
-            stand.run(max(0.0, end - time.monotonic()))
-            told = [values for _, values in stand.heard["policy_node"] if "plan_ms" in values]
-            self.plan_ms += [float(values["plan_ms"]) for values in told]
+            try:
+                self._disturb(end_s)
+            except NotInTimeError as error:
+                self.idle.append(str(error)[:2000])
+                self._heal()
             stand.check()
         except AssertionError as error:
             self.violations.append(f"{error!r:.2000}\n{traceback.format_exc()[-1500:]}")
-            stand.arm.heal()
-            for heard in (stand.commands, stand.published_ns, stand._measured):
-                heard.clear()
+            self._heal()
+        stand.forget()
+        self._judged = {key: int(stand.guard(key) or 0) for key in self._judged}
         for name in NODES:
             self.memory[name].append((time.monotonic(), resident_mb(stand.processes[name].pid)))
+
+    @property
+    def refused_share(self) -> float:
+        """Of the plans that the guard has judged, the share that it refused [1]."""
+        return self._judged["refused"] / max(1, sum(self._judged.values()))
+
+    def _disturb(self, end_s: float) -> None:
+        """The arm moves, something happens to it, and time passes until then [s, steady clock]."""
+        stand = self.stand
+        stand.begin(forgets=False)  # all is judged that was ever heard
+        stand.run(self._dice.uniform(0.5, 2.0))
+        self._strike(self._dice.uniform(0.2, 3.0))
+        stand.run(max(0.0, end_s - time.monotonic()))
+        told = [values for _, values in stand.heard["policy_node"] if "plan_ms" in values]
+        self.plan_ms += [float(values["plan_ms"]) for values in told]
+
+    def _heal(self) -> None:
+        """Whatever it was broken off in, what was done is over."""
+        self.stand.arm.heal()
+        self.stand.strike("policy_node", "continue")
+        self._button.publish(Bool(data=False))
 
     def _strike(self, seconds: float) -> None:
         if not self._deck:
@@ -170,14 +199,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--checkpoint", default="pick_cube_state")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--load", type=int, default=0, help="busy loops beside it")
+    parser.add_argument("--quick", action="store_true", help="one minute")
     parser.add_argument("--json", type=Path, default=Path("out/soak.json"))
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="difftori_soak_") as folder:
+    interrupt_on_termination()
+    minutes = 1.0 if arguments.quick else arguments.minutes
+    with (
+        tempfile.TemporaryDirectory(prefix="difftori_soak_") as folder,
+        busy(arguments.load),
+    ):
         stand = Stand(Path(folder), arguments.checkpoint)
         try:
             stand.up()
             soak = Soak(stand, arguments.seed)
-            rounds = max(1, round(arguments.minutes * 60 / EVERY_S))
+            rounds = max(1, round(minutes * 60 / EVERY_S))
             for _ in tqdm(range(rounds), desc="soak", unit="fault"):
                 soak.round()
         finally:
@@ -191,18 +227,22 @@ def main() -> None:
         "faults": dict(soak.faults),
         "rss": slopes,
         "plans": len(soak.plan_ms),
+        "refused_share": round(soak.refused_share, 4),
         "plan_ms_first": round(float(np.median(soak.plan_ms[:fifth])), 3),
         "plan_ms_last": round(float(np.median(soak.plan_ms[-fifth:])), 3),
         "memory_mb": {name: [round(mb, 3) for _, mb in s] for name, s in soak.memory.items()},
         "what_was_violated": soak.violations,
-        "minutes": arguments.minutes,
+        "idle": len(soak.idle),
+        "why_idle": soak.idle,
+        "minutes": minutes,
+        "load": arguments.load,
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
     }
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(found, indent=2) + "\n")
     plot(soak, arguments.json.with_suffix(".png"))
     console = Console()
-    for key in ("violations", "faults_injected", "rss_slope_mb_per_h", "plans"):
+    for key in ("violations", "faults_injected", "rss_slope_mb_per_h", "plans", "refused_share"):
         console.print(f"| {key} | {found[key]} |", markup=False)
     for name, one in slopes.items():
         console.print(

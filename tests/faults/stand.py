@@ -48,6 +48,10 @@ class TooLateError(AssertionError):
     """A bound on time was missed, by a defect or by a shared machine that stalled."""
 
 
+class NotInTimeError(AssertionError):
+    """What was waited for has not come, though every process lives."""
+
+
 def assert_within(within_s: float, since_ns: int, told_ns: int) -> None:
     """What was told at a time was told no later than that after another [ns]."""
     assert told_ns, "never told"
@@ -101,7 +105,7 @@ class Stand(Graph):
         self.command_listeners = [
             one for one in listeners if one.topic_name.endswith("joint_trajectory")
         ]
-        # one of its own, that knows when a plan was published
+        # one that knows when a plan was published
         for one in listeners:
             if one.topic_name.endswith("policy_node/plan"):
                 self.node.destroy_subscription(one)
@@ -148,8 +152,7 @@ class Stand(Graph):
 
     def _state_at(self, time_ns: int) -> JointState | None:
         """Where the arm was then; None when that is not known."""
-        earlier = (s for s in reversed(self.arm.history) if s.stamp_ns <= time_ns)
-        newest = next(earlier, None)
+        newest = next((s for s in reversed(self.arm.history) if s.stamp_ns <= time_ns), None)
         return newest if newest and time_ns - newest.stamp_ns <= FRESH_NS else None
 
     def unplug(self) -> None:
@@ -219,8 +222,9 @@ class Stand(Graph):
             if time.monotonic() > end or not alive:
                 told = [f"{name}: {self.newest(name)}" for name in self.heard]
                 logs = [f"--- {name}\n{self.log(name)[-2500:]}" for name in self.processes]
+                kind = NotInTimeError if alive else AssertionError
                 why = f"not within {limit_s} s" if alive else "a process has ended"
-                raise AssertionError("\n".join([why, *told, *logs]))
+                raise kind("\n".join([why, *told, *logs]))
 
     def run(self, seconds: float) -> None:
         """Let time pass on the arm's side, as 100 joint states a second."""
@@ -293,19 +297,16 @@ class Stand(Graph):
 
     # beginning and end ---------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Everything well, nothing latched, the arm in motion, nothing heard yet."""
+    def begin(self, forgets: bool = True) -> None:
+        """Everything well, nothing latched, the arm in motion, and if wanted nothing heard yet."""
         self.sick("")
         self.arm.heal()
         self.up()
         self.until(lambda: self.policy() not in ("", "STOPPED"), 60.0)
-        self.go_on("policy_node", "guard_node")
+        self.go_on("policy_node", "guard_node", forgets=forgets)
 
-    def go_on(self, *nodes: str, forgets: bool = True) -> None:
-        """As an operator would: reset the nodes until plans are accepted and the arm moves.
-
-        What was heard until the last reset is forgotten, if wanted.
-        """
+    def go_on(self, *nodes: str, forgets: bool) -> None:
+        """As an operator would: reset the nodes until plans are accepted and the arm moves."""
         for _ in range(5):  # a shared machine may stall for longer than the guard's patience
             for node in nodes:
                 self.reset(node)
@@ -319,7 +320,7 @@ class Stand(Graph):
             )
             if self.guard() == "TRACKING":
                 return
-        raise AssertionError(f"the arm does not begin to move: {self.newest('guard_node')}")
+        raise NotInTimeError(f"the arm does not begin to move: {self.newest('guard_node')}")
 
     def reset(self, node: str) -> None:
         """Nothing is latched any more in that node."""
