@@ -120,6 +120,7 @@ class GuardNode(Node):
         self._guard.start(self._now_ns())
         if (latched := self._report.latch.read()) is not None:
             self._guard.restore(*latched)
+            self._fresh = False  # somebody must give an order anyhow
             self.get_logger().warning(
                 f"held since before this start, in {self._report.latch.path}"
             )
@@ -208,6 +209,7 @@ class GuardNode(Node):
         if request.data:
             self._order(lambda now_ns: self._guard.stop(now_ns, Reason.PAUSED))
         elif self._guard.status.reason is not Reason.STOPPED:
+            self._fresh = False
             self._guard.start(self._now_ns())  # a fault stays one
         state = self._guard.status.state
         response.success = (state is State.INACTIVE) == request.data

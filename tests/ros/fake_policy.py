@@ -21,9 +21,11 @@ class FakePolicy:
         self._status = graph.node.create_publisher(
             DiagnosticStatus, "policy_node/status", STATUS_QOS
         )
+        self._since_ns = 0
 
     def beat(self):
-        self._status.publish(status_message("policy_node", 0, "", {"code": "OK"}))
+        values = {"code": "OK", "plans_since_ns": str(self._since_ns)}
+        self._status.publish(status_message("policy_node", 0, "", values))
 
     def send(self, stamp_ns, *, reach=0.02, last_velocity=0.0, duration_s=0.4):
         """A move of the first joint by `reach` and back to rest."""
@@ -40,13 +42,19 @@ class FakePolicy:
             message,
             JointTrajectoryPoint,
         )
+        self._since_ns = self._since_ns or stamp_ns
         self._plan.publish(message)
+
+
+def start_guard(graph, **parameters):
+    """A guard is started; an earlier one must have ended."""
+    guard, *_ = policy_specs("pick_cube_state", "panda", guard_parameters=parameters)
+    graph.start(guard)
 
 
 def ready(graph, **parameters):
     """The guard runs, and hears a robot at rest and a policy that lives."""
-    guard, *_ = policy_specs("pick_cube_state", "panda", guard_parameters=parameters)
-    graph.start(guard)
+    start_guard(graph, **parameters)
     robot, policy = FakeRobot(graph.node), FakePolicy(graph)
 
     def alive():
