@@ -292,6 +292,7 @@ class GuardNode(Node):
             refusal = RefusedError(Reason.DISCONTINUOUS, "held up whenever it was to be sent")
         if refusal is None:
             self._publish(prepared)
+            self._report.window_s.add(self._steady_s() - begun_s)
         verdict = self._guard.settle(judged, now_ns, refusal)
         self._fresh = self._fresh and not verdict.accepted
         if verdict.changed is not None:

@@ -26,14 +26,19 @@ DIAGNOSTICS_S = 1.0
 
 
 class GuardReport:
-    """Publishers of the guard node that move nothing."""
+    """Publishers of the guard node that move nothing.
+
+    Attributes:
+        jitter_s: By how much the guard's period is off [s].
+        window_s: Time from a plan's last check to the end of its publishing [s].
+    """
 
     def __init__(self, node: Node, steady_s: float):
         self._node, self._begun_s, self._told_s, self._diagnosed_s = node, steady_s, 0.0, 0.0
         self._said: tuple[State, Reason, Level] | None = None
         self._verdict: dict[str, str] = {}
         self.latch = LatchFile(latch_path(node.get_namespace(), node.get_name()))
-        self.jitter_s = Percentiles()
+        self.jitter_s, self.window_s = Percentiles(), Percentiles()
         self._status = node.create_publisher(DiagnosticStatus, "~/status", STATUS_QOS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", STATUS_QOS)
         self._changed = node.create_publisher(JointTrajectory, "~/changed", COMMAND_QOS)
@@ -77,6 +82,7 @@ class GuardReport:
             "refused": str(status.refused),
             "amount": f"{status.amount:.2f}",
             "jitter_ms_p99": f"{self.jitter_s.at(99) * 1e3:.2f}",
+            "window_ms_p99": f"{self.window_s.at(99) * 1e3:.2f}",
             **self._verdict,
         }
         text = status.reason.value + (f": {status.detail}" if status.detail else "")
