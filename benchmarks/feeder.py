@@ -47,6 +47,8 @@ TAKE_S = 0.002
 """Time between two looks for a new command [s]."""
 GRID_NS, AHEAD = 1_000_000, 100
 """The motion is sampled so closely [ns], and so many samples ahead."""
+MADE_UP_S = 0.02
+"""Joint states that could not be sent for so long are made up for, as by a driver's queue [s]."""
 STAMP_AT = 4
 """Where the stamp is in the bytes of a message that begins with a header."""
 WITH_PARENT = 1
@@ -87,10 +89,10 @@ class Joints:
         self._position, self._sampled_ns, self._looked_s = HOME.copy(), 0, 0.0
         self.sent = 0
 
-    def send(self) -> None:
-        """Take what has been commanded, and publish where the arm is now."""
-        now_ns, now_s = time.time_ns(), time.monotonic()
-        came = False
+    def send(self, due_s: float) -> None:
+        """Take what has been commanded, and publish where the arm was when it was due."""
+        now_ns, now_s, came = time.time_ns(), time.monotonic(), False
+        now_ns -= round((now_s - due_s) * 1e9)
         if now_s - self._looked_s >= TAKE_S:
             self._looked_s, came = now_s, self._controllers.take()
         k, past_ns = divmod(now_ns - self._sampled_ns, GRID_NS)
@@ -157,14 +159,13 @@ def feed(joints: Joints, period_s: float, others: list[tuple[Callable[[], None],
     due_s = time.monotonic()
     dues_s = [due_s + 0.3 * every_s for _, every_s in others]  # not all in the same turn
     while not ended:
-        joints.send()
+        joints.send(due_s)
         now_s = time.monotonic()
         for k, (send, every_s) in enumerate(others):
             if now_s >= dues_s[k]:
                 dues_s[k] = max(dues_s[k] + every_s, now_s)
                 send()
-        # what a stall has left out is not made up for
-        due_s = max(due_s + period_s, time.monotonic() - period_s)
+        due_s = max(due_s + period_s, time.monotonic() - MADE_UP_S)
         time.sleep(max(0.0, due_s - time.monotonic()))
 
 
