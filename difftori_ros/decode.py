@@ -39,7 +39,7 @@ class Decoder:
         if spec.kind not in KINDS:
             raise ProfileError(f"unknown action kind '{spec.kind}'; known: {', '.join(KINDS)}")
         self._spec, self._profile, self._kinematics = spec, profile, kinematics
-        self._arm_index = [k for k, name in enumerate(spec.names) if name != "gripper"]
+        self._arm_index = np.array([k for k, name in enumerate(spec.names) if name != "gripper"])
         self._gripper_index = spec.names.index("gripper") if "gripper" in spec.names else None
         wanted = ("x", "y", "z") if spec.kind == "ee_delta_pos" else profile.arm_joints
         got = tuple(spec.names[k] for k in self._arm_index)
@@ -57,14 +57,11 @@ class Decoder:
         if self._spec.kind == "ee_delta_pos":
             arm, reason = self._follow_tip(moves, measured, observation.poses["tip"])
         else:
-            arm = (
-                moves
-                if self._spec.kind == "joint_position"
-                else measured + np.cumsum(moves, axis=0)
-            )
-            arm, reason = np.clip(arm, self._profile.lower, self._profile.upper), Reason.OK
-        tip = np.array([self._kinematics.tip_pose(q)[:3] for q in arm]).reshape(-1, 3)
-        return Waypoints(arm, self._gripper(plan), tip, reason)
+            absolute = self._spec.kind == "joint_position"
+            arm = moves if absolute else measured + moves.cumsum(axis=0)
+            arm = np.minimum(np.maximum(arm, self._profile.lower), self._profile.upper)
+            reason = Reason.OK
+        return Waypoints(arm, self._gripper(plan), self._kinematics.tip_positions(arm), reason)
 
     def _arm_position(self, observation: Observation) -> FloatArray:
         index = [observation.joint_names.index(name) for name in self._profile.arm_joints]
@@ -89,16 +86,18 @@ class Decoder:
         """Where the tip should be after each move; of a tip outside the box, no farther out."""
         low, high = self._spec.tip_low, self._spec.tip_high
         if low is None or high is None:
-            return tip + np.cumsum(moves, axis=0)
-        targets, at = np.empty_like(moves), tip
-        for k, move in enumerate(moves):
-            at = np.clip(at + move, np.minimum(low, at), np.maximum(high, at))
-            targets[k] = at
-        return targets
+            return tip + moves.cumsum(axis=0)
+        targets, at = [], tip.tolist()
+        for move in moves.tolist():
+            wanted = zip(at, move, low, high, strict=True)
+            at = [min(max(x + dx, min(a, x)), max(b, x)) for x, dx, a, b in wanted]
+            targets.append(at)
+        return np.array(targets).reshape(-1, 3)
 
     def _gripper(self, plan: Plan) -> FloatArray | None:
         gripper = self._profile.gripper
         if gripper is None or self._gripper_index is None:
             return None
-        opening = (np.clip(plan.actions[:, self._gripper_index], -1.0, 1.0) + 1.0) / 2.0
+        wanted = plan.actions[:, self._gripper_index]
+        opening = (np.minimum(np.maximum(wanted, -1.0), 1.0) + 1.0) / 2.0
         return gripper.closed + opening * (gripper.open - gripper.closed)

@@ -10,8 +10,10 @@ would break it is not taken, and the motion ends there by braking.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import add, ge, le
 
 import numpy as np
 import ruckig
@@ -56,6 +58,9 @@ REST = 1e-9
 State = tuple[Sequence[float], Sequence[float], Sequence[float]]
 """Position [rad], velocity [rad/s] and acceleration [rad/s^2], as ruckig gives them."""
 
+Extent = tuple[Sequence[float], Sequence[float]]
+"""Lowest and highest position of every joint [rad]."""
+
 
 class MotionError(ArithmeticError):
     """The numbers of a state are too large to compute a motion with."""
@@ -91,28 +96,36 @@ class Motion:
 
     def __init__(self, profile: RobotProfile, start: Reference, spacing_s: float = SPACING_S):
         n = len(profile.arm_joints)
-        self._start, self._spacing = start, spacing_s
-        self._speed = SPEED_MARGIN * profile.velocity
-        self._effort = EFFORT_MARGIN * profile.acceleration
-        self._jerk = np.minimum(profile.jerk, self._effort / (RAMP_SPACINGS * spacing_s))
-        self._solver = ruckig.Ruckig(n)
-        self._ask = ruckig.InputParameter(n)
-        self._ask.max_velocity = self._speed.tolist()
-        self._ask.max_acceleration = self._effort.tolist()
-        self._ask.max_jerk = self._jerk.tolist()
-        self._still = [0.0] * n
+        self._start, self._spacing, self._still = start, spacing_s, [0.0] * n
+        speed, effort = SPEED_MARGIN * profile.velocity, EFFORT_MARGIN * profile.acceleration
+        jerk = np.minimum(profile.jerk, effort / (RAMP_SPACINGS * spacing_s))
+        self._speed, self._effort, self._jerk = speed, effort, jerk
+        self._solver, self._ask = ruckig.Ruckig(n), ruckig.InputParameter(n)
+        self._ask.max_velocity, self._ask.max_acceleration = speed.tolist(), effort.tolist()
+        self._ask.max_jerk = jerk.tolist()
         self._pieces: list[tuple[float, ruckig.Trajectory]] = []
         self._length = 0.0
         # the acceleration of a cubic is only nearly that of the motion it was sampled from: take
         # no more of it than can be taken back before the speed is at its limit
-        highest = self._change(self._speed - start.velocity)
-        lowest = -self._change(self._speed + start.velocity)
-        acceleration = np.clip(start.acceleration, lowest, highest).tolist()
-        self._state: State = start.position.tolist(), start.velocity.tolist(), acceleration
-        # the limits, widened by what even braking at once cannot avoid
-        low, high = self._stop_extent(self._state)
-        self._lower = np.minimum(profile.lower, low) - REST
-        self._upper = np.maximum(profile.upper, high) + REST
+        highest = self._change(speed - start.velocity)
+        lowest = -self._change(speed + start.velocity)
+        acceleration = np.minimum(np.maximum(start.acceleration, lowest), highest)
+        position = start.position.tolist()
+        self._state: State = position, start.velocity.tolist(), acceleration.tolist()
+        lower, upper = profile.lower, profile.upper
+        # From every state within the limits of speed and acceleration the acceleration ends within
+        # effort / jerk, at a speed of at most `fastest`, and the arm stops within `way`.
+        rise = effort / jerk
+        fastest = speed + effort * rise / 2
+        way = fastest * (fastest / effort + 3 * rise) / 2
+        if (np.abs(start.velocity) > speed).any():
+            way = math.inf
+        self._near_lower, self._near_upper = (lower + way).tolist(), (upper - way).tolist()
+        if not self._far((position, position)):
+            # the limits, widened by what even braking at once cannot avoid
+            low, high = self._stop_extent(self._state)
+            lower, upper = np.minimum(lower, low), np.maximum(upper, high)
+        self._lower, self._upper = (lower - REST).tolist(), (upper + REST).tolist()
 
     def follow(self, waypoints: FloatArray, due: FloatArray, dt_s: float) -> None:
         """Pass the waypoints (H, n) [rad] at their due times (H,) [s], as far as the limits allow.
@@ -120,32 +133,29 @@ class Motion:
         Those due at or before the start are left out. At the last one the motion comes to rest;
         for that it has until `dt_s` after its due time.
         """
-        first = int(np.searchsorted(due, EPSILON_S))
+        first = int(due.searchsorted(EPSILON_S))
         if first == len(due):
             return
         before = waypoints[first - 1] if first else self._start.position
-        path = np.vstack([before, waypoints[first:]])
-        times = np.concatenate([[due[first - 1] if first else 0.0], due[first:]])
-        last = len(path) - 1
+        path = np.concatenate([before[None], waypoints[first:]])
+        times = [float(due[first - 1]) if first else 0.0, *due[first:].tolist()]
+        velocities, bends = self._differences(path, np.array(times))
+        points, last = path.tolist(), len(path) - 1
         for k in range(1, last):
-            ahead = int(np.searchsorted(times, self._length + LOOK_AHEAD * dt_s - EPSILON_S))
+            ahead = bisect_left(times, self._length + LOOK_AHEAD * dt_s - EPSILON_S)
             aim = min(ahead, last - 1)
-            velocity, bend = _differences(path[aim - 1 : aim + 2], times[aim - 1 : aim + 2])
-            velocity = np.clip(velocity, -self._speed, self._speed)
-            most = self._change(self._speed - np.abs(velocity))
-            bend = np.clip(bend, -most, most)
-            choices = [(share * velocity, share * bend) for share in SHARES]
-            if not self._take(path[aim], choices, float(times[aim]), float(times[k])):
+            passing = velocities[aim - 1], bends[aim - 1]
+            if not self._take(points[aim], passing, SHARES, times[aim], times[k]):
                 return
-        still, end = np.zeros(path.shape[1]), float(times[last]) + dt_s
-        self._take(path[last], [(still, still)], end, end)
+        end = times[last] + dt_s
+        self._take(points[last], (self._still, self._still), SHARES[:1], end, end)
 
     def brake(self) -> None:
         """Come to rest, every joint as soon as it can."""
         _, velocity, acceleration = self._state
         if max(map(abs, velocity)) > REST or max(map(abs, acceleration)) > REST:
             piece = self._stop(self._state)
-            self._append(piece, piece.duration)
+            self._append(piece, piece.duration, piece.at_time(piece.duration))
 
     def points(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Times (P,) [s], positions (P, n) [rad] and velocities (P, n) [rad/s] of the motion.
@@ -155,60 +165,81 @@ class Motion:
         """
         length = self._length if self._length > SHORTEST_S else self._spacing
         count = max(math.ceil(length / self._spacing - 1e-6), 1)
-        times = np.linspace(0.0, length, count + 1)
-        positions = np.empty((count + 1, len(self._still)))
-        velocities = np.empty_like(positions)
-        piece = 0
-        for k, t in enumerate(times[1:-1], start=1):
-            while piece + 1 < len(self._pieces) and self._pieces[piece + 1][0] <= t:
-                piece += 1
-            since, motion = self._pieces[piece]
-            positions[k], velocities[k], _ = motion.at_time(t - since)
-        positions[0], velocities[0] = self._start.position, self._start.velocity
-        positions[-1], velocities[-1] = self._state[0], 0.0
-        return times, positions, velocities
+        times = np.arange(count + 1) * (length / count)
+        times[-1] = length
+        positions, velocities = [self._start.position.tolist()], [self._start.velocity.tolist()]
+        begins = [begin for begin, _ in self._pieces[1:]]
+        for t in times[1:-1].tolist():
+            since, motion = self._pieces[bisect_right(begins, t)]
+            position, velocity, _ = motion.at_time(t - since)
+            positions.append(position)
+            velocities.append(velocity)
+        positions.append(self._state[0])
+        velocities.append(self._still)
+        return times, np.array(positions), np.array(velocities)
 
     def _change(self, room: FloatArray) -> FloatArray:
         """Greatest acceleration (n,) with which the speed still changes by no more than `room`."""
         return np.minimum(np.sqrt(2 * self._jerk * np.maximum(room, 0.0)), self._effort)
 
+    def _differences(
+        self, path: FloatArray, times: FloatArray
+    ) -> tuple[list[list[float]], list[list[float]]]:
+        """Velocities and accelerations, each (H - 2, n), to pass points (H, n) [rad] with.
+
+        Central first and second differences, of no more than the limits.
+        """
+        gaps = (times[1:] - times[:-1])[:, None]
+        slopes, both = (path[1:] - path[:-1]) / gaps, gaps[1:] + gaps[:-1]
+        velocity = (path[2:] - path[:-2]) / both
+        velocity = np.minimum(np.maximum(velocity, -self._speed), self._speed)
+        most = self._change(self._speed - np.abs(velocity))
+        bend = np.minimum(np.maximum(2 * (slopes[1:] - slopes[:-1]) / both, -most), most)
+        return velocity.tolist(), bend.tolist()
+
     def _take(
         self,
-        target: FloatArray,
-        choices: list[tuple[FloatArray, FloatArray]],
+        target: list[float],
+        passing: tuple[list[float], list[float]],
+        shares: Sequence[float],
         due: float,
         until: float,
     ) -> bool:
         """Move towards a target, to be reached at `due`, until the time `until`.
 
-        Takes the first of the choices of velocity and acceleration at the target with which it is
+        Takes the first of the shares of velocity and acceleration at the target with which it is
         reached in time, else the one with which it is reached soonest. Returns False, and nothing
         has moved, when all of them would leave the limits.
         """
         best = None
-        for velocity, bend in choices:
+        for share in shares:
+            velocity, bend = ([share * value for value in part] for part in passing)
             piece = self._reach(target, velocity, bend, due - self._length)
-            if piece is None or (best is not None and piece.duration >= best.duration):
+            if piece is None or (best is not None and piece.duration >= best[0].duration):
                 continue
-            end: State = piece.at_time(min(until - self._length, piece.duration))
-            if self._inside(_extent(piece)) and self._inside(self._stop_extent(end)):
-                best = piece
+            length = min(until - self._length, piece.duration)
+            end: State = piece.at_time(length)
+            extent = _extent(piece)
+            if self._far(extent) or (
+                self._inside(extent) and self._inside(self._stop_extent(end))
+            ):
+                best = piece, length, end
                 if piece.duration <= due - self._length + EPSILON_S:
                     break
         if best is None:
             return False
-        self._append(best, min(until - self._length, best.duration))
+        self._append(*best)
         return True
 
     def _reach(
-        self, target: FloatArray, velocity: FloatArray, bend: FloatArray, duration: float
+        self, target: list[float], velocity: list[float], bend: list[float], duration: float
     ) -> ruckig.Trajectory | None:
         """Motion to a target state, all joints arriving together, in no less than `duration`."""
         ask = self._ask
         ask.control_interface = ruckig.ControlInterface.Position
         ask.synchronization = ruckig.Synchronization.Phase
-        ask.target_position, ask.target_velocity = target.tolist(), velocity.tolist()
-        ask.target_acceleration = bend.tolist()
+        ask.target_position, ask.target_velocity = target, velocity
+        ask.target_acceleration = bend
         ask.minimum_duration = duration
         return self._calculate(self._state)
 
@@ -234,12 +265,12 @@ class Motion:
             return None
         return piece if result == ruckig.Result.Working else None
 
-    def _append(self, piece: ruckig.Trajectory, length: float) -> None:
+    def _append(self, piece: ruckig.Trajectory, length: float, end: State) -> None:
         self._pieces.append((self._length, piece))
-        self._state = piece.at_time(length)
+        self._state = end
         self._length += length
 
-    def _stop_extent(self, state: State) -> tuple[FloatArray, FloatArray]:
+    def _stop_extent(self, state: State) -> Extent:
         """Lowest and highest position of every joint when braking from a state, each (n,) [rad].
 
         Computed relative to the state's position: in motions without a target position ruckig
@@ -247,21 +278,26 @@ class Motion:
         """
         position, velocity, acceleration = state
         low, high = _extent(self._stop((self._still, velocity, acceleration)))
-        return position + low, position + high
+        return _sum(position, low), _sum(position, high)
 
-    def _inside(self, extent: tuple[FloatArray, FloatArray]) -> bool:
-        low, high = extent
-        return bool((low >= self._lower).all() and (high <= self._upper).all())
+    def _inside(self, extent: Extent) -> bool:
+        return _within(extent, self._lower, self._upper)
+
+    def _far(self, extent: Extent) -> bool:
+        """Whether the limits are so far away that the arm stops before them in any case."""
+        return _within(extent, self._near_lower, self._near_upper)
 
 
-def _extent(piece: ruckig.Trajectory) -> tuple[FloatArray, FloatArray]:
+def _within(extent: Extent, lower: list[float], upper: list[float]) -> bool:
+    low, high = extent
+    return all(map(ge, low, lower)) and all(map(le, high, upper))
+
+
+def _sum(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    return list(map(add, a, b))
+
+
+def _extent(piece: ruckig.Trajectory) -> Extent:
     """Lowest and highest position of every joint on a piece, each (n,) [rad]."""
     extrema = piece.position_extrema
-    return np.array([e.min for e in extrema]), np.array([e.max for e in extrema])
-
-
-def _differences(path: FloatArray, times: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Central first and second difference, each (n,), at the middle of three points (3, n)."""
-    back, forth = times[1] - times[0], times[2] - times[1]
-    change = (path[2] - path[1]) / forth - (path[1] - path[0]) / back
-    return (path[2] - path[0]) / (back + forth), 2 * change / (back + forth)
+    return [e.min for e in extrema], [e.max for e in extrema]

@@ -9,6 +9,7 @@ path (`scaling`), so the limits are a check of their own that tells where the fi
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from difftori_models.contract import FloatArray
 from difftori_ros.guard_config import GuardConfig
@@ -21,6 +22,15 @@ REST_RAD_S = 1e-6
 
 GRIPPER_TOLERANCE = 0.05
 """Share of the gripper's stroke by which a plan may exceed it, for errors of measurement."""
+
+
+KINDS = (
+    *[Reason.POSITION_LIMIT] * 4,
+    *[Reason.VELOCITY_LIMIT] * 3,
+    *[Reason.ACCELERATION_LIMIT] * 2,
+    *[Reason.JERK_LIMIT] * 2,
+)
+"""What each row of the table of limited values is about, in the order in which it is told."""
 
 
 class RefusedError(Exception):
@@ -40,18 +50,21 @@ class PlanCheck:
 
     def __init__(self, profile: RobotProfile, config: GuardConfig):
         self._profile, self._longest_s = profile, config.max_duration_s
-        self._lower = profile.lower - config.position_tolerance_rad
-        self._upper = profile.upper + config.position_tolerance_rad
-        self._speed = profile.velocity * config.velocity_factor
-        self._effort = profile.acceleration * config.acceleration_factor
-        self._jerk = profile.jerk * config.jerk_factor
+        lower = profile.lower - config.position_tolerance_rad
+        upper = profile.upper + config.position_tolerance_rad
+        speed = profile.velocity * config.velocity_factor
+        effort = profile.acceleration * config.acceleration_factor
+        jerk = profile.jerk * config.jerk_factor
         gripper = profile.gripper
-        if gripper is not None:
+        if gripper is not None:  # it has a range and a speed, and no other limits
             low, high = sorted((gripper.open, gripper.closed))
             slack = GRIPPER_TOLERANCE * (high - low)
-            self._lower = np.append(self._lower, low - slack)
-            self._upper = np.append(self._upper, high + slack)
-            self._speed = np.append(self._speed, gripper.velocity * config.velocity_factor)
+            lower, upper = np.append(lower, low - slack), np.append(upper, high + slack)
+            speed = np.append(speed, gripper.velocity * config.velocity_factor)
+            effort, jerk = np.append(effort, np.inf), np.append(jerk, np.inf)
+        repeats = [4, 3, 2, 2]  # as in `KINDS`
+        self._lower = np.array([lower, -speed, -effort, -jerk]).repeat(repeats, axis=0)
+        self._upper = np.array([upper, speed, effort, jerk]).repeat(repeats, axis=0)
 
     def check(self, plan: Trajectory, now_ns: int) -> Trajectory:
         """The plan with its joints in profile order, once it is known to be well formed.
@@ -74,7 +87,7 @@ class PlanCheck:
 
     def _shape(self, plan: Trajectory) -> None:
         wanted, got = self._names(plan), plan.joint_names
-        if sorted(got) != sorted(wanted):
+        if got != wanted and sorted(got) != sorted(wanted):
             detail = f"wanted {' '.join(wanted)}, got {' '.join(got)}"
             raise RefusedError(Reason.JOINT_MISMATCH, detail)
         shape = (len(plan.times), len(got))
@@ -88,9 +101,9 @@ class PlanCheck:
         if not np.isfinite(plan.times).all():
             raise RefusedError(Reason.NON_FINITE, f"times are {plan.times.tolist()}")
         for what, values in (("position", plan.positions), ("velocity", plan.velocities)):
-            bad = np.argwhere(~np.isfinite(values))
-            if len(bad):
-                row, k = (int(i) for i in bad[0])
+            finite = np.isfinite(values)
+            if not finite.all():
+                row, k = (int(i) for i in np.argwhere(~finite)[0])
                 detail = f"{what} of {plan.joint_names[k]} is {values[row, k]} in point {row}"
                 raise RefusedError(Reason.NON_FINITE, detail)
 
@@ -99,7 +112,7 @@ class PlanCheck:
         if len(times) < 2:
             detail = f"wanted at least two points, got {len(times)}"
             raise RefusedError(Reason.BAD_TIMES, detail)
-        steps = np.diff(times)
+        steps = times[1:] - times[:-1]
         if not (steps > 0).all():
             k = int(np.argmin(steps))
             detail = f"{times[k]:.6f} s is followed by {times[k + 1]:.6f} s in point {k + 1}"
@@ -128,35 +141,40 @@ class PlanCheck:
             RefusedError: It does not; the first excess of the first kind is told.
         """
         n, arm = len(plan.joint_names), len(self._profile.arm_joints)
+        times, p, v = plan.times, plan.positions, plan.velocities
+        values = np.zeros((len(self._lower), len(times) - 1, n))
         with np.errstate(all="ignore"):
-            h, p, v = np.diff(plan.times)[:, None], plan.positions, plan.velocities
+            h = (times[1:] - times[:-1])[:, None]
             # a cubic stays within the hull of its Bezier points
-            hull = np.stack([p[:-1], p[:-1] + h * v[:-1] / 3, p[1:] - h * v[1:] / 3, p[1:]])
+            values[0], values[3] = p[:-1], p[1:]
+            third = h / 3
+            values[1], values[2] = p[:-1] + third * v[:-1], p[1:] - third * v[1:]
             # its speed peaks where its acceleration, which is linear, passes zero
             first, last = segment_accelerations(plan)
             u = first / (first - last)
-            peak = np.where((u > 0) & (u < 1), v[:-1] + h * u * first / 2, 0.0)
+            values[4], values[6] = v[:-1], v[1:]
+            peaks = (u > 0) & (u < 1)
+            np.copyto(values[5], v[:-1] + h / 2 * u * first, where=peaks)
             # its jerk is constant; where two of them meet the acceleration may step
-            after = np.vstack([first[1:], np.zeros((1, n))])
-            step = (after - last) / ((h + np.vstack([h[1:], h[-1:]])) / 2)
-            jerks = np.stack([(last - first) / h, step])[..., :arm]
-        efforts = np.stack([first, last])[..., :arm]
-        speeds = np.stack([v[:-1], peak, v[1:]])
-        self._within(Reason.POSITION_LIMIT, plan, hull, self._lower[:n], self._upper[:n])
-        self._within(Reason.VELOCITY_LIMIT, plan, speeds, -self._speed[:n], self._speed[:n])
-        self._within(Reason.ACCELERATION_LIMIT, plan, efforts, -self._effort, self._effort)
-        self._within(Reason.JERK_LIMIT, plan, jerks, -self._jerk, self._jerk)
+            first, last = first[:, :arm], last[:, :arm]
+            values[7, :, :arm], values[8, :, :arm] = first, last
+            values[9, :, :arm] = (last - first) / h
+            values[10, :-1, :arm] = (first[1:] - last[:-1]) / ((h[:-1] + h[1:]) / 2)
+            values[10, -1, :arm] = -last[-1] / h[-1]
+        low, high = self._lower[:, None, :n], self._upper[:, None, :n]
+        inside = (values >= low) & (values <= high)  # NaN is not
+        if not inside.all():
+            self._refuse(plan, values, inside)
 
-    @staticmethod
-    def _within(
-        reason: Reason, plan: Trajectory, values: FloatArray, low: FloatArray, high: FloatArray
-    ) -> None:
-        """Compare values (kinds, segments, joints), the segments in the order of time."""
-        bad = ~((values >= low) & (values <= high))  # NaN is bad
-        segments = np.flatnonzero(bad.any(axis=(0, 2)))
-        if len(segments):
-            segment = int(segments[0])
-            kind, k = (int(i) for i in np.argwhere(bad[:, segment])[0])
-            comes = f"{plan.joint_names[k]} comes to {values[kind, segment, k]:.4g}"
-            detail = f"{comes}, allowed are {low[k]:.4g} to {high[k]:.4g}"
-            raise RefusedError(reason, detail, float(plan.times[segment]))
+    def _refuse(self, plan: Trajectory, values: FloatArray, inside: NDArray[np.bool_]) -> None:
+        """Name the first excess of the first kind; values (rows, segments, joints)."""
+        reason = KINDS[int((~inside).any(axis=(1, 2)).argmax())]
+        rows = [row for row, kind in enumerate(KINDS) if kind is reason]
+        bad = ~inside[rows]
+        segment = int(bad.any(axis=(0, 2)).argmax())
+        kind, k = (int(i) for i in np.argwhere(bad[:, segment])[0])
+        row = rows[kind]
+        comes = f"{plan.joint_names[k]} comes to {values[row, segment, k]:.4g}"
+        low, high = self._lower[row, k], self._upper[row, k]
+        detail = f"{comes}, allowed are {low:.4g} to {high:.4g}"
+        raise RefusedError(reason, detail, float(plan.times[segment]))

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline
 
 from difftori_models.contract import FloatArray
+from difftori_ros.cubic import states_at
 from difftori_ros.motion import SPACING_S
 from difftori_ros.plan_check import RefusedError
 from difftori_ros.types import Reason, Trajectory
@@ -152,8 +152,8 @@ def _reclocked(
     plan: Trajectory, begin: float, t: FloatArray, s: FloatArray, rates: FloatArray
 ) -> Trajectory:
     """The plan until `begin`, and from there its path at s(t), ending at rest."""
-    path = CubicHermiteSpline(plan.times, plan.positions, plan.velocities)
-    positions, velocities = path(begin + s), path(begin + s, 1) * rates[:, None]
+    positions, velocities = states_at(plan.times, plan.positions, plan.velocities, begin + s)
+    velocities *= rates[:, None]
     velocities[-1] = 0.0
     kept = plan.times < begin - 1e-6
     return Trajectory(

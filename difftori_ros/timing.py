@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from difftori_models.contract import FloatArray
+from difftori_ros.cubic import state_at
 from difftori_ros.motion import SPACING_S, Motion, MotionError, Reference
 from difftori_ros.robot import Gripper, RobotProfile
 from difftori_ros.types import Trajectory
@@ -119,14 +120,11 @@ def hold(
 
 def reference_at(trajectory: Trajectory, t_ns: int) -> Reference:
     """State of the cubic at `t_ns`; at rest before its first point and from its last one on."""
-    position, velocity = trajectory.sample(t_ns)
     t, times = (t_ns - trajectory.stamp_ns) * 1e-9, trajectory.times
+    state = state_at(times, trajectory.positions, trajectory.velocities, t)
     if not times[0] <= t < times[-1]:
-        return Reference(position, velocity, np.zeros_like(position))
-    k = int(np.searchsorted(times, t, side="right")) - 1
-    first, last = segment_accelerations(trajectory)
-    u = (t - float(times[k])) / float(times[k + 1] - times[k])
-    return Reference(position, velocity, (1 - u) * first[k] + u * last[k])
+        state[1:] = 0.0
+    return Reference(*state)
 
 
 def segment_accelerations(trajectory: Trajectory) -> tuple[FloatArray, FloatArray]:
@@ -135,10 +133,12 @@ def segment_accelerations(trajectory: Trajectory) -> tuple[FloatArray, FloatArra
     Second derivative of the Hermite cubic through positions p, q with velocities v, w, h apart:
     6 (q - p) / h^2 - (4 v + 2 w) / h at its start, -6 (q - p) / h^2 + (2 v + 4 w) / h at its end.
     """
-    h = np.diff(trajectory.times)[:, None]
-    step = 6 * np.diff(trajectory.positions, axis=0) / h**2
-    v, w = trajectory.velocities[:-1], trajectory.velocities[1:]
-    return step - (4 * v + 2 * w) / h, -step + (2 * v + 4 * w) / h
+    times, positions = trajectory.times, trajectory.positions
+    h = (times[1:] - times[:-1])[:, None]
+    step = (positions[1:] - positions[:-1]) * (6 / h**2)
+    scaled = trajectory.velocities * 2
+    v, w = scaled[:-1] / h, scaled[1:] / h
+    return step - 2 * v - w, v + 2 * w - step
 
 
 def gripper_ramp(
@@ -159,7 +159,7 @@ def gripper_ramp(
     """
     names = (gripper.joint,)
     low, high = sorted((gripper.closed, gripper.open))
-    targets = np.clip(np.asarray(targets, dtype=np.float64), low, high)
+    targets = np.minimum(np.maximum(np.asarray(targets, dtype=np.float64), low), high)
     begin = (start_ns - stamp_ns) * 1e-9
     h, fastest = GRIPPER_STEP_S, GRIPPER_MARGIN * gripper.velocity
     # written so that NaN fails it too
@@ -167,11 +167,11 @@ def gripper_ramp(
     if not near:
         return hold(names, stamp_ns, np.array([start_position]), start_ns)
     times, positions, velocities = [begin], [float(start_position)], [0.0]
-    last = len(targets) - 1
+    pursued, last = targets.tolist(), len(targets) - 1
     while True:
         t, p, v = times[-1], positions[-1], velocities[-1]
         k = min(max(math.floor(t / dt_s + 1e-6), 0), last)
-        target = float(targets[k])
+        target = pursued[k]
         if k == last and len(times) > 1 and v == 0.0 and abs(target - p) < 1e-9:
             break
         w = min(max((target - p) / h - v / 2, -fastest), fastest)
@@ -186,39 +186,47 @@ def gripper_ramp(
 def join(arm: Trajectory, gripper: Trajectory) -> Trajectory:
     """Both motions in one, at the points of both: a cubic cut in two is the same cubic."""
     later = gripper.times + (gripper.stamp_ns - arm.stamp_ns) * 1e-9
-    apart = np.abs(later[:, None] - arm.times[None, :]).min(axis=1) > MERGE_S
+    apart = np.abs(later[:, None] - arm.times).min(axis=1) > MERGE_S
     added = later[apart & (later > arm.times[0])]
-    times = np.sort(np.concatenate([arm.times, added]))
-    moments_ns = arm.stamp_ns + np.round(times * 1e9).astype(np.int64)
-    sampled = [part.samples(moments_ns) for part in (arm, gripper)]
-    positions = np.hstack([position for position, _ in sampled])
-    velocities = np.hstack([velocity for _, velocity in sampled])
-    # exactly as they were given, whatever rounding does to the times
+    times = np.concatenate([arm.times, added])
+    times.sort()
+    moments_ns = arm.stamp_ns + np.rint(times * 1e9).astype(np.int64)
     n = len(arm.joint_names)
-    given = np.searchsorted(times, arm.times)
+    positions = np.empty((len(times), n + len(gripper.joint_names)))
+    velocities = np.empty_like(positions)
+    positions[:, n:], velocities[:, n:] = gripper.samples(moments_ns)
+    # its own points exactly as they were given, whatever rounding does to the times
+    given, between = times.searchsorted(arm.times), times.searchsorted(added)
     positions[given, :n], velocities[given, :n] = arm.positions, arm.velocities
+    positions[between, :n], velocities[between, :n] = arm.samples(moments_ns[between])
     positions[-1, n:], velocities[-1] = gripper.positions[-1], 0.0
     names = (*arm.joint_names, *gripper.joint_names)
     return Trajectory(arm.stamp_ns, names, times, positions, velocities)
 
 
 def split(trajectory: Trajectory, joint_names: tuple[str, ...]) -> Trajectory:
-    """The columns of `joint_names`, in that order.
+    """The columns of `joint_names`, in that order; may share its arrays with the trajectory.
 
     Raises:
         ValueError: The trajectory lacks one of them.
     """
-    missing = [name for name in joint_names if name not in trajectory.joint_names]
-    if missing:
+    if joint_names == trajectory.joint_names:
+        return trajectory
+    had = trajectory.joint_names
+    try:
+        columns = [had.index(name) for name in joint_names]
+    except ValueError:
+        missing = [name for name in joint_names if name not in had]
         raise ValueError(
-            f"the trajectory has no joint {', '.join(missing)}; "
-            f"it has {', '.join(trajectory.joint_names)}"
-        )
-    columns = [trajectory.joint_names.index(name) for name in joint_names]
+            f"the trajectory has no joint {', '.join(missing)}; it has {', '.join(had)}"
+        ) from None
+    first = columns[0] if columns else 0
+    in_a_row = columns == list(range(first, first + len(columns)))
+    taken = slice(first, first + len(columns)) if in_a_row else columns
     return Trajectory(
         trajectory.stamp_ns,
         joint_names,
         trajectory.times,
-        trajectory.positions[:, columns],
-        trajectory.velocities[:, columns],
+        trajectory.positions[:, taken],
+        trajectory.velocities[:, taken],
     )

@@ -8,12 +8,13 @@ there to stop an arm that folds into itself, not to let it brush past.
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline
 
 from difftori_models.contract import FloatArray
+from difftori_ros.cubic import states_at
 from difftori_ros.guard_config import GuardConfig
 from difftori_ros.plan_check import RefusedError
 from difftori_ros.robot import ProfileError, RobotProfile
@@ -53,19 +54,19 @@ class Workspace:
         self._lower, self._upper = (np.array(corner) for corner in box)
         if not config.has_box:
             self._lower, self._upper = np.full(3, -np.inf), np.full(3, np.inf)
-        self._placed = [*spheres, profile.tip_frame]
+        self._owners = [frame for frame, rows in spheres.items() for _ in rows]
         rows = np.concatenate([np.zeros((0, 4)), *spheres.values()])
-        self._centres, radii = rows[:, :3], rows[:, 3]
-        owner = [k for k, frame in enumerate(spheres) for _ in spheres[frame]]
-        self._owner = np.array(owner, dtype=np.int64)
-        depth = [self._kinematics.depth(frame) for frame in spheres]
+        # the last point is the tip
+        frames, points = [*self._owners, profile.tip_frame], np.vstack([rows[:, :3], np.zeros(3)])
+        self._points = self._kinematics.attach(frames, points)
+        depth = [self._kinematics.depth(frame) for frame in self._owners]
         pairs = [
             (i, j)
-            for i, j in combinations(range(len(owner)), 2)
-            if abs(depth[owner[i]] - depth[owner[j]]) > NEIGHBOURS
+            for i, j in combinations(range(len(rows)), 2)
+            if abs(depth[i] - depth[j]) > NEIGHBOURS
         ]
-        self._pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-        self._reach = radii[self._pairs].sum(axis=1)
+        self._one, self._other = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        self._reach = rows[self._one, 3] + rows[self._other, 3]
 
     def check(self, plan: Trajectory) -> None:
         """Pass silently when the arm stays where it may be, at every look.
@@ -77,8 +78,9 @@ class Workspace:
             return
         arm = split(plan, self._profile.arm_joints)
         begin, end = float(arm.times[0]), float(arm.times[-1])
-        times = np.linspace(begin, end, max(2, int(np.ceil((end - begin) / STEP_S)) + 1))
-        positions = CubicHermiteSpline(arm.times, arm.positions, arm.velocities)(times)
+        count = max(2, math.ceil((end - begin) / STEP_S) + 1)
+        times = begin + np.arange(count) * ((end - begin) / (count - 1))
+        positions, _ = states_at(arm.times, arm.positions, arm.velocities, times)
         found = self._first(positions)
         if found is not None:
             index, reason, detail = found
@@ -91,14 +93,13 @@ class Workspace:
 
     def _first(self, positions: FloatArray) -> tuple[int, Reason, str] | None:
         """The first of positions (T, n) [rad] where something is wrong, and what."""
-        rotations, origins = self._kinematics.placements(positions, self._placed)
-        tips = origins[:, -1]
+        traced = self._kinematics.trace(positions, self._points)
+        tips = traced[-1]
         outside = ((tips < self._lower) | (tips > self._upper)).any(axis=1)
-        of, at = self._owner, self._centres
-        centres = np.einsum("tsij,sj->tsi", rotations[:, of], at) + origins[:, of]
-        i, j = self._pairs.T
-        gaps = np.linalg.norm(centres[:, i] - centres[:, j], axis=2) - self._reach
-        touching = (gaps <= 0).any(axis=1)
+        apart = traced.take(self._one, 0)
+        apart -= traced.take(self._other, 0)
+        squares = np.einsum("pti,pti->pt", apart, apart)
+        touching = (squares <= (self._reach**2)[:, None]).any(axis=0)
         wrong = np.flatnonzero(outside | touching)
         if not len(wrong):
             return None
@@ -111,7 +112,8 @@ class Workspace:
                 f"{self._lower[axis]:g} to {self._upper[axis]:g} m"
             )
             return index, Reason.WORKSPACE, detail
-        k = int(np.argmin(gaps[index]))
-        one, other = (self._placed[of[sphere]] for sphere in self._pairs[k])
-        detail = f"{one} and {other} overlap by {-gaps[index, k] * 1e3:.0f} mm"
+        gaps = np.sqrt(squares[:, index]) - self._reach
+        k = int(np.argmin(gaps))
+        one, other = self._owners[self._one[k]], self._owners[self._other[k]]
+        detail = f"{one} and {other} overlap by {-gaps[k] * 1e3:.0f} mm"
         return index, Reason.SELF_COLLISION, detail
