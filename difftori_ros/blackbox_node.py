@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.logging import get_logging_directory
 from rclpy.node import Node
@@ -28,10 +28,8 @@ from difftori_ros.base_node import (
     STATUS_QOS,
     StartupError,
     declare,
-    diagnostics,
     message_class,
     run,
-    status_message,
 )
 from difftori_ros.blackbox import FaultWatch, Ring
 from difftori_ros.bringup import find_checkpoint
@@ -46,6 +44,7 @@ from difftori_ros.recording import (
 )
 from difftori_ros.robot import RobotProfile, load_profile
 from difftori_ros.sources import Sources
+from difftori_ros.status_node import StatusTeller
 from difftori_ros.types import Level, Reason
 
 TICK_S = 0.1
@@ -144,8 +143,7 @@ class BlackboxNode(Node):
             )
             name, text = type_name(kind), definition(kind)
             self._channels.append(Channel(role, heard.topic_name, name, text))
-        self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS_QOS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATUS_QOS)
+        self._status = StatusTeller(self, STATUS_QOS)
         self.create_service(Trigger, "~/save", self._on_save)
         self.create_timer(TICK_S, self._tick, clock=self._steady)
         self._try_folder()
@@ -257,9 +255,7 @@ class BlackboxNode(Node):
             "heard": " ".join(self._ring.roles),
             "megabytes": f"{self._ring.size * 1e-6:.1f}",
         }
-        message = status_message(self.get_name(), level, text, values)
-        self._status.publish(message)
-        self._diagnostics.publish(diagnostics(self, [message]))
+        self._status.tell(level, text, values, self._steady_ns() * 1e-9)
 
     def _wall_ns(self) -> int:
         return self._wall.now().nanoseconds

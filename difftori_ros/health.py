@@ -6,12 +6,12 @@ No clock of its own: every time is passed in, from the steady clock.
 
 from __future__ import annotations
 
+import math
 import threading
+from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from difftori_ros.types import Level, Reason
 
@@ -55,18 +55,30 @@ class Percentiles:
     """Percentiles over the newest values."""
 
     def __init__(self, size: int = SAMPLES):
-        self._values: deque[float] = deque(maxlen=size)
+        self._size = size
+        self._values: deque[float] = deque()
+        self._sorted: list[float] = []
 
     def add(self, value: float) -> None:
         """One more value counts; beyond `size`, the oldest does not any more."""
+        if len(self._values) == self._size:
+            del self._sorted[bisect_left(self._sorted, self._values.popleft())]
         self._values.append(value)
+        insort(self._sorted, value)
 
     def __len__(self) -> int:
         return len(self._values)
 
     def at(self, percent: float) -> float:
-        """The value that `percent` of the values do not exceed; NaN without any."""
-        return float(np.percentile(self._values, percent)) if self._values else float("nan")
+        """The value that `percent` of the values do not exceed; NaN without any.
+
+        Between two values it is on the straight line from one to the other.
+        """
+        if not self._sorted:
+            return math.nan
+        place, share = divmod(percent / 100.0 * (len(self._sorted) - 1), 1.0)
+        low, high = self._sorted[int(place)], self._sorted[math.ceil(place + share)]
+        return low + share * (high - low)
 
 
 class Rate:
@@ -112,8 +124,10 @@ class Health:
 
     def set(
         self, reason: Reason, steady_s: float, *, level: Level | None = None, detail: str = ""
-    ) -> None:
+    ) -> bool:
         """`reason` is the present one; its time counts on when it was so already.
+
+        Returns True when reason or level are new.
 
         Args:
             reason: What the node is doing or lacks.
@@ -121,12 +135,14 @@ class Health:
             level: Severity; by default OK for the quiet reasons and ERROR for the others.
             detail: What exactly.
         """
-        default = Level.OK if reason in QUIET else Level.ERROR
+        if level is None:
+            level = Level.OK if reason in QUIET else Level.ERROR
         with self._lock:
+            new = (reason, level) != (self._reason, self._level)
             if reason is not self._reason or self._since_s is None:
                 self._since_s = steady_s
-            self._reason, self._level = reason, default if level is None else level
-            self._detail = detail
+            self._reason, self._level, self._detail = reason, level, detail
+            return new
 
     def note(self, **values: str) -> None:
         """More entries for the report; they never replace those made here."""
@@ -140,8 +156,14 @@ class Health:
 
     def event(self, name: str, steady_s: float) -> None:
         """`name` has happened once more; its rate and age are reported."""
+        self.events(name, (steady_s,))
+
+    def events(self, name: str, times_s: Iterable[float]) -> None:
+        """`name` has happened at each of these times."""
         with self._lock:
-            self._rates.setdefault(name, Rate()).add(steady_s)
+            rate = self._rates.setdefault(name, Rate())
+            for steady_s in times_s:
+                rate.add(steady_s)
 
     def plan(self, elapsed_s: float, steady_s: float) -> None:
         """A plan has been made, in `elapsed_s`."""

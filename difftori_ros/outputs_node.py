@@ -59,15 +59,16 @@ class Outputs:
         return self._latent.get_subscription_count() > 0
 
     def deliver(self, motion: Motion, send: bool) -> None:
-        """One plan; its trajectory only with `send`."""
+        """One plan; its trajectory only with `send`. What nobody listens to is not built."""
         if motion.trajectory is not None and send:
             self._plan.publish(trajectory_message(motion.trajectory))
-        self._actions.publish(trajectory_message(motion.actions(self._action)))
-        if motion.waypoints is not None:
+        if self._actions.get_subscription_count():
+            self._actions.publish(trajectory_message(motion.actions(self._action)))
+        if motion.waypoints is not None and self._path.get_subscription_count():
             path, tip = PathMessage(), motion.waypoints.tip
             codecs.encode_path(tip, motion.plan.stamp_ns, self._base_frame, path, PoseStamped)
             self._path.publish(path)
-        if motion.plan.context is not None:
+        if motion.plan.context is not None and self.latent_is_wanted():
             self._latent.publish(_latent_message(motion.plan))
 
 

@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from std_srvs.srv import Trigger
@@ -18,10 +17,8 @@ from difftori_ros.base_node import (
     GuardedLifecycleNode,
     StartupError,
     declare,
-    diagnostics,
     let_change,
     run,
-    status_message,
 )
 from difftori_ros.clock_watch import ClockWatch
 from difftori_ros.driver import Driver, Motion
@@ -39,11 +36,15 @@ from difftori_ros.robot import ProfileError, RobotProfile, load_profile
 from difftori_ros.scripted import ScriptedPlanner, ScriptError
 from difftori_ros.spin_node import leave_memory_alone, look_at_memory_again
 from difftori_ros.start_pose import StartPose
+from difftori_ros.status_node import StatusTeller
 from difftori_ros.summary import summary_table
 from difftori_ros.types import Level, Reason
 
 HEARTBEAT_S = 0.1
 """Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
+SILENT_S = 0.09
+"""Silence after which a heartbeat is due [s, steady clock]: every plan is told of, and then it is
+not."""
 TRY_AGAIN_S = 0.2
 """Time between two attempts to activate with `autostart` [s, steady clock]."""
 
@@ -62,8 +63,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._health = Health()
         self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
-        self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS_QOS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATUS_QOS)
+        self._status = StatusTeller(self, STATUS_QOS)
         self.create_timer(HEARTBEAT_S, self._heartbeat, clock=self._steady)
         # Of simulated time only steps back are jumps; the system's clock is watched separately.
         threshold = JumpThreshold(
@@ -236,15 +236,15 @@ class PolicyNode(GuardedLifecycleNode):
         if self._loop is not None:
             self._loop.tells_context = self._outputs.latent_is_wanted()
             self._loop.watch()
-        self._publish_status()
+        if self._status.silent_s(self._steady_s()) >= SILENT_S:
+            self._publish_status()
 
     def _publish_status(self) -> None:
-        report = self._health.status(self._steady_s())
+        steady_s = self._steady_s()
+        report = self._health.status(steady_s)
         seen = self._observer.report(self._now_ns()) if self._observer is not None else {}
         values = {"code": report.code, **report.values, **seen}
-        message = status_message(self.get_name(), report.level, report.text, values)
-        self._status.publish(message)
-        self._diagnostics.publish(diagnostics(self, [message]))
+        self._status.tell(report.level, report.text, values, steady_s)
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds

@@ -4,6 +4,7 @@
 import math
 import threading
 
+import numpy as np
 import pytest
 
 from difftori_ros.health import Health, Percentiles, Rate
@@ -130,3 +131,28 @@ def test_reports_and_plans_from_two_threads_lose_nothing():
     for thread in threads:
         thread.join()
     assert health.status(2.0).values["plans"] == "4000"
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100, 501])
+def test_percentiles_are_those_of_numpy(count):
+    drawn = np.random.default_rng(count).normal(size=count).round(1)
+    values = Percentiles(size=100)
+    for value in drawn:
+        values.add(float(value))
+    for percent in (0, 1, 50, 99, 99.9, 100):
+        assert values.at(percent) == pytest.approx(np.percentile(drawn[-100:], percent))
+
+
+def test_a_new_reason_or_level_is_said_to_be_one():
+    health = Health()
+    assert health.set(Reason.STALE, 0.0)
+    assert not health.set(Reason.STALE, 1.0, detail="older still")
+    assert health.set(Reason.STALE, 2.0, level=Level.WARN)
+    assert health.set(Reason.OK, 3.0)
+
+
+def test_events_that_come_together_count_each_at_its_own_time():
+    health = Health()
+    health.events("joint_states", [1.0 + 0.001 * k for k in range(1001)])
+    values = health.status(2.1).values
+    assert (values["joint_states_hz"], values["joint_states_age_s"]) == ("1000.0", "0.100")
