@@ -201,7 +201,7 @@ def entities(graph):
 
 
 def settled(graph):
-    """The node's entities once they have not changed for a second: the graph hears of them late."""
+    """The entities once they have not changed for a second: the graph hears of them late."""
     found, since_s = [], time.monotonic()
     while time.monotonic() - since_s < 1.0:
         graph.spin()
