@@ -81,8 +81,8 @@ POLICY = (
     Parameter(
         "checkpoint_sha256",
         "",
-        "SHA-256 that the weights must have (with backend onnx export.json, with a replay the "
-        "recording); empty for any.",
+        "SHA-256 that the weights must have (export.json where the checkpoint's own graphs run, "
+        "with a replay the recording); empty for any.",
     ),
     Parameter("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
     Parameter("device", "cpu", "Where the networks run.", choices=("cpu", "cuda")),

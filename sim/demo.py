@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from difftori_models.checkpoint import load_card
+from difftori_models.graph_cache import ready_graphs
 from difftori_ros.bringup import find_checkpoint
 
 from .evaluate import seed_range
@@ -67,6 +68,7 @@ def run_demo(
         f"{episodes} episodes on {seeds} seeds from {first_seed}, {clock}",
         soft_wrap=True,
     )
+    ready_graphs(find_checkpoint(checkpoint), say=console.print)
     console.print("starting ...")
     done: list[RosEpisode] = []
     with Operator(

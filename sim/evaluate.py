@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from difftori_models.graph_cache import ready_graphs
 from difftori_models.planner import BasePlanner, Planner
 from difftori_ros.bringup import find_checkpoint
 from difftori_ros.robot import RobotProfile, load_profile
@@ -60,7 +61,8 @@ def evaluate_direct(
         on_episode: Called after every episode.
     """
     seeds = seed_range(first_seed, episodes)
-    planner = Planner(find_checkpoint(str(checkpoint)), backend=backend)
+    folder = find_checkpoint(str(checkpoint))
+    planner = Planner(folder, backend=backend, graphs=ready_graphs(folder, backend))
     planner.warm_up()
     card = planner.card
     task, profile = task_of(card), load_profile(robot)

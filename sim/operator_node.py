@@ -60,7 +60,8 @@ class RosEpisode:
         statuses: Values of `policy_node/status` for every plan, by key.
         actions: Actions of every plan, each (H, A), in physical units.
         commands: Every trajectory that went to a controller.
-        command_times_ns: The world's clock when each of them was heard [ns].
+        command_times_ns: The world's clock when each of them was published [ns]. In lockstep the
+            world stands at the command's stamp then; else it is known as of when it was heard.
         guard_statuses: Values of `guard_node/status`, by key.
         stops: Codes of the faults and refusals of the guard.
         views: Pictures for people (H, W, 3) with the path planned when each was taken, (K, 3) [m].
@@ -106,7 +107,7 @@ class Operator:
             policy_parameters=policy_parameters,
             remaps=remaps,
         )
-        self.profile = load_profile(robot)
+        self.profile, self._lockstep = load_profile(robot), clock == "lockstep"
         self.processes: dict[str, subprocess.Popen[Any]] = {}
         self._context = Context()
         rclpy.init(context=self._context)
@@ -341,8 +342,10 @@ class Operator:
 
     def _on_command(self, message: JointTrajectory) -> None:
         if self.current is not None:
-            self.current.commands.append(codecs.decode_trajectory(message))
-            self.current.command_times_ns.append(self.now_ns)
+            command = codecs.decode_trajectory(message)
+            self.current.commands.append(command)
+            at_ns = command.stamp_ns if self._lockstep else self.now_ns
+            self.current.command_times_ns.append(at_ns)
 
     def _on_path(self, message: PathMessage) -> None:
         points = [pose.pose.position for pose in message.poses]

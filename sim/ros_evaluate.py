@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from difftori_models.checkpoint import load_card
 from difftori_models.contract import Card
+from difftori_models.graph_cache import ready_graphs
 from difftori_ros.bringup import find_checkpoint
 
 from .evaluate import seed_range
@@ -32,6 +33,7 @@ def evaluate_ros(
     seed_range(first_seed, episodes)  # refuses seeds that are not of one range
     card = load_card(find_checkpoint(checkpoint))
     task = task_of(card)
+    ready_graphs(find_checkpoint(checkpoint), backend)
     limit = {"max_time_s": task.max_steps * task.action.dt_s}
     done: list[RosEpisode] = []
     with (

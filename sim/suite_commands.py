@@ -13,6 +13,7 @@ from rich.console import Console
 from difftori_models.checkpoint import load_card
 from difftori_models.contract import ObservationSpec
 from difftori_models.engines.engine import BACKENDS
+from difftori_models.graph_cache import ready_graphs
 from difftori_models.planner import Planner
 from difftori_ros.bringup import find_checkpoint
 
@@ -193,7 +194,8 @@ def _demonstrator(expert: str, env: SuiteEnv, noise: float) -> Callable[[int], E
         return guess
     from .suites.evaluate import ChunkPolicy, check_fits
 
-    planner = Planner(find_checkpoint(expert))
+    folder = find_checkpoint(expert)
+    planner = Planner(folder, graphs=ready_graphs(folder))
     check_fits(planner, env)
     policy = ChunkPolicy(planner)
 
@@ -223,7 +225,8 @@ def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
     else:
         from .suites.evaluate import evaluate
 
-        planner = Planner(find_checkpoint(folder), backend=backend)
+        where = find_checkpoint(folder)
+        planner = Planner(where, backend=backend, graphs=ready_graphs(where, backend))
         env = open_suite(arguments.suite, arguments.task, arguments.obs)
         try:
             result = evaluate(planner, env, refine=refine, **common)

@@ -58,6 +58,9 @@ alias("difftori_sim", "sim")
 def ros_log_dir(tmp_path_factory):
     """Node logs go to the test's folder, not to the user's."""
     os.environ.setdefault("ROS_LOG_DIR", str(tmp_path_factory.mktemp("ros_log")))
+    # exported graphs are for all workers of this run, and not in the user's folder
+    shared = tmp_path_factory.getbasetemp().parent / "cache"
+    os.environ["XDG_CACHE_HOME"] = str(shared)
 
 
 @pytest.fixture(autouse=True)

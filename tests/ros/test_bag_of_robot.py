@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from difftori_models.checkpoint import load_card
+from difftori_models.graph_cache import ready_graphs
 from difftori_models.planner import Planner
 from difftori_ros.bag_replay import replay
 from difftori_ros.bags import Bag
@@ -52,7 +53,8 @@ def test_replayed_bag_gives_the_plans_that_were_made(driven):
     card, profile = load_card(find_checkpoint(CHECKPOINT)), load_profile("panda")
     config, settings = sim_policy_settings("lockstep")
     values = values_of("policy_node", POLICY, [config]) | settings
-    planner = Planner(find_checkpoint(CHECKPOINT))
+    folder = find_checkpoint(CHECKPOINT)
+    planner = Planner(folder, graphs=ready_graphs(folder))
     planner.reset(values["seed"])
     with Bag(path) as bag:
         seen = list(replay(bag, card, profile, values))

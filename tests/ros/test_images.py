@@ -136,6 +136,7 @@ def test_latent_is_bit_for_bit_that_of_one_process_and_waits_for_the_calibration
         Float32MultiArray, "policy_node/latent", latents.append, STATUS_QOS
     )
     limits = {"joint_states_max_age_s": 0.5, "image_max_age_s": 0.5, "trigger": "observation"}
+    limits["backend"] = "eager"  # as the planner of this test
     _, policy = policy_specs(checkpoint, "panda", parameters=limits)
     graph.start(policy)
     cameras = Cameras(graph.node)
