@@ -101,6 +101,7 @@ setup(
             "hypothesis",
             "coverage",
             "diffusers",
+            "greenlet",
         ],
         "dev": ["ruff", "pyright", "pre-commit"],
     },
