@@ -188,10 +188,11 @@ class Stand(Graph):
                     )
 
     def strike(self, name: str, kind: str) -> int:
-        """Send a process a signal; returns the time [ns]."""
+        """Send a process a signal; returns the time right before [ns]."""
+        struck_ns = self.arm.now_ns()
         strike(self.processes, name, kind)
         self._doomed.add(name)
-        return self.arm.now_ns()
+        return struck_ns
 
     def sick(self, kind: str) -> None:
         """The planner falls ill, or gets well."""
