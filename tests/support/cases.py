@@ -160,7 +160,7 @@ def _event(dice: random.Random, kind: str, at_ms: float) -> list[Event]:
     if what in ("kill", "terminate"):
         return [(at_ms, what, (whom or "guard", dice.uniform(50.0, 800.0)))]
     if kind == "outage":
-        link = dice.choice(["joints", "plans", "words"])
+        link = dice.choice(["joints", "guard_joints", "plans", "words"])
         return [(at_ms, "outage", (link, dice.uniform(50.0, 600.0), dice.random() < 0.5))]
     if kind == "estop":
         up_ms = at_ms + dice.uniform(5.0, 300.0)

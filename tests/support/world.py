@@ -66,6 +66,7 @@ class World:
         notes: What has happened: time [ns], what, and more.
         offset_ns: The clock of the stamps is ahead of the virtual one by this [ns].
         disk: What outlives a process.
+        guards: All that were ever started.
         making: The guard whose node is being made.
     """
 
@@ -86,9 +87,14 @@ class World:
         self._plans = Link(self, case.plans_ms, case.lose_plans)
         self._words = Link(self, case.plans_ms, case.lose_words)
         self._commands = Link(self, 0.5, 0.0)
-        self._guards: list[VirtualGuard] = []
+        self.guards: list[VirtualGuard] = []
         self._policy: VirtualPolicy | None = None
         self._faulty_since_ns: int | None = None
+
+    @property
+    def guard(self) -> VirtualGuard:
+        """The one that was started last."""
+        return self.guards[-1]
 
     def run(self) -> Tally:
         """Let the case happen; returns what it came to."""
@@ -138,7 +144,7 @@ class World:
 
     def _to_guards(self, topic: str, message: Any, reliable: bool) -> None:
         what = "joints" if topic == "joint_states" else "plans"
-        for guard in self._guards:
+        for guard in self.guards:
             if guard.process.alive and guard.knows(what):
                 guard.arrive(topic, message, reliable)
 
@@ -150,16 +156,16 @@ class World:
 
     def guards_alive(self) -> int:
         """How many guards there are."""
-        return sum(one.process.alive for one in self._guards)
+        return sum(one.process.alive for one in self.guards)
 
     def guard_listens(self) -> bool:
         """Whether a guard is there that hears plans."""
-        guards = [one for one in self._guards if one.process.alive]
+        guards = [one for one in self.guards if one.process.alive]
         return any(one.listens() for one in guards)
 
     def guards_known(self, by: VirtualGuard) -> int:
         """How many guards one of them sees: itself, and those that others have discovered."""
-        others = [one for one in self._guards if one is not by and one.process.alive]
+        others = [one for one in self.guards if one is not by and one.process.alive]
         return 1 + sum(one.knows("words") and by.knows("words") for one in others)
 
     def from_guard(self, guard: VirtualGuard, topic: str, message: Any) -> None:
@@ -222,7 +228,7 @@ class World:
         getattr(self, f"do_{what}")(*given)
 
     def _of(self, whom: str) -> Process | None:
-        one = self._policy if whom == "policy" else (self._guards[-1] if self._guards else None)
+        one = self._policy if whom == "policy" else (self.guards[-1] if self.guards else None)
         return one.process if one is not None and one.process.alive else None
 
     def do_stop(self, whom: str, for_ms: float) -> None:
@@ -250,7 +256,7 @@ class World:
     def do_terminate(self, whom: str, for_ms: float) -> None:
         """The guard is told to end, and started again after that and a while."""
         if self._of(whom):
-            self._guards[-1].terminate()
+            self.guards[-1].terminate()
             self._later(600.0 + for_ms, whom)
 
     def _later(self, for_ms: float, whom: str) -> None:
@@ -275,7 +281,7 @@ class World:
     def _start_guard(self, settled: bool = False) -> None:
         guard = VirtualGuard(self, settled)
         self.judge.born(guard)
-        self._guards.append(guard)
+        self.guards.append(guard)
 
     def do_farewell(self, for_ms: float) -> None:
         """The policy is deactivated for a while."""
@@ -287,8 +293,13 @@ class World:
 
     def do_outage(self, link: str, for_ms: float, loses: bool) -> None:
         """The network hangs: what is sent arrives at its end, or is lost."""
-        links = {"joints": self._joints, "plans": [self._plans], "words": [self._words]}[link]
-        for one in links:
+        links = {
+            "joints": self._joints,
+            "guard_joints": self._joints[:1],
+            "plans": [self._plans],
+            "words": [self._words],
+        }
+        for one in links[link]:
             one.blocked_until_ns, one.loses = self.timeline.now_ns + round(for_ms * MS), loses
 
     def do_spike(self, for_ms: float, factor: float) -> None:
@@ -302,7 +313,7 @@ class World:
 
     def do_estop(self, pressed: bool) -> None:
         """The emergency stop is pressed or released."""
-        for guard in self._guards:
+        for guard in self.guards:
             if guard.process.alive:
                 guard.arrive("emergency_stop", Bool(data=pressed), True)
 
@@ -315,7 +326,7 @@ class World:
         self._call("~/reset", Trigger.Request())
 
     def _call(self, service: str, request: Any) -> None:
-        for guard in self._guards:
+        for guard in self.guards:
             if guard.process.alive:
                 guard.call(service, request)
 
