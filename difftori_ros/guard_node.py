@@ -39,6 +39,7 @@ from difftori_ros.guard import Guard, GuardConfig
 from difftori_ros.guard_report_node import GuardReport
 from difftori_ros.parameters import GUARD, REAL_TIME
 from difftori_ros.plan_check import RefusedError
+from difftori_ros.plan_judge import SENDING_NS
 from difftori_ros.polled_subscription import JointNames, PolledSubscription
 from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, load_profile
@@ -52,7 +53,7 @@ STALL_S = 0.2
 """Time between two signs of life of this process after which it has stood still [s, steady]."""
 STEP_S = 0.005
 """A step of the clock of the stamps that counts [s]: the arm moves 10 mrad in that time."""
-LATE_S = 0.005
+LATE_S = SENDING_NS * 1e-9
 """Time from a command's making to its sending after which it may no longer fit [s, steady]."""
 TRIES = 3
 """How often that may happen before it is given up; a brake is sent then all the same."""

@@ -21,6 +21,9 @@ from difftori_ros.workspace import Workspace
 PROMPT_NS = 10_000_000
 """A plan from rest that is later than this begins anew [ns]: it has gone on without the arm."""
 
+SENDING_NS = 5_000_000
+"""Time from the check of how a plan joins to its sending, at most [ns]."""
+
 AHEAD_NS = 10_000_000
 """It begins that long after the present time: what it takes to judge and to send it [ns]."""
 
@@ -65,6 +68,8 @@ class PlanJudge:
     def join(self, judged: Judged, now_ns: int, break_ns: int) -> None:
         """Pass silently when the plan joins what the arm and the gripper follow at `now_ns`.
 
+        And for `SENDING_NS` more, within which it is to be sent.
+
         Raises:
             RefusedError: It does not, or has been refused by `judge`.
         """
@@ -72,7 +77,8 @@ class PlanJudge:
             raise RefusedError(judged.reason, judged.detail)
         arm, *rest = judged.channels
         measured = self._join_check.ages(judged.plan, now_ns, self._measured.arm, break_ns)
-        self._join_check.arm(arm, now_ns, measured, self._motion.arm)
+        for moment_ns in (now_ns, now_ns + SENDING_NS):
+            self._join_check.arm(arm, moment_ns, measured, self._motion.arm)
         for gripper in rest:
             self._join_check.gripper(gripper, now_ns, self._motion, self._measured.gripper)
 
