@@ -136,8 +136,8 @@ def decode_trajectory(msg: Any) -> Trajectory:
         stamp_ns=stamp_to_ns(msg.header.stamp),
         joint_names=names,
         times=np.array([value / SECOND_NS for value in ns], dtype=np.float64),
-        positions=np.array([list(point.positions) for point in msg.points], dtype=np.float64),
-        velocities=np.array([list(point.velocities) for point in msg.points], dtype=np.float64),
+        positions=np.array([point.positions for point in msg.points], dtype=np.float64),
+        velocities=np.array([point.velocities for point in msg.points], dtype=np.float64),
     )
 
 
@@ -155,13 +155,10 @@ def encode_trajectory(trajectory: Trajectory, msg: Any, point_cls: type) -> None
     if not np.isfinite(trajectory.times).all():
         raise CodecError(f"trajectory: wanted finite times, got {trajectory.times.tolist()}")
     points = []
-    for time, position, velocity in zip(
-        trajectory.times, trajectory.positions, trajectory.velocities, strict=True
-    ):
-        point = point_cls()
-        point.positions = _floats(position)
-        point.velocities = _floats(velocity)
-        ns_to_stamp(round(float(time) * SECOND_NS), point.time_from_start)
+    rows = map(_floats, (trajectory.times, trajectory.positions, trajectory.velocities))
+    for time, position, velocity in zip(*rows, strict=True):
+        point = point_cls(positions=position, velocities=velocity)
+        ns_to_stamp(round(time * SECOND_NS), point.time_from_start)
         points.append(point)
     ns_to_stamp(trajectory.stamp_ns, msg.header.stamp)
     msg.joint_names = list(trajectory.joint_names)
@@ -188,6 +185,6 @@ def _joint_names(given: Any, what: str) -> tuple[str, ...]:
     return names
 
 
-def _floats(values: FloatArray) -> list[float]:
+def _floats(values: FloatArray) -> list[Any]:
     """Python floats: a numpy scalar in a message is sent as garbage without any complaint."""
     return np.asarray(values, dtype=np.float64).tolist()

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import operator
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,23 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from difftori_models.contract import FloatArray, Observation, ObservationSpec, PointSpec, tip_at
-from difftori_ros.cloud import CloudError, View, process_clouds
+from difftori_models.contract import FloatArray, Observation, ObservationSpec, tip_at
+from difftori_ros.cloud import CloudError
 from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_matrix
-from difftori_ros.image import ImageError, process_image
+from difftori_ros.image import ImageError
 from difftori_ros.joints_at import joints_at
 from difftori_ros.kinematics import Kinematics
+from difftori_ros.processed import Processed, same
 from difftori_ros.rectify import Lens
 from difftori_ros.robot import RobotProfile
-from difftori_ros.self_filter import SelfFilter
-from difftori_ros.stream import FOREVER, Stream
+from difftori_ros.stream import FOREVER, Stream, Unread
 from difftori_ros.stream_watch import StreamWatch
 from difftori_ros.types import Cloud, Image, JointState, Pose, Reason
 
 Sample = JointState | Pose | Cloud | Image
 
-HELD = 4
-"""Clouds and images that are kept processed, for each frame of a stack."""
 MAX_AGE_S: Mapping[str, float] = {"joint_states": 0.05, "points": 0.2, "image": 0.2, "pose": 0.5}
 """Default age limits [s]: joints come at 100 Hz or more, cameras at 10-30 Hz, poses slower."""
 JOINTS_KEPT = 512
@@ -79,18 +75,17 @@ class Observer:
         self._max_age_s = dict(MAX_AGE_S) | dict(max_age_s or {})
         self._frozen_frames, self._frozen_is_fault = frozen_frames, frozen_is_fault
         self._dropped: dict[str, str] = {}
+        self._unread_ns: dict[str, int] = {}
         self._seen: tuple[Cloud, ...] = ()
-        held = 1 if spec.frames == 1 else HELD * spec.frames
-        self._processed: deque[tuple[tuple[Cloud, ...], np.ndarray]] = deque(maxlen=held)
-        margin = spec.points.self_filter_m if spec.points else None
-        self._self_filter = None if margin is None else SelfFilter(profile, margin)
-        self._lenses: dict[str, Lens] = {}
-        self._images: dict[str, deque[tuple[Image, np.ndarray]]] = {
-            name: deque(maxlen=held) for name in spec.images
-        }
+        self._processed = Processed(spec, profile, frames)
         self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
+        self._late = dict.fromkeys(spec.streams, 0)
         self.streams: dict[str, Stream[Any]] = {
-            name: Stream(JOINTS_KEPT if name == "joint_states" else 4, span_s=self._span_s())
+            name: Stream(
+                JOINTS_KEPT if name == "joint_states" else 4,
+                span_s=self._span_s(),
+                unreadable=partial(self._unreadable, name),
+            )
             for name in spec.streams
         }
 
@@ -113,26 +108,27 @@ class Observer:
         """Samples of `stream` may be `limit_s` old from now on [s]."""
         self._max_age_s[stream] = self._watches[stream].limit_s = limit_s
 
-    def push(self, stream: str, sample: Sample, now_ns: int) -> None:
-        """Take in a decoded sample of a stream."""
+    def push(self, stream: str, sample: Sample | Unread[Any], now_ns: int) -> None:
+        """Take in a sample of a stream; one that is not read yet is read once it is needed."""
         watch, stamp_ns = self._watches[stream], sample.stamp_ns
-        late = self.streams[stream].stats.late
         kept = self.streams[stream].push(stamp_ns, sample, now_ns)
         watch.arrived(stamp_ns, now_ns)
         ahead_s = (stamp_ns - now_ns) * 1e-9
         if kept:
-            self._dropped.pop(stream, None)
-            watch.kept(sample)
+            if not isinstance(sample, Unread):
+                self._dropped.pop(stream, None)
+                watch.kept(sample)
         elif stamp_ns <= 0:
             self.dropped(stream, "its stamp is zero", "unstamped")
         elif ahead_s > 0.0:
             self.dropped(stream, f"its stamp is {ahead_s:.3f} s ahead of the clock", "future")
         else:
-            watch.dropped("late" if self.streams[stream].stats.late > late else "duplicate")
+            late, self._late[stream] = self._late[stream], self.streams[stream].stats.late
+            watch.dropped("late" if self._late[stream] > late else "duplicate")
 
     def set_lens(self, camera: str, lens: Lens) -> None:
         """The calibration of a camera, for checkpoints that want its images rectified."""
-        self._lenses[camera] = lens
+        self._processed.set_lens(camera, lens)
 
     def clear(self) -> None:
         """Forget everything, as after a reset or a jump of the clock."""
@@ -207,8 +203,11 @@ class Observer:
             past.append(frame)
         return replace(seen, past=tuple(past))
 
-    def prepare(self, now_ns: int, due_ns: int = 0) -> None:
+    def prepare(self, now_ns: int, due_ns: int = 0) -> int:
         """Do what can be done ahead of the observation: process the newest images and cloud.
+
+        Returns the stamp that joint states must have before the cloud can be processed [ns], and 0
+        when it waits for none.
 
         Args:
             now_ns: The time now [ns].
@@ -219,24 +218,25 @@ class Observer:
             picture = self.streams[name].latest_before(now_ns)
             if picture is not None:
                 with suppress(ImageError):
-                    self._image(name, picture[1])
+                    self._processed.image(name, picture[1])
         if self._spec.points is None:
-            return
+            return 0
         found = [self.streams[name].latest_before(now_ns) for name in self._spec.clouds]
         clouds = tuple(sample for _, sample in filter(None, found))
-        if len(clouds) < len(found) or _same(clouds, self._seen):
-            return
+        if len(clouds) < len(found) or same(clouds, self._seen):
+            return 0
         coming = (self._watches[name].next_ns() for name in self._spec.clouds)
         if any(next_ns is not None and next_ns < due_ns for next_ns in coming):
-            return
-        if self._self_filter is not None:
-            measured_ns = self.newest_ns("joint_states", now_ns) or 0
-            if measured_ns < max(cloud.stamp_ns for cloud in clouds):
-                return  # where the arm was at that time is not known yet
+            return 0
+        if self._processed.needs_arm:
+            stamp_ns = max(cloud.stamp_ns for cloud in clouds)
+            if (self.newest_ns("joint_states", now_ns) or 0) < stamp_ns:
+                return stamp_ns  # where the arm was at that time is not known yet
         self._seen = clouds
         # what is wrong with them is told when they are needed
         with suppress(FrameError, CloudError):
-            self._cloud(clouds, self._spec.points, now_ns)
+            self._processed.points(clouds, self.streams["joint_states"], now_ns)
+        return 0
 
     def lacking(self, now_ns: int) -> Refusal | None:
         """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""
@@ -254,10 +254,29 @@ class Observer:
         self._dropped[stream] = why
         self._watches[stream].dropped(cause)
 
+    def stale_ns(self) -> int:
+        """When the first stream becomes too old if nothing more comes [ns]."""
+        return min(
+            (newest_ns + round(self.limit_s(name) * 1e9)) if newest_ns is not None else FOREVER
+            for name, stream in self.streams.items()
+            for newest_ns in (stream.newest_ns(),)
+        )
+
+    def expected_ns(self, stream: str, stamp_ns: int) -> int:
+        """When a sample with that stamp or a later one is to be expected [ns]."""
+        return self._watches[stream].expected_ns(stamp_ns)
+
+    def _unreadable(self, stream: str, stamp_ns: int, why: str) -> None:
+        self._unread_ns[stream] = max(stamp_ns, self._unread_ns.get(stream, 0))
+        self.dropped(stream, why)
+
     def _fresh(self, now_ns: int) -> dict[str, Any] | Refusal:
         samples = {}
         for name, stream in self.streams.items():
             found = stream.latest_before(now_ns)
+            if found is not None and found[0] > self._unread_ns.get(name, FOREVER):
+                del self._unread_ns[name]  # a newer one could be read
+                self._dropped.pop(name, None)
             why = f"; the last message was dropped: {w}" if (w := self._dropped.get(name)) else ""
             if sentence := self._watches[name].constant_offset():
                 why = f"; {sentence}"
@@ -297,7 +316,7 @@ class Observer:
                 assert isinstance(pose, Pose)
                 poses[name] = self._to_base(pose)
             points = self._points(samples, now_ns)
-            images = {name: self._image(name, samples[name]) for name in self._spec.images}
+            images = {n: self._processed.image(n, samples[n]) for n in self._spec.images}
         except FrameError as error:
             return Refusal(Reason.UNKNOWN_FRAME, str(error))
         except (CloudError, ImageError) as error:
@@ -347,49 +366,10 @@ class Observer:
         clouds = tuple(
             sample for name in spec.clouds if isinstance(sample := samples[name], Cloud)
         )
-        return self._cloud(clouds, spec, now_ns)
-
-    def _cloud(self, clouds: tuple[Cloud, ...], spec: PointSpec, now_ns: int) -> np.ndarray:
-        """Those clouds processed; once, as long as they are among the newest."""
-        for done, points in self._processed:
-            if _same(done, clouds):
-                return points
-        points = self._process(clouds, spec, now_ns)
-        self._processed.append((clouds, points))
-        return points
-
-    def _process(self, clouds: tuple[Cloud, ...], spec: PointSpec, now_ns: int) -> np.ndarray:
-        views = []
-        for cloud in clouds:
-            transform, outside = np.eye(4), None
-            if cloud.frame_id != spec.frame:
-                transform = self._frames.lookup(spec.frame, cloud.frame_id, cloud.stamp_ns)
-            if self._self_filter is not None:
-                joints = joints_at(self.streams["joint_states"], cloud.stamp_ns, now_ns)
-                outside = partial(self._self_filter.outside, joints=joints)
-            views.append(View(cloud, transform, outside))
-        return process_clouds(views, spec)
+        return self._processed.points(clouds, self.streams["joint_states"], now_ns)
 
     def _arm_at(self, stamp_ns: int, now_ns: int) -> FloatArray | None:
         """Arm joint positions at a stamp; None when those around it lack a joint."""
         joints = joints_at(self.streams["joint_states"], stamp_ns, now_ns)
         names = self._profile.arm_joints
         return np.array([joints[n] for n in names]) if joints.keys() >= set(names) else None
-
-    def _image(self, name: str, picture: Sample) -> np.ndarray:
-        assert isinstance(picture, Image)
-        for done, image in self._images[name]:
-            if done is picture:
-                return image
-        lens = self._lenses.get(name)
-        try:
-            image = process_image(picture.rgb, self._spec.images[name], lens)
-        except ImageError as error:
-            raise ImageError(f"'{name}': {error}", error.reason) from error
-        self._images[name].append((picture, image))
-        return image
-
-
-def _same(some: tuple[Cloud, ...], others: tuple[Cloud, ...]) -> bool:
-    """Whether they are the very same clouds."""
-    return len(some) == len(others) and all(map(operator.is_, some, others))

@@ -43,6 +43,10 @@ class PlanTimes:
         due = measured_ns is not None and measured_ns >= self.due_ns - self._early_ns
         return now_ns if due and measured_ns != self.last_ns else None
 
+    def wanted_ns(self) -> int:
+        """Stamp that joint states must have for the next plan [ns]; 0 when it waits for others."""
+        return 0 if self._by_observation else self.due_ns - self._early_ns
+
     def observed(self, stamp_ns: int) -> bool:
         """An observation of that stamp is there; True when it is new and to be planned from."""
         if stamp_ns <= self.last_ns:

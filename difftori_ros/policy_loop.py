@@ -29,6 +29,9 @@ from difftori_ros.worker import Supervisor, Worker
 
 ASK_AGAIN_S = 0.2
 """Time between two questions to the graph about a missing stream [s, steady clock]."""
+SOONEST_S, LATEST_S = 0.001, 0.1
+"""Time between two turns, unless something new comes, lies within these [s, steady clock]: what
+was expected may come a little later, and the clock of the stamps may be set or stand still."""
 STANDS_STILL_S = 1.0
 """Time after which a clock that does not move is reported [s, steady clock]."""
 GUARD_SILENT_S = 0.5
@@ -51,6 +54,7 @@ class Ports:
         missing: More about streams that have not delivered: a sentence, or None.
         tell: The status has changed.
         log_error: A text for the log.
+        take: The observer gets what has come and waited to be taken.
     """
 
     now_ns: Callable[[], int]
@@ -59,6 +63,7 @@ class Ports:
     missing: Callable[[], str | None]
     tell: Callable[[], None]
     log_error: Callable[[str], object]
+    take: Callable[[], object] = lambda: None
 
 
 class PolicyLoop:
@@ -88,7 +93,7 @@ class PolicyLoop:
         self._novelty = NoveltyWatch(self._planner.card)
         self._clock = (0, 0.0)
         self._guard_at_work, self._guard_heard_s = False, -math.inf
-        self._accepted_ns = self._begun_ns = 0
+        self._accepted_ns = self._begun_ns = self._since_ns = 0
         self._asked_s = 0.0
         self.tells_context = False
 
@@ -98,7 +103,7 @@ class PolicyLoop:
         """Begin an episode and plan."""
         self._observer.clear()
         self._latch.reset()
-        self._reset_wanted.set()
+        self._begin_anew()
         self._health.set(Reason.WAITING, self._ports.steady_s())
         # a planner that a thread still hangs in cannot be used by another
         self._supervisor.start(renew=self._supervisor.hanging > 0)
@@ -115,7 +120,7 @@ class PolicyLoop:
         """A new episode; what was latched is forgotten. Returns what that means."""
         fault = self._latch.fault
         self._observer.clear()
-        self._reset_wanted.set()
+        self._begin_anew()
         if fault is not None and fault.needs_new_planner:
             self._report(Reason.WAITING, "the planner is being made anew")
             self._supervisor.start(renew=True)
@@ -128,10 +133,15 @@ class PolicyLoop:
         self._observer.clear()
         self._times.clear()
         self._accepted_ns = 0
-        self._reset_wanted.set()
+        self._begin_anew()
         self._health.count("clock_jumps")
         self._report(Reason.CLOCK_JUMPED, detail)
         self._ports.tell()
+
+    def _begin_anew(self) -> None:
+        self._reset_wanted.set()
+        self._since_ns = 0
+        self._health.note(plans_since_ns="0")
 
     def crashed(self, error: Exception) -> None:
         """A callback has raised what it must not: latched, for nobody knows what is true now."""
@@ -173,10 +183,14 @@ class PolicyLoop:
 
     # turns, in the worker's thread ---------------------------------------------------------------
 
-    def turn(self, worker: Worker) -> None:
-        """One turn; what goes wrong is reported, and latched when it does so again and again."""
+    def turn(self, worker: Worker) -> float | None:
+        """One turn; what goes wrong is reported, and latched when it does so again and again.
+
+        Returns the time after which the next one is due [s]; None when only an order can help.
+        """
         try:
-            self._turn(worker)
+            self._ports.take()
+            return self._turn(worker)
         except Exception as error:  # the loop must survive to tell
             text = traceback.format_exc()
             with worker.permission() as allowed:
@@ -185,33 +199,30 @@ class PolicyLoop:
                     self._report(fault.reason, fault.detail)
                     self._ports.log_error(f"{fault.reason.name}: {fault.detail}\n{text}")
                     self._ports.tell()
+            return LATEST_S
 
-    def _turn(self, worker: Worker) -> None:
+    def _turn(self, worker: Worker) -> float | None:
         driver = self._driver
         self._carry_out(driver)
         if self._latch.fault is not None:
-            return
+            return None
         time_ns = self._times.time_ns(self._ports.now_ns())
         if time_ns is None:
             lacking = self._lacking()
             if lacking is not None:
-                self._refuse(lacking)
-            else:
-                self._observer.prepare(self._ports.now_ns(), self._times.due_ns)
-            return
+                return self._refuse(lacking, worker)
+            return self._due_s(self._observer.prepare(self._ports.now_ns(), self._times.due_ns))
         observation = self._observer.observe(time_ns)
         if isinstance(observation, Refusal):
-            self._refuse(observation)
-            return
+            return self._refuse(observation, worker)
         if not self._times.observed(observation.stamp_ns):
-            return
+            return self._due_s()
         told = self._novelty.first
         if told:
             self._tell_novelty(observation)
         heard = self._guard_at_work or self._values["dry_run"]
         if (elsewhere := self._start_pose.check(observation, heard)) is not None:
-            self._refuse(elsewhere)
-            return
+            return self._refuse(elsewhere, worker)
         deadline_s = self._values["deadline_s"] or None
         lead_ns = round(self._values["lead_s"] * 1e9)
         self._planner.tells_context = self.tells_context
@@ -222,6 +233,19 @@ class PolicyLoop:
                 self._judge(driver, observation, motion)
         if not told:  # of later observations only the status tells: the plan goes first
             self._tell_novelty(observation)
+        return self._due_s()
+
+    def _due_s(self, wanted_ns: int = 0) -> float:
+        """Time until the next turn is due [s]: to plan, to prepare, or to say what is too old.
+
+        Args:
+            wanted_ns: Stamp of the joint states that something waits for, besides the plan [ns].
+        """
+        now_ns = self._ports.now_ns()
+        due_ns = self._observer.stale_ns()
+        for stamp_ns in filter(None, (wanted_ns, self._times.wanted_ns())):
+            due_ns = min(due_ns, self._observer.expected_ns("joint_states", stamp_ns))
+        return min(max((due_ns - now_ns) * 1e-9, SOONEST_S), LATEST_S)
 
     def _judge(self, driver: Driver, observation: Observation, motion: Motion) -> None:
         plan, steady_s = motion.plan, self._ports.steady_s()
@@ -252,8 +276,13 @@ class PolicyLoop:
         elif frozen is not None:
             reason, level, detail = frozen.reason, Level.WARN, frozen.detail
         self._health.set(reason, steady_s, level=level, detail=detail)
-        self._ports.deliver(observation, motion, not self._values["dry_run"])
-        if self._values["dry_run"]:
+        sends = not self._values["dry_run"]
+        if sends and motion.trajectory is not None and not self._since_ns:
+            # a guard that starts later than this must not go on in the middle of an episode
+            self._since_ns = observation.stamp_ns
+            self._health.note(plans_since_ns=str(self._since_ns))
+        self._ports.deliver(observation, motion, sends)
+        if not sends:
             driver.forget()  # nothing was sent, so nothing is under way
 
     def _carry_out(self, driver: Driver) -> None:
@@ -335,14 +364,17 @@ class PolicyLoop:
             return Refusal(Reason.WAITING, f"the clock has stood still for {stands_s:.1f} s")
         return self._observer.lacking(now_ns)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal, worker: Worker) -> float:
         """Report why there is no plan; of a missing stream, whether anybody publishes it."""
-        now_s = self._ports.steady_s()
-        if refusal.reason is not Reason.MISSING:
-            self._report(refusal.reason, refusal.detail)
-        elif now_s - self._asked_s > ASK_AGAIN_S:
-            self._asked_s = now_s
-            self._report(refusal.reason, self._ports.missing() or refusal.detail)
+        now_s, detail = self._ports.steady_s(), refusal.detail
+        if refusal.reason is Reason.MISSING:
+            if now_s - self._asked_s <= ASK_AGAIN_S:
+                return LATEST_S
+            self._asked_s, detail = now_s, self._ports.missing() or detail
+        with worker.permission() as allowed:
+            if allowed and self._health.set(refusal.reason, now_s, detail=detail):
+                self._ports.tell()
+        return LATEST_S
 
     def _report(self, reason: Reason, detail: str) -> None:
         self._health.set(reason, self._ports.steady_s(), detail=detail)

@@ -140,15 +140,13 @@ class PolicyNode(GuardedLifecycleNode):
             self._missing,
             self._publish_status,
             lambda text: self.get_logger().error(text),
+            lambda: self._inputs.take(),
         )
         start_pose = _start_pose(source, profile, values)
-        self._loop = PolicyLoop(
-            values, source, driver, self._observer, start_pose, self._health, ports
-        )
+        loop = PolicyLoop(values, source, driver, self._observer, start_pose, self._health, ports)
+        self._inputs = Inputs(self, self._observer, frames, loop, self._health, self._steady_s)
         self._outputs = Outputs(self, card.action, profile.base_frame)
-        self._inputs = Inputs(
-            self, self._observer, frames, self._loop, self._health, self._steady_s
-        )
+        self._loop = loop
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
         wishes = (values["realtime_priority"], values["cpu_affinity"], values["lock_memory"])
         complaints = apply_realtime(*wishes)
@@ -211,16 +209,20 @@ class PolicyNode(GuardedLifecycleNode):
         return response
 
     def _on_jump(self, jump: TimeJump) -> None:
+        self._jumped(jump.delta.nanoseconds * 1e-9)
+
+    def _jumped(self, jump_s: float) -> None:
         if self._loop is not None:
-            self._loop.jumped(f"by {jump.delta.nanoseconds * 1e-9:+.3f} s")
+            self._inputs.forget()
+            self._loop.jumped(f"by {jump_s:+.3f} s")
 
     def _watch_clock(self) -> None:
         if self._clock_watch is None:
             return
         before_s, now_ns = self._steady_s(), self._now_ns()
         jump_s = self._clock_watch.look(before_s, now_ns, self._steady_s())
-        if jump_s is not None and self._loop is not None:
-            self._loop.jumped(f"by {jump_s:+.3f} s")
+        if jump_s is not None:
+            self._jumped(jump_s)
 
     # what comes out ------------------------------------------------------------------------------
 
@@ -234,6 +236,7 @@ class PolicyNode(GuardedLifecycleNode):
     def _heartbeat(self) -> None:
         self._watch_clock()
         if self._loop is not None:
+            self._inputs.take()  # also while a plan takes long
             self._loop.tells_context = self._outputs.latent_is_wanted()
             self._loop.watch()
         if self._status.silent_s(self._steady_s()) >= SILENT_S:

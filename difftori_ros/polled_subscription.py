@@ -44,14 +44,18 @@ class PolledSubscription:
 
     def take(self) -> list[bytes]:
         """What has come since the last time, serialized, in the order of its arrival."""
-        messages: list[bytes] = []
+        return [raw for raw, _ in self.take_timed()]
+
+    def take_timed(self) -> list[tuple[bytes, int]]:
+        """As `take`, each with the time of its arrival [ns, system clock]; 0 when not known."""
+        messages: list[tuple[bytes, int]] = []
         handle = self._subscription.handle
         with handle:
             while len(messages) < self._at_most:
                 taken = handle.take_message(self._kind, True)
                 if taken is None:
                     break
-                messages.append(taken[0])
+                messages.append((taken[0], taken[1]["received_timestamp"]))
         return messages
 
     def destroy(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -30,6 +31,21 @@ class StreamStats:
     late: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Unread(Generic[T]):
+    """A sample of which so far only the stamp is known; it is read when somebody asks for it.
+
+    Attributes:
+        stamp_ns: Its stamp [ns].
+        raw: The message.
+        decode: Makes the sample of it; raises ValueError when it cannot.
+    """
+
+    stamp_ns: int
+    raw: bytes
+    decode: Callable[[bytes], T]
+
+
 class Stream(Generic[T]):
     """A bounded buffer of samples by stamp. Any thread may push, any thread may read.
 
@@ -37,7 +53,13 @@ class Stream(Generic[T]):
     that clock jumps back, call `clear`: what is here then stems from another time.
     """
 
-    def __init__(self, depth: int = 64, future_tolerance_s: float = 0.05, span_s: float = 0.0):
+    def __init__(
+        self,
+        depth: int = 64,
+        future_tolerance_s: float = 0.05,
+        span_s: float = 0.0,
+        unreadable: Callable[[int, str], None] = lambda stamp_ns, why: None,
+    ):
         """Make an empty stream.
 
         Args:
@@ -45,6 +67,8 @@ class Stream(Generic[T]):
             span_s: Samples are kept for this long before the newest one too, however many [s].
             future_tolerance_s: A stamp may be ahead of the clock by this much [s], for clocks of
                 two machines never agree exactly.
+            unreadable: Told of an `Unread` that cannot be read, with its stamp [ns]; it is
+                forgotten, and the next sample is taken in its place.
 
         Raises:
             ValueError: `depth` is below 1 or the tolerance is negative.
@@ -59,10 +83,11 @@ class Stream(Generic[T]):
         self._span_ns = round(span_s * 1e9)
         self._lock = threading.Lock()
         self._stamps: list[int] = []
-        self._values: list[T] = []
+        self._values: list[T | Unread[T]] = []
+        self._unreadable = unreadable
         self._received = self._duplicates = self._refused = self._late = 0
 
-    def push(self, stamp_ns: int, value: T, now_ns: int) -> bool:
+    def push(self, stamp_ns: int, value: T | Unread[T], now_ns: int) -> bool:
         """Put a sample in its place by stamp; True when it is kept.
 
         Args:
@@ -91,8 +116,7 @@ class Stream(Generic[T]):
     def latest_before(self, t_ns: int) -> tuple[int, T] | None:
         """Stamp and value of the newest sample stamped `t_ns` or earlier; None without one."""
         with self._lock:
-            place = bisect_right(self._stamps, t_ns)
-            return (self._stamps[place - 1], self._values[place - 1]) if place else None
+            return self._last(t_ns)
 
     def around(
         self, t_ns: int, until_ns: int
@@ -104,10 +128,12 @@ class Stream(Generic[T]):
             until_ns: Samples stamped later than this are left out [ns].
         """
         with self._lock:
+            before = self._last(min(t_ns, until_ns))
             place = bisect_right(self._stamps, min(t_ns, until_ns))
-            more = place < len(self._stamps) and self._stamps[place] <= until_ns
-            before = (self._stamps[place - 1], self._values[place - 1]) if place else None
-            return before, (self._stamps[place], self._values[place]) if more else None
+            after = None
+            while after is None and place < len(self._stamps) and self._stamps[place] <= until_ns:
+                after = self._read(place)
+            return before, after
 
     def nearest(self, t_ns: int) -> tuple[int, T] | None:
         """Stamp and value of the sample nearest to `t_ns`, of two the older; None without one."""
@@ -120,6 +146,32 @@ class Stream(Generic[T]):
         """Age at `t_ns` of what `latest_before` gives [s]; None when that is None."""
         found = self.latest_before(t_ns)
         return None if found is None else (t_ns - found[0]) * 1e-9
+
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest sample, read or not; None without one."""
+        with self._lock:
+            return self._stamps[-1] if self._stamps else None
+
+    def _last(self, t_ns: int) -> tuple[int, T] | None:
+        """The newest sample stamped `t_ns` or earlier."""
+        found = None
+        while found is None and (place := bisect_right(self._stamps, t_ns)):
+            found = self._read(place - 1)
+        return found
+
+    def _read(self, place: int) -> tuple[int, T] | None:
+        """Stamp and value there; None, and nothing is there any more, when it is unreadable."""
+        stamp_ns, held = self._stamps[place], self._values[place]
+        if not isinstance(held, Unread):
+            return stamp_ns, held
+        try:
+            value: T = held.decode(held.raw)
+        except ValueError as error:
+            del self._stamps[place], self._values[place]
+            self._unreadable(stamp_ns, str(error))
+            return None
+        self._values[place] = value
+        return stamp_ns, value
 
     def _beyond(self, stamp_ns: int) -> bool:
         return stamp_ns < self._stamps[-1] - self._span_ns

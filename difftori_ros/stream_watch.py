@@ -95,6 +95,16 @@ class StreamWatch:
             return None
         return self._arrivals[-1][0] + round(1.5e9 * rhythm[0])
 
+    def expected_ns(self, stamp_ns: int) -> int:
+        """When a message with that stamp or a later one will be here [ns], by the same rhythm."""
+        rhythm = self.rhythm()
+        if rhythm is None:
+            return stamp_ns
+        period_ns, behind_ns = round(rhythm[0] * 1e9), round(rhythm[1] * 1e9)
+        last_ns = self._arrivals[-1][0] - self._arrivals[-1][1]
+        periods = -(-max(stamp_ns - last_ns, 0) // max(period_ns, 1))
+        return last_ns + periods * period_ns + behind_ns
+
     def constant_offset(self) -> str | None:
         """The sentence that says so when every stamp of late is off by more than the age limit."""
         arrivals = list(self._arrivals)

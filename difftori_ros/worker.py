@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-POLL_S = 0.005
-"""Longest sleep between two turns [s]: timers of the planning rate need no message to wake."""
 JOIN_S = 0.5
 """Time a turn gets to end when its thread is told to stop [s]."""
 MAX_RESTARTS = 3
 """Workers given up in a row, or still hanging at one time, beyond which there is no other."""
+
+
+Turn = Callable[["Worker"], float | None]
+"""One turn. It returns the time after which the next one is due [s]; None for when it is woken."""
 
 
 class Worker:
@@ -27,12 +29,12 @@ class Worker:
     returned, nothing more comes out.
     """
 
-    def __init__(self, prepare: Callable[[Worker], None], turn: Callable[[Worker], None]):
+    def __init__(self, prepare: Callable[[Worker], None], turn: Turn):
         """Make a worker that is not yet running.
 
         Args:
             prepare: Called once with the worker, first of all, in the thread.
-            turn: Called again and again with the worker.
+            turn: Called again and again; see `Turn`.
         """
         self._prepare, self._turn = prepare, turn
         self._wake, self._stopped = threading.Event(), threading.Event()
@@ -79,12 +81,13 @@ class Worker:
 
     def _run(self) -> None:
         self._prepare(self)
+        due_s: float | None = 0.0
         while not self._stopped.is_set():
-            self._wake.wait(POLL_S)
+            self._wake.wait(due_s)
             self._wake.clear()
             self._since_s = time.monotonic()
             try:
-                self._turn(self)
+                due_s = self._turn(self)
             finally:
                 self._since_s = None
 
@@ -95,7 +98,7 @@ class Supervisor:
     def __init__(
         self,
         renew: Callable[[Worker], None],
-        turn: Callable[[Worker], None],
+        turn: Turn,
         hang_s: Callable[[], float],
         max_restarts: int = MAX_RESTARTS,
     ):
@@ -104,7 +107,7 @@ class Supervisor:
         Args:
             renew: Makes a new planner; called in the thread of every worker but the first, and
                 handles its own exceptions.
-            turn: One turn; handles its own exceptions.
+            turn: See `Turn`; handles its own exceptions.
             hang_s: Time after which a turn counts as hanging [s].
             max_restarts: See `MAX_RESTARTS`.
         """

@@ -48,7 +48,8 @@ class Ear:
     def __init__(self, spec: ObservationSpec, **parameters):
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=int(next_domain()))
-        values = {"image_transport": "raw", "points_from": "cloud"} | parameters
+        values = {"image_transport": "raw", "points_from": "cloud", "trigger": "observation"}
+        values |= parameters
         self.node = rclpy.create_node("ear", context=self.context)
         for name, value in values.items():
             self.node.declare_parameter(name, value)

@@ -165,6 +165,7 @@ def test_only_the_cloud_that_will_be_planned_from_is_prepared():
         seen.push("joint_states", joints(stamp_ns), stamp_ns)
         if k >= 5:  # the rhythm is known
             seen.prepare(stamp_ns, due_ns)
-            prepared.append(seen._processed[-1][0][0].stamp_ns if seen._processed else None)
+            newest = seen._processed.newest_cloud
+            prepared.append(newest.stamp_ns if newest else None)
     last = [NOW + k * step_ms * MS for k in (9, 10)]
     assert prepared == [None] * 4 + last

@@ -9,6 +9,7 @@ import pytest
 from difftori_ros.worker import Supervisor, Worker
 
 LIMIT_S = 10.0
+TURN_S = 0.005
 
 
 class Bench:
@@ -31,11 +32,12 @@ class Bench:
             with worker.permission() as allowed:
                 self.late += allowed
             self.came_back.release()
-            return
+            return TURN_S
         with worker.permission() as allowed:
             if allowed:
                 self.supervisor.finished_a_plan()
                 self.out.release()
+        return TURN_S
 
     def works(self):
         """Something comes out that was not there before."""
@@ -43,12 +45,14 @@ class Bench:
             pass
         return self.out.acquire(timeout=LIMIT_S)
 
-    def give_up(self):
-        """Wait for a worker to hang, and watch until it is given up."""
+    def give_up(self, and_again=False):
+        """Wait for a worker to hang, and watch until it is given up; the next one may hang too."""
         assert self.hanging.acquire(timeout=LIMIT_S)
         end = time.monotonic() + LIMIT_S
         while (said := self.supervisor.watch()) is None:
             assert time.monotonic() < end
+        if not and_again:
+            self.hang.clear()
         self.supervisor.replace()
         return said
 
@@ -78,7 +82,6 @@ def test_worker_that_hangs_is_replaced_by_one_with_a_new_planner(bench):
     assert bench.renewed == 0
     bench.hang.set()
     assert "given up after 0.05 s; planner 2 is being started" in bench.give_up()
-    bench.hang.clear()
     assert bench.works()
     assert bench.renewed == 1
     assert bench.supervisor.hanging == 1
@@ -88,7 +91,6 @@ def test_what_a_given_up_worker_brings_later_is_not_let_out(bench):
     bench.hang.set()
     bench.supervisor.start()
     bench.give_up()
-    bench.hang.clear()
     assert bench.works()
     bench.release.set()
     assert bench.came_back.acquire(timeout=LIMIT_S)
@@ -111,7 +113,7 @@ def test_stop_returns_though_the_worker_hangs_and_lets_nothing_out_afterwards(be
 def test_after_too_many_in_a_row_there_is_no_other_until_the_next_start(bench):
     bench.hang.set()
     bench.supervisor.start()
-    said = [bench.give_up() for _ in range(4)]
+    said = [bench.give_up(and_again=True) for _ in range(4)]
     assert "no other planner is started" in said[-1]
     assert not any("no other planner" in one for one in said[:-1])
     assert bench.supervisor.exhausted
@@ -128,7 +130,6 @@ def test_plan_in_between_starts_the_count_anew(bench):
         bench.release.clear()
         bench.hang.set()
         bench.give_up()
-        bench.hang.clear()
         bench.release.set()
         assert bench.came_back.acquire(timeout=LIMIT_S)
         assert bench.works()
@@ -140,7 +141,6 @@ def test_threads_that_never_come_back_are_bounded_even_with_plans_in_between(ben
     for _ in range(4):
         bench.hang.set()
         said = bench.give_up()
-        bench.hang.clear()
         if not bench.supervisor.exhausted:
             assert bench.works()
     assert "no other planner is started" in said
@@ -167,3 +167,39 @@ def test_thread_that_has_died_is_replaced_too():
     supervisor.replace()
     assert out.wait(LIMIT_S)
     supervisor.stop()
+
+
+class Sleeper:
+    """A worker whose turns are counted, and due when the test says."""
+
+    def __init__(self, due_s):
+        self.due_s, self.turns = due_s, threading.Semaphore(0)
+        self.worker = Worker(lambda worker: None, self._turn)
+        self.worker.start()
+
+    def _turn(self, worker):
+        self.turns.release()
+        return self.due_s
+
+
+@pytest.fixture
+def sleeper(request):
+    made = Sleeper(request.param)
+    yield made
+    made.worker.stop()
+
+
+@pytest.mark.parametrize("sleeper", [None], indirect=True)
+def test_a_worker_with_nothing_due_sleeps_until_it_is_woken(sleeper):
+    assert sleeper.turns.acquire(timeout=LIMIT_S)
+    assert not sleeper.turns.acquire(timeout=0.2)
+    sleeper.worker.wake()
+    assert sleeper.turns.acquire(timeout=LIMIT_S)
+    assert not sleeper.turns.acquire(timeout=0.2)
+
+
+@pytest.mark.parametrize("sleeper", [0.3], indirect=True)
+def test_a_turn_that_is_due_is_taken_then_and_not_before(sleeper):
+    assert sleeper.turns.acquire(timeout=LIMIT_S)
+    assert not sleeper.turns.acquire(timeout=0.1)
+    assert sleeper.turns.acquire(timeout=LIMIT_S)
