@@ -12,7 +12,6 @@ import numpy as np
 
 from difftori_models.contract import FloatArray
 from difftori_ros.guard_config import GuardConfig
-from difftori_ros.motion_under_way import MotionUnderWay
 from difftori_ros.plan_check import RefusedError
 from difftori_ros.robot import Gripper
 from difftori_ros.types import JointState, Reason, Trajectory
@@ -121,22 +120,29 @@ class JoinCheck:
         _within(plan, reason, gap, config.continuity_rad, position, here)
 
     def gripper(
-        self, plan: Trajectory, now_ns: int, motion: MotionUnderWay, at: float | None
+        self,
+        plan: Trajectory,
+        now_ns: int,
+        measured: tuple[int, float] | None,
+        running: Trajectory | None,
     ) -> None:
-        """Pass silently when the gripper's part starts near where it is told or measured to be.
+        """Pass silently when the gripper's part starts near where it is told to be by then.
+
+        Once it rests it may be where it is measured: at something that it holds.
 
         Args:
             plan: The gripper's part.
             now_ns: The present time [ns].
-            motion: What is under way.
-            at: The measured position; None when that is not known.
+            measured: When and where it was measured; None when that is not known.
+            running: What the gripper follows; None when that is not known.
 
         Raises:
             RefusedError: It does not.
         """
         join_ns = max(now_ns, plan.stamp_ns + round(float(plan.times[0]) * 1e9))
-        told = [] if motion.gripper is None else [float(motion.gripper.sample(join_ns)[0][0])]
-        known = told if at is None else [*told, at]
+        known = [] if running is None else [float(running.sample(join_ns)[0][0])]
+        if measured is not None and (running is None or measured[0] >= running.end_ns):
+            known.append(measured[1])
         wanted = float(plan.sample(join_ns)[0][0])
         steps = [abs(wanted - position) for position in known]
         if steps and min(steps) > self._gripper_step:

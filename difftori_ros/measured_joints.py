@@ -18,7 +18,7 @@ class MeasuredJoints:
 
     Attributes:
         arm: The arm's joints in profile order; None until they are known.
-        gripper: Position of the gripper's joint [m or rad]; None until it is known.
+        gripper: Stamp [ns] and position [m or rad] of its joint; None until it is known.
         problem: What is wrong with the newest joint states; empty for nothing.
     """
 
@@ -26,7 +26,7 @@ class MeasuredJoints:
         self._profile = profile
         self._gripper_joint = profile.gripper.joint if profile.gripper else ""
         self.arm: JointState | None = None
-        self.gripper: float | None = None
+        self.gripper: tuple[int, float] | None = None
         self.problem = ""
         self._heard_s: float | None = None
         self._since_ns = 0
@@ -46,7 +46,8 @@ class MeasuredJoints:
         index = [state.names.index(name) for name in arm]
         self.arm = JointState(state.stamp_ns, arm, state.position[index], state.velocity[index])
         if self._gripper_joint in state.names:
-            self.gripper = float(state.position[state.names.index(self._gripper_joint)])
+            position = state.position[state.names.index(self._gripper_joint)]
+            self.gripper = state.stamp_ns, float(position)
 
     def unreadable(self, why: str) -> None:
         """A message could not be read; that counts as silence."""

@@ -80,7 +80,7 @@ class PlanJudge:
         for moment_ns in (now_ns, now_ns + SENDING_NS):
             self._join_check.arm(arm, moment_ns, measured, self._motion.arm)
         for gripper in rest:
-            self._join_check.gripper(gripper, now_ns, self._motion, self._measured.gripper)
+            self._join_check.gripper(gripper, now_ns, self._measured.gripper, self._motion.gripper)
 
     def _begun_anew(self, plan: Trajectory, now_ns: int) -> tuple[Trajectory, float]:
         """A plan from rest that comes late is carried out later, and by how much that is [s].
