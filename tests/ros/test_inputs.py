@@ -35,13 +35,6 @@ BARE = ObservationSpec(BASE, PROFILE.joint_names, (), ("position",))
 STAMP = 5_000_000_000
 
 
-class Loop:
-    """Who would be woken."""
-
-    def wake(self):
-        pass
-
-
 class Ear:
     """The inputs of a policy node in this process, and a robot that speaks to it."""
 
@@ -56,9 +49,16 @@ class Ear:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.observer = Observer(spec, PROFILE, Kinematics(PROFILE), FrameTree())
-        loop: Any = Loop()
-        self.inputs = Inputs(self.node, self.observer, FrameTree(), loop, Health(), time.monotonic)
+        self.health, self.woken = Health(), 0
+        loop: Any = self
+        self.inputs = Inputs(
+            self.node, self.observer, FrameTree(), loop, self.health, time.monotonic
+        )
         self.out = {}
+
+    def wake(self):
+        """The loop is woken."""
+        self.woken += 1
 
     def hears(self, **messages):
         """Publish until everything is there; the observation."""
@@ -144,3 +144,90 @@ def test_depth_images_for_a_policy_that_wants_colour_are_refused(ear):
     spec = replace(BARE, points=replace(POINTS, color=True))
     with pytest.raises(StartupError, match="'depth', which has no colour"):
         ear(spec, points_from="depth")
+
+
+def joint_message(ms, *, velocity=True):
+    """Joint states of a robot at rest, some milliseconds after `STAMP`."""
+    message = JointStateMessage(name=list(PROFILE.joint_names), position=HOME.tolist())
+    message.velocity = [0.0] * len(HOME) if velocity else []
+    codecs.ns_to_stamp(STAMP + ms * 1_000_000, message.header.stamp)
+    return message
+
+
+def polled(ear):
+    """Inputs that know when joint states are needed, and a publisher that they have discovered."""
+    listening = ear(BARE, trigger="timer")
+    publisher = listening.node.create_publisher(JointStateMessage, "joint_states", 100)
+    end = time.monotonic() + 30.0
+    while not publisher.get_subscription_count():
+        listening.executor.spin_once(timeout_sec=0.01)
+        assert time.monotonic() < end
+    return listening, publisher
+
+
+def taken(listening, count):
+    """Take until so many joint states have come."""
+    end = time.monotonic() + 30.0
+    while listening.observer.streams["joint_states"].stats.received < count:
+        listening.inputs.take()
+        assert time.monotonic() < end
+
+
+def test_joint_states_wait_until_they_are_taken_and_wake_nobody(ear):
+    listening, publisher = polled(ear)
+    for ms in range(-49, 1):
+        publisher.publish(joint_message(ms))
+    for _ in range(20):
+        listening.executor.spin_once(timeout_sec=0.01)
+    assert listening.observer.silent() == ["joint_states"]
+    taken(listening, 50)
+    seen = listening.observer.observe(STAMP)
+    assert isinstance(seen, Observation)
+    assert seen.stamp_ns == STAMP
+    assert listening.woken == 0
+
+
+def test_joint_states_wake_a_loop_that_plans_as_soon_as_they_are_here(ear):
+    listening = ear(BARE)
+    listening.hears()
+    assert listening.woken > 0
+
+
+def test_joint_states_that_cannot_be_used_are_named_once_they_are_needed(ear):
+    listening, publisher = polled(ear)
+    for ms, velocity in ((-2, True), (-1, False), (0, False)):
+        publisher.publish(joint_message(ms, velocity=velocity))
+    taken(listening, 3)
+    seen = listening.observer.observe(STAMP)
+    assert isinstance(seen, Observation)
+    assert seen.stamp_ns == STAMP - 2_000_000
+    assert listening.observer.report(STAMP)["dropped_joint_states_unreadable"] == "2"
+    late = listening.observer.observe(STAMP + 10**8)
+    assert "wanted 8 entries in 'velocity'" in late.detail
+
+
+def test_what_waits_can_be_forgotten_and_after_the_close_nothing_is_taken(ear):
+    listening, publisher = polled(ear)
+    publisher.publish(joint_message(0))
+    for _ in range(20):  # it is here
+        listening.executor.spin_once(timeout_sec=0.01)
+    listening.inputs.forget()
+    publisher.publish(joint_message(1))
+    taken(listening, 1)
+    assert listening.observer.newest_ns("joint_states", STAMP) is None
+    listening.inputs.close()
+    listening.inputs.take()
+
+
+def test_the_rate_of_joint_states_is_that_of_their_arrival_however_late_they_are_taken(ear):
+    listening, publisher = polled(ear)
+    steady = time.monotonic
+    begin_s = steady()
+    for k in range(41):
+        publisher.publish(joint_message(k - 40))
+        while steady() < begin_s + 0.005 * (k + 1):
+            listening.executor.spin_once(timeout_sec=0.001)
+    taken(listening, 41)
+    values = listening.health.status(steady()).values
+    took_s = steady() - begin_s
+    assert float(values["joint_states_hz"]) == pytest.approx(40 / took_s, rel=0.2)

@@ -11,6 +11,7 @@ from difftori_ros.frames import FrameTree, pose_to_matrix
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.observe import MAX_AGE_S, Observer, Refusal
 from difftori_ros.robot import load_profile
+from difftori_ros.stream import Unread
 from difftori_ros.types import Cloud, JointState, Pose, Reason
 
 PROFILE = load_profile("panda")
@@ -352,3 +353,67 @@ def test_age_limit_can_be_changed_between_two_observations():
     assert isinstance(seen.observe(NOW), Observation)
     seen.set_limit("goal", 0.05)
     assert refused(seen).reason is Reason.STALE
+
+
+def unread(stamp_ns, sample=None) -> Unread:
+    """Joint states that are decoded when they are needed; without a sample they cannot be."""
+
+    def decode(raw: bytes) -> JointState:
+        if sample is None:
+            raise ValueError(f"rubbish at {stamp_ns - NOW}")
+        return sample
+
+    return Unread(stamp_ns, b"", decode)
+
+
+def test_joints_that_are_decoded_late_give_the_same_observation():
+    early, late = fill(observer()), fill(observer(), joint_states=unread(NOW, joints()))
+    first, second = early.observe(NOW), late.observe(NOW)
+    assert isinstance(first, Observation)
+    assert isinstance(second, Observation)
+    np.testing.assert_array_equal(first.position, second.position)
+    assert early.report(NOW) == late.report(NOW)
+
+
+def test_joints_that_cannot_be_decoded_are_named_once_they_are_needed_and_older_ones_used():
+    seen = fill(observer(), joint_states=joints(NOW - 10 * MS))
+    seen.push("joint_states", unread(NOW), NOW)
+    found = seen.observe(NOW)
+    assert isinstance(found, Observation)
+    assert seen.report(NOW)["dropped_joint_states_unreadable"] == "1"
+    late = NOW + 60 * MS
+    assert refused(seen, late).detail.endswith("the last message was dropped: rubbish at 0")
+    seen.push("joint_states", unread(late, joints(late)), late)
+    assert isinstance(seen.observe(late), Observation)
+    assert "dropped" not in refused(seen, late + 60 * MS).detail
+
+
+def test_stream_of_which_nothing_can_be_decoded_has_not_delivered():
+    seen = fill(observer(), joint_states=unread(NOW))
+    assert refused(seen) == Refusal(
+        Reason.MISSING,
+        "'joint_states' has not delivered yet; the last message was dropped: rubbish at 0",
+    )
+    assert seen.silent() == ["joint_states"]
+
+
+def test_the_first_stream_to_become_too_old_says_when():
+    seen = fill(observer(), joint_states=joints(NOW - 10 * MS))
+    assert seen.stale_ns() == NOW - 10 * MS + round(MAX_AGE_S["joint_states"] * 1e9)
+    seen.push("joint_states", joints(NOW + 1000 * MS), NOW + 1000 * MS)
+    assert seen.stale_ns() == NOW + round(MAX_AGE_S["pose"] * 1e9)
+    assert observer().stale_ns() > NOW
+
+
+@pytest.mark.parametrize(("wanted_ms", "expected_ms"), [(0, 3), (1, 13), (10, 13), (11, 23)])
+def test_a_sample_is_expected_by_the_rhythm_of_its_stream(wanted_ms, expected_ms):
+    seen = observer()
+    for k in range(-9, 1):  # every 10 ms, and 3 ms late
+        stamp_ns = NOW + 10 * k * MS
+        seen.push("joint_states", joints(stamp_ns), stamp_ns + 3 * MS)
+    expected_ns = seen.expected_ns("joint_states", NOW + wanted_ms * MS)
+    assert expected_ns == pytest.approx(NOW + expected_ms * MS, abs=1000)
+
+
+def test_without_a_rhythm_a_sample_is_expected_at_its_stamp():
+    assert fill(observer()).expected_ns("joint_states", NOW + MS) == NOW + MS

@@ -83,3 +83,14 @@ def test_everything_is_new_after_the_clock_has_jumped_back(trigger):
         work.goal(ms)
         assert work.times.time_ns(ms * MS) == ms * MS
         assert work.times.observed(ms * MS)
+
+
+def test_the_joint_states_wanted_next_are_those_of_the_due_time_a_little_early():
+    clockwork = Clockwork("timer")
+    assert clockwork.planned([1000]) == [1000]
+    assert clockwork.times.wanted_ns() == 1090 * MS
+    assert clockwork.planned([1089, 1090]) == [1090]
+
+
+def test_by_observation_no_time_is_wanted():
+    assert Clockwork("observation").times.wanted_ns() == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.stream import Stream, StreamStats
+from difftori_ros.stream import Stream, StreamStats, Unread
 
 LATER = 10**12
 MS = 1_000_000
@@ -131,3 +131,50 @@ def test_a_reader_sees_whole_samples_while_others_push():
     assert not wrong
     assert stream.latest_before(LATER) == (19_999, 19_999)
     assert stream.stats.received == 19_999
+
+
+def unread(stamp, text, log) -> Unread[str]:
+    """A sample that says when it is read; without a text it cannot be."""
+
+    def decode(raw: bytes) -> str:
+        log.append(stamp)
+        if not raw:
+            raise ValueError(f"nothing in {stamp}")
+        return raw.decode()
+
+    return Unread(stamp, text.encode(), decode)
+
+
+def test_of_samples_that_are_not_read_yet_only_those_asked_for_are_read_and_once():
+    stream: Stream[str] = Stream()
+    read: list[int] = []
+    for stamp in (10, 20, 30, 40):
+        assert stream.push(stamp, unread(stamp, f"sample {stamp}", read), LATER)
+    assert stream.newest_ns() == 40
+    assert read == []
+    assert stream.around(25, LATER) == ((20, "sample 20"), (30, "sample 30"))
+    assert stream.latest_before(29) == (20, "sample 20")
+    assert stream.nearest(24) == (20, "sample 20")
+    assert sorted(read) == [20, 30]
+
+
+def test_a_sample_that_cannot_be_read_is_told_of_and_its_neighbour_taken():
+    told: list[tuple[int, str]] = []
+    stream: Stream[str] = Stream(unreadable=lambda stamp, why: told.append((stamp, why)))
+    for stamp, text in ((10, "a"), (20, ""), (30, ""), (40, "d")):
+        stream.push(stamp, unread(stamp, text, []), LATER)
+    assert stream.around(25, LATER) == ((10, "a"), (40, "d"))
+    assert told == [(20, "nothing in 20"), (30, "nothing in 30")]
+    assert stream.latest_before(35) == (10, "a")
+    assert len(told) == 2
+
+
+def test_when_none_can_be_read_there_is_none():
+    stream: Stream[str] = Stream()
+    for stamp in (10, 20):
+        stream.push(stamp, unread(stamp, "", []), LATER)
+    assert stream.newest_ns() == 20
+    assert stream.latest_before(LATER) is None
+    assert stream.newest_ns() is None
+    assert stream.around(15, LATER) == (None, None)
+    assert stream.stats.received == 2
