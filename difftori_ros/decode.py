@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
 
 import numpy as np
 
@@ -73,26 +75,25 @@ class Decoder:
         orientation = self._spec.tip_orientation
         quaternion = tip[3:] if orientation is None else np.array(orientation)
         waypoints: list[FloatArray] = []
-        position = measured
-        for target in self._targets(tip[:3], moves):
-            result = self._kinematics.solve(np.concatenate([target, quaternion]), position)
-            if not result.converged:
+        targets = np.array(self._targets(tip[:3].tolist(), moves.tolist())).reshape(-1, 3)
+        for found in self._kinematics.follow(targets, quaternion, measured):
+            if not found.converged:
                 return np.array(waypoints).reshape(-1, len(measured)), Reason.IK_FAILED
-            position = result.position
-            waypoints.append(position)
+            waypoints.append(found.position)
         return np.array(waypoints), Reason.OK
 
-    def _targets(self, tip: FloatArray, moves: FloatArray) -> FloatArray:
+    def _targets(self, tip: list[float], moves: list[list[float]]) -> list[list[float]]:
         """Where the tip should be after each move; of a tip outside the box, no farther out."""
         low, high = self._spec.tip_low, self._spec.tip_high
         if low is None or high is None:
-            return tip + moves.cumsum(axis=0)
-        targets, at = [], tip.tolist()
-        for move in moves.tolist():
+            sums = accumulate(moves, lambda moved, move: list(map(add, moved, move)))
+            return [list(map(add, tip, moved)) for moved in sums]
+        targets, at = [], tip
+        for move in moves:
             wanted = zip(at, move, low, high, strict=True)
             at = [min(max(x + dx, min(a, x)), max(b, x)) for x, dx, a, b in wanted]
             targets.append(at)
-        return np.array(targets).reshape(-1, 3)
+        return targets
 
     def _gripper(self, plan: Plan) -> FloatArray | None:
         gripper = self._profile.gripper

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,21 +187,41 @@ class Kinematics:
         return made
 
     def solve(self, pose: FloatArray, start: FloatArray) -> IkResult:
-        """Joint positions within the limits whose tip pose is nearest to `pose`.
-
-        Damped Gauss-Newton on the SE(3) logarithm, projected to the limits (Siciliano et al.,
-        "Robotics", 2009, section 3.7).
+        """Joint positions within the limits whose tip pose is nearest to `pose`; see `follow`.
 
         Args:
             pose: Wanted tip pose in the base frame, shape (7,).
             start: Where to start, shape (n,) [rad]; decides which of several solutions is found.
         """
-        quaternion = pin.Quaternion(np.asarray(pose[3:7], dtype=np.float64))
-        quaternion.normalize()
-        turn, xyz = quaternion.toRotationMatrix(), np.asarray(pose[:3], dtype=np.float64)
-        target = self._base * pin.SE3(turn, xyz)
+        return next(self.follow(pose[None, :3], pose[3:7], start))
+
+    def follow(
+        self, path: FloatArray, quaternion: FloatArray, start: FloatArray
+    ) -> Iterator[IkResult]:
+        """Joint positions within the limits that lead the tip along a path, each from the last.
+
+        Damped Gauss-Newton on the SE(3) logarithm, projected to the limits (Siciliano et al.,
+        "Robotics", 2009, section 3.7).
+
+        Args:
+            path: Wanted tip positions in the base frame, shape (K, 3) [m].
+            quaternion: Wanted orientation at all of them, x y z w, shape (4,).
+            start: Where to start, shape (n,) [rad]; decides which of several solutions is found.
+        """
+        turn = pin.Quaternion(np.asarray(quaternion, dtype=np.float64))
+        turn.normalize()
+        q, target = np.asarray(start, dtype=np.float64)[self._order], pin.SE3.Identity()
+        target.rotation = turn.toRotationMatrix()
+        for xyz in path:
+            target.translation = xyz
+            q, error = self._reach(self._base * target, q)
+            position = np.empty_like(q)
+            position[self._order] = q
+            yield IkResult(position, error)
+
+    def _reach(self, target: pin.SE3, q: FloatArray) -> tuple[FloatArray, float]:
+        """Positions (n,) of the model's joints that come nearest to the target, and the error."""
         lower, upper = self._lower, self._upper
-        q = np.asarray(start, dtype=np.float64)[self._order]
         q = np.minimum(np.maximum(q, lower), upper)
         best, best_error = q, math.inf
         for _ in range(MAX_ITERATIONS):
@@ -217,9 +237,7 @@ class Kinematics:
             gram += DAMPED
             q = q + jacobian.T.dot(dgesv(gram, twist)[2])
             q = np.minimum(np.maximum(q, lower), upper)
-        position = np.empty_like(best)
-        position[self._order] = best
-        return IkResult(position, best_error)
+        return best, best_error
 
 
 def _frame(model: pin.Model, name: str) -> pin.Frame:

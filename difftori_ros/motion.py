@@ -10,10 +10,10 @@ would break it is not taken, and the motion ends there by braking.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import add, ge, le
+from operator import add, ge, le, sub
 
 import numpy as np
 import ruckig
@@ -84,7 +84,7 @@ class Reference:
     def finite(self) -> bool:
         """True when every number is finite."""
         parts = (self.position, self.velocity, self.acceleration)
-        return all(bool(np.isfinite(part).all()) for part in parts)
+        return all(all(map(math.isfinite, part.tolist())) for part in parts)
 
 
 class Motion:
@@ -97,58 +97,63 @@ class Motion:
     def __init__(self, profile: RobotProfile, start: Reference, spacing_s: float = SPACING_S):
         n = len(profile.arm_joints)
         self._start, self._spacing, self._still = start, spacing_s, [0.0] * n
-        speed, effort = SPEED_MARGIN * profile.velocity, EFFORT_MARGIN * profile.acceleration
-        jerk = np.minimum(profile.jerk, effort / (RAMP_SPACINGS * spacing_s))
-        self._speed, self._effort, self._jerk = speed, effort, jerk
+        speeds = [SPEED_MARGIN * most for most in profile.velocity.tolist()]
+        efforts = [EFFORT_MARGIN * most for most in profile.acceleration.tolist()]
+        given = zip(profile.jerk.tolist(), efforts, strict=True)
+        jerks = [min(most, effort / (RAMP_SPACINGS * spacing_s)) for most, effort in given]
+        self._limits = list(zip(speeds, efforts, jerks, strict=True))
         self._solver, self._ask = ruckig.Ruckig(n), ruckig.InputParameter(n)
-        self._ask.max_velocity, self._ask.max_acceleration = speed.tolist(), effort.tolist()
-        self._ask.max_jerk = jerk.tolist()
+        self._solver_one, self._ask_one = ruckig.Ruckig(1), ruckig.InputParameter(1)
+        self._ask.max_velocity, self._ask.max_acceleration = speeds, efforts
+        self._ask.max_jerk = jerks
         self._pieces: list[tuple[float, ruckig.Trajectory]] = []
         self._length = 0.0
-        # the acceleration of a cubic is only nearly that of the motion it was sampled from: take
-        # no more of it than can be taken back before the speed is at its limit
-        highest = self._change(speed - start.velocity)
-        lowest = -self._change(speed + start.velocity)
-        acceleration = np.minimum(np.maximum(start.acceleration, lowest), highest)
-        position = start.position.tolist()
-        self._state: State = position, start.velocity.tolist(), acceleration.tolist()
-        lower, upper = profile.lower, profile.upper
-        # From every state within the limits of speed and acceleration the acceleration ends within
-        # effort / jerk, at a speed of at most `fastest`, and the arm stops within `way`.
-        rise = effort / jerk
-        fastest = speed + effort * rise / 2
-        way = fastest * (fastest / effort + 3 * rise) / 2
-        if (np.abs(start.velocity) > speed).any():
-            way = math.inf
-        self._near_lower, self._near_upper = (lower + way).tolist(), (upper - way).tolist()
+        position, velocity = start.position.tolist(), start.velocity.tolist()
+        acceleration = start.acceleration.tolist()
+        for k, (speed, effort, jerk) in enumerate(self._limits):
+            # the acceleration of a cubic is only nearly that of the motion it was sampled from:
+            # take no more of it than can be taken back before the speed is at its limit
+            highest = _change(speed - velocity[k], effort, jerk)
+            lowest = -_change(speed + velocity[k], effort, jerk)
+            acceleration[k] = min(max(acceleration[k], lowest), highest)
+        self._state: State = position, velocity, acceleration
+        # the arm stops within this in any case, unless it is faster than it may be
+        slow = all(abs(v) <= speed for v, speed in zip(velocity, speeds, strict=True))
+        ways = [_way(*limits) if slow else math.inf for limits in self._limits]
+        self._lower, self._upper = profile.lower.tolist(), profile.upper.tolist()
+        self._near_lower = list(map(add, self._lower, ways))
+        self._near_upper = list(map(sub, self._upper, ways))
         if not self._far((position, position)):
             # the limits, widened by what even braking at once cannot avoid
             low, high = self._stop_extent(self._state)
-            lower, upper = np.minimum(lower, low), np.maximum(upper, high)
-        self._lower, self._upper = (lower - REST).tolist(), (upper + REST).tolist()
+            self._lower = [limit - REST for limit in map(min, self._lower, low)]
+            self._upper = [limit + REST for limit in map(max, self._upper, high)]
+        else:
+            self._lower = [limit - REST for limit in self._lower]
+            self._upper = [limit + REST for limit in self._upper]
 
-    def follow(self, waypoints: FloatArray, due: FloatArray, dt_s: float) -> None:
+    def follow(self, waypoints: FloatArray, due: Sequence[float], dt_s: float) -> None:
         """Pass the waypoints (H, n) [rad] at their due times (H,) [s], as far as the limits allow.
 
         Those due at or before the start are left out. At the last one the motion comes to rest;
         for that it has until `dt_s` after its due time.
         """
-        first = int(due.searchsorted(EPSILON_S))
+        first = bisect_left(due, EPSILON_S)
         if first == len(due):
             return
-        before = waypoints[first - 1] if first else self._start.position
-        path = np.concatenate([before[None], waypoints[first:]])
-        times = [float(due[first - 1]) if first else 0.0, *due[first:].tolist()]
-        velocities, bends = self._differences(path, np.array(times))
-        points, last = path.tolist(), len(path) - 1
+        points = waypoints.tolist()
+        before = points[first - 1] if first else self._start.position.tolist()
+        path = [before, *points[first:]]
+        times = [due[first - 1] if first else 0.0, *due[first:]]
+        last = len(path) - 1
         for k in range(1, last):
             ahead = bisect_left(times, self._length + LOOK_AHEAD * dt_s - EPSILON_S)
             aim = min(ahead, last - 1)
-            passing = velocities[aim - 1], bends[aim - 1]
-            if not self._take(points[aim], passing, SHARES, times[aim], times[k]):
+            passing = self._passing(path[aim - 1 : aim + 2], times[aim - 1 : aim + 2])
+            if not self._take(path[aim], passing, SHARES, times[aim], times[k]):
                 return
         end = times[last] + dt_s
-        self._take(points[last], (self._still, self._still), SHARES[:1], end, end)
+        self._take(path[last], (self._still, self._still), SHARES[:1], end, end)
 
     def brake(self) -> None:
         """Come to rest, every joint as soon as it can."""
@@ -167,35 +172,35 @@ class Motion:
         count = max(math.ceil(length / self._spacing - 1e-6), 1)
         times = np.arange(count + 1) * (length / count)
         times[-1] = length
-        positions, velocities = [self._start.position.tolist()], [self._start.velocity.tolist()]
-        begins = [begin for begin, _ in self._pieces[1:]]
-        for t in times[1:-1].tolist():
-            since, motion = self._pieces[bisect_right(begins, t)]
-            position, velocity, _ = motion.at_time(t - since)
-            positions.append(position)
-            velocities.append(velocity)
-        positions.append(self._state[0])
-        velocities.append(self._still)
-        return times, np.array(positions), np.array(velocities)
+        inner, begins = times[1:-1], np.array([begin for begin, _ in self._pieces])
+        which = begins[1:].searchsorted(inner, side="right")
+        since = (inner - begins[which]).tolist()
+        pieces = [self._pieces[k][1] for k in which.tolist()]
+        states = [piece.at_time(t) for piece, t in zip(pieces, since, strict=True)]
+        positions, velocities = np.empty((2, count + 1, len(self._still)))
+        positions[0], velocities[0] = self._start.position, self._start.velocity
+        if states:
+            positions[1:-1] = [position for position, _, _ in states]
+            velocities[1:-1] = [velocity for _, velocity, _ in states]
+        positions[-1], velocities[-1] = self._state[0], 0.0
+        return times, positions, velocities
 
-    def _change(self, room: FloatArray) -> FloatArray:
-        """Greatest acceleration (n,) with which the speed still changes by no more than `room`."""
-        return np.minimum(np.sqrt(2 * self._jerk * np.maximum(room, 0.0)), self._effort)
-
-    def _differences(
-        self, path: FloatArray, times: FloatArray
-    ) -> tuple[list[list[float]], list[list[float]]]:
-        """Velocities and accelerations, each (H - 2, n), to pass points (H, n) [rad] with.
+    def _passing(
+        self, path: list[list[float]], times: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """Velocity and acceleration, each (n,), to pass the middle of three points (3, n) with.
 
         Central first and second differences, of no more than the limits.
         """
-        gaps = (times[1:] - times[:-1])[:, None]
-        slopes, both = (path[1:] - path[:-1]) / gaps, gaps[1:] + gaps[:-1]
-        velocity = (path[2:] - path[:-2]) / both
-        velocity = np.minimum(np.maximum(velocity, -self._speed), self._speed)
-        most = self._change(self._speed - np.abs(velocity))
-        bend = np.minimum(np.maximum(2 * (slopes[1:] - slopes[:-1]) / both, -most), most)
-        return velocity.tolist(), bend.tolist()
+        back, forth = times[1] - times[0], times[2] - times[1]
+        velocity, bend = [], []
+        for p, q, r, (speed, effort, jerk) in zip(*path, self._limits, strict=True):
+            v = min(max((r - p) / (back + forth), -speed), speed)
+            most = _change(speed - abs(v), effort, jerk)
+            change = 2 * ((r - q) / forth - (q - p) / back) / (back + forth)
+            velocity.append(v)
+            bend.append(min(max(change, -most), most))
+        return velocity, bend
 
     def _take(
         self,
@@ -211,25 +216,44 @@ class Motion:
         reached in time, else the one with which it is reached soonest. Returns False, and nothing
         has moved, when all of them would leave the limits.
         """
-        best = None
+        best, last = None, 0
         for share in shares:
-            velocity, bend = ([share * value for value in part] for part in passing)
+            velocity, bend = passing
+            if best is not None:
+                alone = self._alone(last, target[last], share * velocity[last], share * bend[last])
+                if alone >= best[0].duration:
+                    continue  # all joints together are no sooner either
+            if share < 1.0:
+                velocity, bend = ([share * value for value in part] for part in passing)
             piece = self._reach(target, velocity, bend, due - self._length)
             if piece is None or (best is not None and piece.duration >= best[0].duration):
                 continue
-            length = min(until - self._length, piece.duration)
+            length, extent = min(until - self._length, piece.duration), _extent(piece)
             end: State = piece.at_time(length)
-            extent = _extent(piece)
             if self._far(extent) or (
                 self._inside(extent) and self._inside(self._stop_extent(end))
             ):
                 best = piece, length, end
                 if piece.duration <= due - self._length + EPSILON_S:
                     break
+                durations = piece.independent_min_durations
+                last = durations.index(max(durations))
         if best is None:
             return False
         self._append(*best)
         return True
+
+    def _alone(self, joint: int, position: float, velocity: float, bend: float) -> float:
+        """Time that a joint needs at least to a target state [s]; 0 when that is not known."""
+        ask, piece = self._ask_one, ruckig.Trajectory(1)
+        speed, effort, jerk = self._limits[joint]
+        ask.max_velocity, ask.max_acceleration, ask.max_jerk = [speed], [effort], [jerk]
+        at, moving, changing = self._state
+        ask.current_position, ask.current_velocity = [at[joint]], [moving[joint]]
+        ask.current_acceleration = [changing[joint]]
+        ask.target_position, ask.target_velocity = [position], [velocity]
+        ask.target_acceleration = [bend]
+        return piece.duration if _calculated(self._solver_one, ask, piece) else 0.0
 
     def _reach(
         self, target: list[float], velocity: list[float], bend: list[float], duration: float
@@ -258,12 +282,7 @@ class Motion:
     def _calculate(self, state: State) -> ruckig.Trajectory | None:
         ask, piece = self._ask, ruckig.Trajectory(len(self._still))
         ask.current_position, ask.current_velocity, ask.current_acceleration = state
-        try:
-            result = self._solver.calculate(ask, piece)
-        except (ruckig.RuckigError, ValueError):
-            # a target that the limits do not allow, or a result that ruckig has no name for
-            return None
-        return piece if result == ruckig.Result.Working else None
+        return piece if _calculated(self._solver, ask, piece) else None
 
     def _append(self, piece: ruckig.Trajectory, length: float, end: State) -> None:
         self._pieces.append((self._length, piece))
@@ -278,7 +297,7 @@ class Motion:
         """
         position, velocity, acceleration = state
         low, high = _extent(self._stop((self._still, velocity, acceleration)))
-        return _sum(position, low), _sum(position, high)
+        return list(map(add, position, low)), list(map(add, position, high))
 
     def _inside(self, extent: Extent) -> bool:
         return _within(extent, self._lower, self._upper)
@@ -288,13 +307,36 @@ class Motion:
         return _within(extent, self._near_lower, self._near_upper)
 
 
+def _calculated(
+    solver: ruckig.Ruckig, ask: ruckig.InputParameter, piece: ruckig.Trajectory
+) -> bool:
+    """Whether there is such a motion; if so, `piece` is one."""
+    try:
+        return solver.calculate(ask, piece) == ruckig.Result.Working
+    except (ruckig.RuckigError, ValueError):
+        # a target that the limits do not allow, or a result that ruckig has no name for
+        return False
+
+
 def _within(extent: Extent, lower: list[float], upper: list[float]) -> bool:
     low, high = extent
     return all(map(ge, low, lower)) and all(map(le, high, upper))
 
 
-def _sum(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    return list(map(add, a, b))
+def _change(room: float, effort: float, jerk: float) -> float:
+    """Greatest acceleration with which the speed still changes by no more than `room`."""
+    return min(math.sqrt(2 * jerk * max(room, 0.0)), effort)
+
+
+def _way(speed: float, effort: float, jerk: float) -> float:
+    """What a joint needs at most to stop from a state within its limits [rad].
+
+    Its acceleration has ended after `effort / jerk`. From the greatest speed that it has then, and
+    never exceeds, it stops within `fastest / effort + effort / jerk`, at half of it on average.
+    """
+    rise = effort / jerk
+    fastest = speed + effort * rise / 2
+    return fastest * (rise + (fastest / effort + rise) / 2)
 
 
 def _extent(piece: ruckig.Trajectory) -> Extent:

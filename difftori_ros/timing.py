@@ -78,10 +78,11 @@ def schedule(
     if not (start.finite and np.isfinite(waypoints).all()):
         return None
     begin = (start_ns - stamp_ns) * 1e-9
-    due = (np.arange(len(waypoints)) + 1) * dt_s - begin
+    due = [(k + 1) * dt_s - begin for k in range(len(waypoints))]
     try:
         motion = Motion(profile, start, spacing_s)
-        motion.follow(np.clip(waypoints, profile.lower, profile.upper), due, dt_s)
+        within = np.minimum(np.maximum(waypoints, profile.lower), profile.upper)
+        motion.follow(within, due, dt_s)
         motion.brake()
     except MotionError:
         return None
@@ -159,15 +160,16 @@ def gripper_ramp(
     """
     names = (gripper.joint,)
     low, high = sorted((gripper.closed, gripper.open))
-    targets = np.minimum(np.maximum(np.asarray(targets, dtype=np.float64), low), high)
+    pursued = [min(max(target, low), high) for target in targets.tolist()]
     begin = (start_ns - stamp_ns) * 1e-9
     h, fastest = GRIPPER_STEP_S, GRIPPER_MARGIN * gripper.velocity
-    # written so that NaN fails it too
-    near = len(targets) and np.abs(targets - start_position).max() <= LONGEST_RAMP_S * fastest
-    if not near:
+    # written so that NaN is not near either
+    reach = LONGEST_RAMP_S * fastest
+    near = [abs(target - start_position) <= reach for target in pursued]
+    if not (near and all(near)):
         return hold(names, stamp_ns, np.array([start_position]), start_ns)
     times, positions, velocities = [begin], [float(start_position)], [0.0]
-    pursued, last = targets.tolist(), len(targets) - 1
+    last = len(pursued) - 1
     while True:
         t, p, v = times[-1], positions[-1], velocities[-1]
         k = min(max(math.floor(t / dt_s + 1e-6), 0), last)

@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pinocchio as pin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,6 +110,96 @@ def test_same_question_has_the_same_bits_as_answer_whatever_was_asked_before(see
         again = arm.solve(wanted, PANDA.home)
         assert again.position.tobytes() == first.position.tobytes()
         assert again.error == first.error
+
+
+def reordered(profile, order):
+    """The profile with its joints named in another order."""
+    arrays = ("lower", "upper", "velocity", "acceleration", "jerk", "home")
+    names = tuple(profile.arm_joints[k] for k in order)
+    changed = {name: getattr(profile, name)[list(order)] for name in arrays}
+    return replace(profile, arm_joints=names, **changed)
+
+
+def urdf_with(path, old: str, new: str):
+    """The panda with a changed URDF."""
+    text = PANDA.urdf.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return replace(PANDA, urdf=path)
+
+
+def matches_pinocchio(profile, seed: int) -> None:
+    """Pass when placements at several positions are those of the whole model, one at a time."""
+    arm, rng = Kinematics(profile), np.random.default_rng(seed)
+    model = pin.buildModelFromUrdf(str(profile.urdf))
+    data, frames = model.createData(), [profile.base_frame, "panda_link4", profile.tip_frame]
+    positions = rng.uniform(profile.lower, profile.upper, (6, 7))
+    rotations, origins = arm.placements(positions, frames)
+    given_points = rng.normal(size=(3, 3))
+    traced = arm.trace(positions, arm.attach(frames, given_points))
+    tips = arm.tip_positions(positions)
+    for t, position in enumerate(positions):
+        q = pin.neutral(model)
+        for name, value in zip(profile.arm_joints, position, strict=True):
+            q[model.joints[model.getJointId(name)].idx_q] = value
+        pin.framesForwardKinematics(model, data, q)
+        base, *_, tip = (data.oMf[model.getFrameId(name)].copy() for name in frames)
+        np.testing.assert_allclose(tips[t], base.actInv(tip).translation, atol=1e-12)
+        np.testing.assert_allclose(arm.tip_pose(position)[:3], tips[t], atol=1e-12)
+        for f, name in enumerate(frames):
+            placed = base.actInv(data.oMf[model.getFrameId(name)])
+            np.testing.assert_allclose(rotations[t, f], placed.rotation, atol=1e-12)
+            np.testing.assert_allclose(origins[t, f], placed.translation, atol=1e-12)
+            np.testing.assert_allclose(traced[f, t], placed.act(given_points[f]), atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_positions_at_once_are_placed_as_pinocchio_places_each(seed):
+    matches_pinocchio(PANDA, seed)
+
+
+def test_joints_are_told_in_the_order_of_the_profile():
+    order = (3, 0, 6, 2, 5, 1, 4)
+    profile = reordered(PANDA, order)
+    matches_pinocchio(profile, 0)
+    wanted = ARM.tip_pose(PANDA.home + 0.1)
+    here, there = ARM.solve(wanted, PANDA.home), Kinematics(profile).solve(wanted, profile.home)
+    np.testing.assert_array_equal(there.position, here.position[list(order)])
+
+
+def test_a_joint_that_slides_is_placed_too(tmp_path):
+    profile = urdf_with(
+        tmp_path / "slides.urdf",
+        '<joint name="panda_joint2" type="revolute">',
+        '<joint name="panda_joint2" type="prismatic">',
+    )
+    matches_pinocchio(profile, 0)
+
+
+def test_a_joint_that_turns_without_end_is_refused_by_name(tmp_path):
+    profile = urdf_with(
+        tmp_path / "turns.urdf",
+        '<joint name="panda_joint2" type="revolute">',
+        '<joint name="panda_joint2" type="continuous">',
+    )
+    with pytest.raises(ProfileError, match="joint panda_joint2 of 'panda' turns without end"):
+        Kinematics(profile)
+
+
+def test_a_base_that_moves_with_the_arm_is_refused_by_name():
+    with pytest.raises(ProfileError, match="'panda_link3' of 'panda' moves with joint panda_j"):
+        Kinematics(replace(PANDA, base_frame="panda_link3"))
+
+
+def test_along_a_path_every_solution_starts_from_the_last():
+    pose = ARM.tip_pose(PANDA.home)
+    path = pose[:3] + 0.02 * np.arange(1, 5)[:, None] * np.array([1.0, -0.5, 0.3])
+    position = PANDA.home
+    for xyz, found in zip(path, ARM.follow(path, pose[3:], PANDA.home), strict=True):
+        alone = ARM.solve(np.concatenate([xyz, pose[3:]]), position)
+        assert found.converged
+        np.testing.assert_array_equal(found.position, alone.position)
+        position = alone.position
 
 
 def test_start_is_not_written_to():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.motion import MotionError
+from difftori_ros.motion import Motion, MotionError
 from difftori_ros.timing import (
     Reference,
     brake,
@@ -321,3 +321,26 @@ def test_the_accelerations_at_the_ends_of_segments_are_those_of_the_cubic():
     dense = everywhere(made)[2].reshape(2, -1)
     np.testing.assert_allclose(first[:, 0], dense[:, 0])
     np.testing.assert_allclose(last[:, 0], dense[:, -1])
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=seeds, step=st.sampled_from([0.02, 0.1, 1.0]), count=st.integers(1, 6))
+def test_what_need_not_be_computed_changes_nothing(seed, step, count):
+    rng = np.random.default_rng(seed)
+    start = Reference(
+        rng.uniform(PANDA.lower, PANDA.upper),
+        rng.uniform(-0.5, 0.5, 7) * PANDA.velocity,
+        rng.uniform(-0.5, 0.5, 7) * PANDA.acceleration,
+    )
+    waypoints = start.position + np.cumsum(rng.normal(0, step, (count, 7)), axis=0)
+    made = schedule(PANDA, STAMP, waypoints, DT, start, STAMP)
+    with pytest.MonkeyPatch.context() as patch:
+        # no choice is ruled out by one joint alone, and every way to stop is computed
+        patch.setattr(Motion, "_alone", lambda *_: 0.0)
+        patch.setattr(Motion, "_far", lambda *_: False)
+        every = schedule(PANDA, STAMP, waypoints, DT, start, STAMP)
+    assert made is not None
+    assert every is not None
+    np.testing.assert_array_equal(made.times, every.times)
+    np.testing.assert_array_equal(made.positions, every.positions)
+    np.testing.assert_array_equal(made.velocities, every.velocities)
