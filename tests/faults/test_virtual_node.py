@@ -40,7 +40,7 @@ def test_a_plan_that_waits_for_joint_states_is_not_passed_on_after_the_farewell(
     found = 0
     for at_ms in range(1500, 1600, 10):
         events = (
-            (at_ms - 5.0, "outage", ("guard_joints", 25.0, False)),
+            (at_ms - 60.0, "outage", ("guard_joints", 80.0, False)),
             (at_ms, "look", ()),
             (at_ms + 0.1, "farewell", (900.0,)),
         )

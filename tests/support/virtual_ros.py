@@ -80,6 +80,7 @@ class VirtualClock:
         machine.work(machine.LOOK_MS)
         machine.looked_ns = machine.timeline.now_ns
         machine.looked_stops = machine.process.stops
+        machine.looked_offset_ns = machine.offset_ns()
         self.nanoseconds = machine.looked_ns
         if not self._steady:
             self.nanoseconds += machine.offset_ns()
@@ -130,6 +131,7 @@ class Machine:
         process: What is stopped or killed.
         looked_ns: When the process has last looked at a clock [ns].
         looked_stops: How often it had been stopped by then.
+        looked_offset_ns: By how much the clock of the stamps was ahead then [ns].
     """
 
     LOOK_MS, WRITE_MS = 0.002, 0.03
@@ -147,7 +149,7 @@ class Machine:
     ):
         self.timeline, self.process = timeline, process
         self.work, self.offset_ns, self.sent = work, offset_ns, sent
-        self.looked_ns = self.looked_stops = 0
+        self.looked_ns = self.looked_stops = self.looked_offset_ns = 0
         self.readers: list[Reader] = []
         self.timers: list[Timer] = []
         self._by_arrival = by_arrival

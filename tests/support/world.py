@@ -171,8 +171,11 @@ class World:
     def from_guard(self, guard: VirtualGuard, topic: str, message: Any) -> None:
         """A guard has published something."""
         machine = guard.machine
-        waited_ns = self.timeline.now_ns - machine.looked_ns
-        unclosed = machine.looked_stops != guard.process.stops or waited_ns > WINDOW_NS
+        unclosed = (
+            machine.looked_stops != guard.process.stops
+            or machine.looked_offset_ns != self.offset_ns
+            or self.timeline.now_ns - machine.looked_ns > WINDOW_NS
+        )
         if topic.endswith("joint_trajectory"):
             command = codecs.decode_trajectory(message)
             self.note("command", command)
