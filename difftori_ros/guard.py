@@ -177,7 +177,8 @@ class Guard:
     def clock_jumped(self, now_ns: int, step_ns: int) -> None:
         """The clock of the stamps was set by `step_ns` [ns]: the arm goes on as before."""
         self._motion.shift(step_ns)
-        self._clock_is_another(now_ns, f"by {step_ns * 1e-9:+.3f} s")
+        since_ns = self._measured.shift(now_ns, step_ns)
+        self._clock_is_another(since_ns, f"by {step_ns * 1e-9:+.3f} s")
 
     def put_off(self, late_ns: int) -> Trajectory | None:
         """A streamed motion goes on `late_ns` later than it was to [ns]; returns the arm's."""
@@ -325,8 +326,8 @@ class Guard:
             self._motion.forget()
             self._clock_is_another(now_ns, "what was under way is forgotten")
 
-    def _clock_is_another(self, now_ns: int, detail: str) -> None:
-        self._break_ns = now_ns
+    def _clock_is_another(self, since_ns: int, detail: str) -> None:
+        self._break_ns = since_ns
         if self._state in AT_WORK:
             self._enter(State.TRACKING, Reason.CLOCK_JUMPED, Level.WARN, detail)
 

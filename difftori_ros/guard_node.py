@@ -59,8 +59,6 @@ TRIES = 3
 """How often that may happen before it is given up; a brake is sent then all the same."""
 RETRY_S = 0.002
 """Time between two looks for the joint states that a plan waits for [s, steady clock]."""
-HEAR_S = 0.5
-"""Time after the start in which the policy tells since when it has planned [s, steady clock]."""
 AHEAD_NS = 50_000_000
 """A joint state stamped this far ahead of the clock is from before the clock was set [ns]."""
 TICK = Duration(seconds=0.01)
@@ -178,19 +176,22 @@ class GuardNode(Node):
     def _on_policy(self, message: DiagnosticStatus) -> None:
         self._wake()
         values = {pair.key: pair.value for pair in message.values}
-        self._policy_heard = True
         self._stopped = values.get("code") == Reason.STOPPED.name
         if self._stopped:
             self._pending = None
             self._order(self._guard.farewell)
             return
-        self._guard.heartbeat(self._steady_s())
-        self._refuse_flow(int(values.get("plans_since_ns", "0")))
+        self._on_pulse(message)
 
-    def _on_pulse(self, _: DiagnosticStatus) -> None:
+    def _on_pulse(self, message: DiagnosticStatus) -> None:
         self._wake()
-        if not self._stopped:  # else it was published before the last word, and came after it
-            self._guard.heartbeat(self._steady_s())
+        if self._stopped and self._policy_heard:
+            return  # it was published before the last word, and came after it
+        self._policy_heard = True
+        self._guard.heartbeat(self._steady_s())
+        if self._fresh:
+            values = {pair.key: pair.value for pair in message.values}
+            self._refuse_flow(int(values.get("plans_since_ns", "0")))
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._wake()
@@ -264,20 +265,25 @@ class GuardNode(Node):
             return
         self._read_joints()
         waited_s = (self._now_ns() - plan.stamp_ns) * 1e-9
-        unheard = not self._policy_heard and self._steady_s() - self._begun_s < HEAR_S
-        if (plan.stamp_ns > self._joints_ns or unheard) and waited_s <= self._patience_s:
+        incomplete = plan.stamp_ns > self._joints_ns or not self._policy_heard
+        if incomplete and waited_s <= self._patience_s:
             self._retry.reset()
             return
         self._retry.cancel()
         self._pending = None
         self._refuse_flow(plan.stamp_ns)
-        if not (self._listened or self._look_for_controllers()):
+        if not self._policy_heard:
+            detail = "no status of the policy has come, which tells since when it has planned"
+            self._refuse(plan, Reason.POLICY_LOST, detail)
+        elif not (self._listened or self._look_for_controllers()):
             topics = ", ".join(output.topic for output in self._outputs.values())
-            detail = f"nobody subscribes {topics}"
-            self._report.verdict(plan.stamp_ns, False, Reason.NO_CONTROLLER, detail)
-            self._say()
-            return
-        self._carry_out(plan)
+            self._refuse(plan, Reason.NO_CONTROLLER, f"nobody subscribes {topics}")
+        else:
+            self._carry_out(plan)
+
+    def _refuse(self, plan: Trajectory, reason: Reason, detail: str) -> None:
+        self._report.verdict(plan.stamp_ns, False, reason, detail)
+        self._say()
 
     def _carry_out(self, plan: Trajectory) -> None:
         """Judge the plan, and send it if it joins in the moment in which it is sent."""

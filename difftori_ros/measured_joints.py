@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from difftori_ros.robot import RobotProfile
 from difftori_ros.types import JointState
 
-CLOCK_BACK_NS = 200_000_000
-"""By how much a clock must go back to count as another one [ns]."""
+CLOCK_BACK_NS = 600_000_000
+"""By how much stamps must go back to be of another clock [ns]."""
+
+LATE_NS = 500_000_000
+"""How late a message may still come [ns]: so long it may bear a stamp of the clock before."""
 
 
 class MeasuredJoints:
@@ -63,6 +68,20 @@ class MeasuredJoints:
         """The clock of the stamps shows `now_ns`; far behind what is known it is another one."""
         if self.arm is not None and now_ns < self.arm.stamp_ns - CLOCK_BACK_NS:
             self.arm = None
+
+    def shift(self, now_ns: int, step_ns: int) -> int:
+        """The clock was set by `step_ns`, to `now_ns` [ns]: what is known bears its new time.
+
+        Returns:
+            The time before which a stamp may be of the clock as it was [ns].
+        """
+        if self.arm is not None:
+            self.arm = replace(self.arm, stamp_ns=self.arm.stamp_ns + step_ns)
+        if self.gripper is not None:
+            self.gripper = self.gripper[0] + step_ns, self.gripper[1]
+        # after a longer step back they would lie in the future
+        self._since_ns = now_ns + (-step_ns if -LATE_NS <= step_ns < 0 else 0)
+        return self._since_ns
 
     def silent_s(self, steady_s: float) -> float:
         """Time since the last usable joint states [s]; 0 before the first."""
