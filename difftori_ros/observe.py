@@ -13,7 +13,7 @@ import numpy as np
 
 from difftori_models.contract import FloatArray, Observation, ObservationSpec, tip_at
 from difftori_ros.cloud import CloudError
-from difftori_ros.frames import FrameError, FrameTree, matrix_to_pose, pose_to_matrix
+from difftori_ros.frames import FrameError, FrameTree
 from difftori_ros.image import ImageError
 from difftori_ros.joints_at import joints_at
 from difftori_ros.kinematics import Kinematics
@@ -204,7 +204,7 @@ class Observer:
         return replace(seen, past=tuple(past))
 
     def prepare(self, now_ns: int, due_ns: int = 0) -> int:
-        """Do what can be done ahead of the observation: process the newest images and cloud.
+        """Do what can be done ahead of the observation: process the newest of what was seen.
 
         Returns the stamp that joint states must have before the cloud can be processed [ns], and 0
         when it waits for none.
@@ -219,6 +219,11 @@ class Observer:
             if picture is not None:
                 with suppress(ImageError):
                     self._processed.image(name, picture[1])
+        for name in self._spec.poses:
+            pose = self.streams[name].latest_before(now_ns)
+            if pose is not None:
+                with suppress(FrameError):
+                    self._processed.pose(name, pose[1])
         if self._spec.points is None:
             return 0
         found = [self.streams[name].latest_before(now_ns) for name in self._spec.clouds]
@@ -312,9 +317,7 @@ class Observer:
             poses[tip_at(name)] = self._kinematics.tip_pose(then)
         try:
             for name in self._spec.poses:
-                pose = samples[name]
-                assert isinstance(pose, Pose)
-                poses[name] = self._to_base(pose)
+                poses[name] = self._processed.pose(name, samples[name])
             points = self._points(samples, now_ns)
             images = {n: self._processed.image(n, samples[n]) for n in self._spec.images}
         except FrameError as error:
@@ -352,12 +355,6 @@ class Observer:
                 )
                 return Refusal(Reason.STALE, detail)
         return self._assemble(found, found["joint_states"].stamp_ns)
-
-    def _to_base(self, pose: Pose) -> FloatArray:
-        matrix = pose_to_matrix(pose.pose)
-        if pose.frame_id != self._spec.frame:
-            matrix = self._frames.lookup(self._spec.frame, pose.frame_id, pose.stamp_ns) @ matrix
-        return matrix_to_pose(matrix)
 
     def _points(self, samples: Mapping[str, Sample], now_ns: int) -> np.ndarray | None:
         spec = self._spec.points

@@ -32,6 +32,8 @@ ASK_AGAIN_S = 0.2
 SOONEST_S, LATEST_S = 0.001, 0.1
 """Time between two turns, unless something new comes, lies within these [s, steady clock]: what
 was expected may come a little later, and the clock of the stamps may be set or stand still."""
+READY_NS = 4_000_000
+"""So long before its joint states are expected what a plan needs besides is prepared [ns]."""
 STANDS_STILL_S = 1.0
 """Time after which a clock that does not move is reported [s, steady clock]."""
 GUARD_SILENT_S = 0.5
@@ -243,8 +245,12 @@ class PolicyLoop:
         """
         now_ns = self._ports.now_ns()
         due_ns = self._observer.stale_ns()
-        for stamp_ns in filter(None, (wanted_ns, self._times.wanted_ns())):
-            due_ns = min(due_ns, self._observer.expected_ns("joint_states", stamp_ns))
+        if wanted_ns:
+            due_ns = min(due_ns, self._observer.expected_ns("joint_states", wanted_ns))
+        if stamp_ns := self._times.wanted_ns():
+            plan_ns = self._observer.expected_ns("joint_states", stamp_ns)
+            early_ns = plan_ns - READY_NS
+            due_ns = min(due_ns, plan_ns if early_ns <= now_ns else early_ns)
         return min(max((due_ns - now_ns) * 1e-9, SOONEST_S), LATEST_S)
 
     def _judge(self, driver: Driver, observation: Observation, motion: Motion) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Clouds and images as the policy takes them, each of the newest processed once."""
+"""Clouds, images and poses as the policy takes them, each of the newest processed once."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from functools import partial
 
 import numpy as np
 
-from difftori_models.contract import ObservationSpec
+from difftori_models.contract import FloatArray, ObservationSpec
 from difftori_ros.cloud import View, process_clouds
-from difftori_ros.frames import FrameTree
+from difftori_ros.frames import FrameTree, matrix_to_pose, pose_to_matrix
 from difftori_ros.image import ImageError, process_image
 from difftori_ros.joints_at import joints_at
 from difftori_ros.rectify import Lens
 from difftori_ros.robot import RobotProfile
 from difftori_ros.self_filter import SelfFilter
 from difftori_ros.stream import Stream
-from difftori_ros.types import Cloud, Image, JointState
+from difftori_ros.types import Cloud, Image, JointState, Pose
 
 HELD = 4
-"""Clouds and images that are kept processed, for each frame of a stack."""
+"""Samples of each stream that are kept processed, for each frame of a stack."""
 
 
 class Processed:
-    """Processes clouds and images, and keeps the newest results. Called by the planning thread.
+    """Processes samples, and keeps the newest results. Called by the planning thread.
 
     Attributes:
         needs_arm: Clouds are processed with the arm's pose at their stamp.
@@ -41,6 +41,9 @@ class Processed:
         self._lenses: dict[str, Lens] = {}
         self._images: dict[str, deque[tuple[Image, np.ndarray]]] = {
             name: deque(maxlen=held) for name in spec.images
+        }
+        self._poses: dict[str, deque[tuple[Pose, FloatArray]]] = {
+            name: deque(maxlen=held) for name in spec.poses
         }
 
     def set_lens(self, camera: str, lens: Lens) -> None:
@@ -90,6 +93,25 @@ class Processed:
             raise ImageError(f"'{name}': {error}", error.reason) from error
         self._images[name].append((picture, image))
         return image
+
+    def pose(self, name: str, pose: object) -> FloatArray:
+        """That pose (7,) in the base frame.
+
+        Raises:
+            FrameError: It is not known where its frame was at its stamp.
+        """
+        assert isinstance(pose, Pose)
+        for done, there in self._poses[name]:
+            if done is pose:
+                return there
+        matrix = pose_to_matrix(pose.pose)
+        if pose.frame_id != self._spec.frame:
+            # a transform that comes later may tell more exactly: not kept
+            then = self._frames.lookup(self._spec.frame, pose.frame_id, pose.stamp_ns)
+            return matrix_to_pose(then @ matrix)
+        there = matrix_to_pose(matrix)
+        self._poses[name].append((pose, there))
+        return there
 
     def _process(
         self, clouds: tuple[Cloud, ...], states: Stream[JointState], now_ns: int

@@ -344,8 +344,10 @@ def test_the_turn_for_a_plan_is_due_when_its_joint_states_will_be_here(rig):
     measure(rig)
     turned(rig)
     measure(rig, 8)  # of 0.08 s after those of the plan; those of 0.09 s will do, 2 ms late
-    assert turned(rig) == pytest.approx(0.01)
-    rig.now_ns += 10 * MS  # they are later than that
+    assert turned(rig) == pytest.approx(0.006)  # some time before, to prepare the rest
+    rig.now_ns += 6 * MS
+    assert turned(rig) == pytest.approx(0.004)
+    rig.now_ns += 4 * MS  # they are later than that
     assert turned(rig) == pytest.approx(0.001)
     assert len(rig.motions) == 1
     measure(rig, 1)
