@@ -11,7 +11,7 @@ stand in a `.jsonl` file beside the JSON file; of the same sources they are not 
 
 JSON keys: `runs`, `breaches` (runs with any), `worst_rad` and `worst_rad_s` (greatest steps of a
 command, the latter in motion), `refused_share` (of all plans), `runs_per_s` (of one core),
-`unclosed` (commands that were held up between the guard's last look at the clock and the write),
+`unclosed` (commands that were held up in the write itself, which are not judged),
 `promises` (breaches of each), `breached` (seeds, and what was broken first), `first_seed`,
 `accepted`, `refused`, `commands`, `machine`, `commit`.
 """

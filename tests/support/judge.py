@@ -58,8 +58,8 @@ class Tally:
         accepted: Plans that were passed on.
         refused: Plans that were not.
         commands: Commands that were published.
-        unclosed: Commands not judged, for the process was stopped between its last look at the
-            clock and the write; no process can do anything about that.
+        unclosed: Commands not judged, for the process was stopped or kept waiting while it wrote
+            them; no process can do anything about that.
         worst_rad: Greatest step in position of the others [rad].
         worst_rad_s: Greatest step in velocity of the others, in motion [rad/s].
     """
@@ -246,10 +246,11 @@ class Judge:
             self.tally.unclosed += 1
             return
         moved = np.abs(wanted - before)
-        step = float((moved - world.profile.velocity * SET_S).max())
-        self.tally.worst_rad = max(self.tally.worst_rad, step)
-        if step > STEP_RAD + ROUNDING and world.timeline.now_ns > self._twins_until_ns:
-            self.breach("P1", f"streams a set that is {step:.4f} rad off")
+        if world.timeline.now_ns > self._twins_until_ns:
+            step = float((moved - world.profile.velocity * SET_S).max())
+            self.tally.worst_rad = max(self.tally.worst_rad, step)
+            if step > STEP_RAD + ROUNDING:
+                self.breach("P1", f"streams a set that is {step:.4f} rad off")
         held = self._held[guard]
         rests = world.timeline.now_ns - held.latched_ns > REST_S * 1e9
         if held.latched and rests and moved.max() > ROUNDING:

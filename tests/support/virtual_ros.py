@@ -19,6 +19,8 @@ from tests.support.virtual_clock import Alarm, Process, Timeline
 
 NEVER = 1 << 62
 """Later than the end of every run [ns]."""
+WINDOW_NS = 1_000_000
+"""Time that writing may take; what is written later was held up [ns]."""
 
 
 class Reader:
@@ -78,10 +80,8 @@ class VirtualClock:
         """The time, under `nanoseconds`."""
         machine = self._machine
         machine.work(machine.LOOK_MS)
-        machine.looked_ns = machine.timeline.now_ns
-        machine.looked_stops = machine.process.stops
-        machine.looked_offset_ns = machine.offset_ns()
-        self.nanoseconds = machine.looked_ns
+        machine.writes_since = None
+        self.nanoseconds = machine.timeline.now_ns
         if not self._steady:
             self.nanoseconds += machine.offset_ns()
         return self
@@ -106,6 +106,8 @@ class VirtualPublisher:
     def publish(self, message: Any) -> None:
         """Send it."""
         machine = self._machine
+        now = machine.timeline.now_ns, machine.process.stops, machine.offset_ns()
+        machine.writes_since = machine.writes_since or now
         machine.work(machine.WRITE_MS)
         machine.sent(self.topic, message)
 
@@ -129,9 +131,8 @@ class Machine:
     Attributes:
         timeline: The virtual clock.
         process: What is stopped or killed.
-        looked_ns: When the process has last looked at a clock [ns].
-        looked_stops: How often it had been stopped by then.
-        looked_offset_ns: By how much the clock of the stamps was ahead then [ns].
+        writes_since: Time, number of stops and offset of the clock when it began to write what it
+            writes now, with no look at a clock since; None after a look.
     """
 
     LOOK_MS, WRITE_MS = 0.002, 0.03
@@ -149,12 +150,19 @@ class Machine:
     ):
         self.timeline, self.process = timeline, process
         self.work, self.offset_ns, self.sent = work, offset_ns, sent
-        self.looked_ns = self.looked_stops = self.looked_offset_ns = 0
+        self.writes_since: tuple[int, int, int] | None = None
         self.readers: list[Reader] = []
         self.timers: list[Timer] = []
         self._by_arrival = by_arrival
         self._events: deque[Callable[[], object]] = deque()
         self._alarm = Alarm(timeline, process)
+
+    def held_up(self) -> bool:
+        """Whether the process was kept from writing while it wrote, and could not know of it."""
+        assert self.writes_since is not None
+        since_ns, stops, offset_ns = self.writes_since
+        late = self.timeline.now_ns - since_ns > WINDOW_NS
+        return late or (stops, offset_ns) != (self.process.stops, self.offset_ns())
 
     def deliver(self, topic: str, message: Any) -> None:
         """A message has reached the readers of its topic."""

@@ -26,8 +26,6 @@ STALL = 0.002
 """Chance that something else gets the core for a while, for every step at load 1."""
 STALL_MS = 20.0
 """Longest such while at load 1."""
-WINDOW_NS = 2 * MS
-"""Time between a guard's last look at the clock and its write after which it was kept from it."""
 
 
 class Link:
@@ -170,12 +168,7 @@ class World:
 
     def from_guard(self, guard: VirtualGuard, topic: str, message: Any) -> None:
         """A guard has published something."""
-        machine = guard.machine
-        unclosed = (
-            machine.looked_stops != guard.process.stops
-            or machine.looked_offset_ns != self.offset_ns
-            or self.timeline.now_ns - machine.looked_ns > WINDOW_NS
-        )
+        unclosed = guard.machine.held_up()
         if topic.endswith("joint_trajectory"):
             command = codecs.decode_trajectory(message)
             self.note("command", command)
