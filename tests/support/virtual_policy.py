@@ -138,7 +138,7 @@ class VirtualPolicy:
         self._loop._supervisor = Nobody()  # type: ignore[assignment]
         self._watch = ClockWatch()
         self._newest: Any = None
-        self._permit, self._since_ns = Permit(), 0
+        self._permit = Permit()
         self._loop.start()
         timeline.spawn(self.process, self._run)
         timeline.every(HEARTBEAT_NS, self.process, self._heartbeat)
@@ -177,7 +177,7 @@ class VirtualPolicy:
 
     def activate(self) -> None:
         """It plans again."""
-        self._permit, self._since_ns = Permit(), 0
+        self._permit = Permit()
         self._loop.start()
 
     # turns ---------------------------------------------------------------------------------------
@@ -199,7 +199,6 @@ class VirtualPolicy:
         world = self._world
         if send and motion.trajectory is not None:
             plan = self._spoilt(motion.trajectory)
-            self._since_ns = self._since_ns or world.data_ns()
             world.work(0.3)
             world.note("plan", plan)
             world.judge.planned(plan)
@@ -233,7 +232,8 @@ class VirtualPolicy:
 
     def _tell(self) -> None:
         report = self._health.status(self._steady_s())
-        values = {"code": report.code, "plans_since_ns": str(self._since_ns)}
+        since_ns = report.values.get("plans_since_ns", "0")
+        values = {"code": report.code, "plans_since_ns": since_ns}
         message = status_message("policy_node", report.level, report.text, values)
         self._world.to_guard("plans", "policy_node/status", message)
 
