@@ -31,17 +31,16 @@ class Ring:
 
     When the bytes do not suffice, the topic that takes most of them loses its oldest message:
     clouds never push out the commands.
+
+    Attributes:
+        size: Bytes held.
     """
 
     def __init__(self, seconds: float, max_bytes: int):
         self._span_ns, self._max_bytes = round(seconds * 1e9), max_bytes
         self._heard: dict[str, deque[Heard]] = {}
         self._bytes: dict[str, int] = {}
-
-    @property
-    def size(self) -> int:
-        """Bytes held."""
-        return sum(self._bytes.values())
+        self.size = 0
 
     @property
     def roles(self) -> list[str]:
@@ -50,17 +49,19 @@ class Ring:
 
     def push(self, message: Heard) -> None:
         """Keep a message, and forget what is too old or too much."""
-        role = message.role
+        role, size = message.role, len(message.data) + OVERHEAD
         self._heard.setdefault(role, deque()).append(message)
-        self._bytes[role] = self._bytes.get(role, 0) + len(message.data) + OVERHEAD
+        self._bytes[role] = self._bytes.get(role, 0) + size
+        self.size += size
         self.forget(message.steady_ns)
         while self.size > self._max_bytes:
             self._drop(max(self._bytes, key=self._bytes.__getitem__))
 
     def forget(self, now_ns: int) -> None:
         """Forget what is too old at `now_ns` [steady clock]."""
+        before_ns = now_ns - self._span_ns
         for role, heard in self._heard.items():
-            while heard and heard[0].steady_ns < now_ns - self._span_ns:
+            while heard and heard[0].steady_ns < before_ns:
                 self._drop(role)
 
     def messages(self) -> list[Heard]:
@@ -68,7 +69,9 @@ class Ring:
         return list(heapq.merge(*self._heard.values(), key=lambda heard: heard.steady_ns))
 
     def _drop(self, role: str) -> None:
-        self._bytes[role] -= len(self._heard[role].popleft().data) + OVERHEAD
+        size = len(self._heard[role].popleft().data) + OVERHEAD
+        self._bytes[role] -= size
+        self.size -= size
 
 
 class FaultWatch:

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.logging import get_logging_directory
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Bool, Float32MultiArray, Float64MultiArray
@@ -34,6 +34,7 @@ from difftori_ros.base_node import (
 from difftori_ros.blackbox import FaultWatch, Ring
 from difftori_ros.bringup import find_checkpoint
 from difftori_ros.parameters import BLACKBOX
+from difftori_ros.polled_subscription import PolledSubscription
 from difftori_ros.recording import (
     Channel,
     Heard,
@@ -48,7 +49,10 @@ from difftori_ros.status_node import StatusTeller
 from difftori_ros.types import Level, Reason
 
 TICK_S = 0.1
-"""Period of the look at the clock [s, steady clock]."""
+"""Period of the look at the clock [s, steady clock], and of taking the joint states."""
+JOINTS = "joint_states"
+JOINTS_QOS = QoSProfile(depth=512, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""At 1 kHz, which would wake this process far too often, none is lost between two ticks."""
 STATUS_EVERY = 5
 """Ticks between two `~/status` messages."""
 POLICY_STATUS, GUARD_STATUS = "policy_node/status", "guard_node/status"
@@ -137,10 +141,14 @@ class BlackboxNode(Node):
         self._ticks = self._written = 0
         self._last = self._complaint = ""
         self._channels = []
+        kind, topic, _ = topics[JOINTS]
+        self._joints = PolledSubscription(self, kind, topic, JOINTS_QOS)
+        self._taken_ns = self._steady_ns()
         for role, (kind, topic, qos) in topics.items():
-            heard = self.create_subscription(
-                kind, topic, partial(self._on_message, role), qos, raw=True
-            )
+            heard = self._joints
+            if role != JOINTS:
+                hear = partial(self._on_message, role)
+                heard = self.create_subscription(kind, topic, hear, qos, raw=True)
             name, text = type_name(kind), definition(kind)
             self._channels.append(Channel(role, heard.topic_name, name, text))
         self._status = StatusTeller(self, STATUS_QOS)
@@ -172,7 +180,16 @@ class BlackboxNode(Node):
         if self._watch.begins(source, values, now_ns):
             self._begin(source, values["code"], status.message, now_ns)
 
+    def _take_joints(self) -> None:
+        """Keep the joint states that have come meanwhile, at the times at which they came."""
+        now_ns, wall_ns = self._steady_ns(), self._wall_ns()
+        waited_ns, self._taken_ns = now_ns - self._taken_ns, now_ns
+        for raw, arrival_ns in self._joints.take_timed():
+            ago_ns = wall_ns - (arrival_ns or wall_ns)  # somebody may have set the clock
+            self._ring.push(Heard(now_ns - min(max(ago_ns, 0), waited_ns), JOINTS, raw))
+
     def _tick(self) -> None:
+        self._take_joints()
         now_ns = self._steady_ns()
         self._ring.forget(now_ns)
         # its goodbye may be lost, but a process that ends properly leaves the graph at once;
@@ -210,6 +227,7 @@ class BlackboxNode(Node):
         """Write what is kept; a disk that refuses is named and does not end the node."""
         if note is self._fault:
             self._due_ns = None
+        self._take_joints()
         try:
             path = save(
                 self._folder,

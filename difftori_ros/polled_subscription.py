@@ -42,6 +42,11 @@ class PolledSubscription:
         # it stands in the list until the executor looks at it next, which is this very thread
         node._subscriptions.remove(self._subscription)
 
+    @property
+    def topic_name(self) -> str:
+        """The topic's full name."""
+        return self._subscription.topic_name
+
     def take(self) -> list[bytes]:
         """What has come since the last time, serialized, in the order of its arrival."""
         return [raw for raw, _ in self.take_timed()]

@@ -97,6 +97,13 @@ def test_silent_policy_leaves_one_file_with_everything_that_led_to_it(graph, tmp
     assert of(entries, "policy_node/latent")[0].data.tolist() == [0.25, -1.0]
     for role in ("joint_states", "goal", "object", "policy_node/plan", "command/gripper"):
         assert of(entries, role), role
+    measured = [entry for entry in entries if entry.role == "joint_states"]
+    late_s = [
+        (entry.time_ns - codecs.stamp_to_ns(message.header.stamp)) * 1e-9
+        for entry, message in zip(measured, of(entries, "joint_states"), strict=True)
+    ]
+    assert float(np.median(late_s)) < 0.02  # when they came, not when they were taken
+    assert min(late_s) > -0.02
     states = [values_of(m)["state"] for m in of(entries, "guard_node/status")]
     assert "TRACKING" in states
     assert states[-1] in ("BRAKE", "FAULT")
