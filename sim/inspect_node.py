@@ -121,6 +121,7 @@ class InspectNode(Node):
 
     def look(self) -> Look:
         """What the policy would see now."""
+        self._inputs.take()
         observer, now_ns = self._observer, self.get_clock().now().nanoseconds
         samples = {name: s.latest_before(FOREVER) for name, s in observer.streams.items()}
         frames = {name: getattr(f[1], "frame_id", "") for name, f in samples.items() if f}
