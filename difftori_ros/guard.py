@@ -23,7 +23,7 @@ from difftori_ros.plan_judge import PlanJudge
 from difftori_ros.robot import RobotProfile
 from difftori_ros.timing import Reference
 from difftori_ros.types import JointState, Level, Reason, Trajectory
-from difftori_ros.verdict import Judged, State, Status, Verdict
+from difftori_ros.verdict import Judged, Latched, State, Status, Verdict
 from difftori_ros.watchdog import Watchdog
 
 __all__ = ["Guard", "GuardConfig", "State", "Status", "Verdict"]
@@ -106,11 +106,13 @@ class Guard:
             self._enter(State.TRACKING, Reason.WAITING, Level.OK)
         return None
 
-    def restore(self, reason: Reason, detail: str) -> None:
-        """What an earlier process held is held again: a pause, or a fault until `reset`."""
-        self._paused = reason is Reason.PAUSED
-        state = State.INACTIVE if self._paused else State.FAULT
-        self._enter(state, reason, Level.WARN if self._paused else Level.ERROR, detail)
+    def restore(self, latched: Latched) -> None:
+        """What an earlier process held is held again."""
+        self._paused = latched.paused
+        if latched.fault is not None:
+            self._enter(State.FAULT, latched.fault, Level.ERROR, latched.detail)
+        elif latched.paused:
+            self._enter(State.INACTIVE, Reason.PAUSED, Level.WARN)
 
     # what becomes known --------------------------------------------------------------------------
 
@@ -286,11 +288,11 @@ class Guard:
     # what it says --------------------------------------------------------------------------------
 
     @property
-    def latched(self) -> tuple[Reason, str] | None:
-        """What stays until somebody ends it, with its detail: a fault or a pause."""
+    def latched(self) -> Latched | None:
+        """What stays until somebody ends it."""
         if self._fault_held:
-            return self._reason, self._detail
-        return (Reason.PAUSED, "") if self._paused else None
+            return Latched(self._reason, self._detail, self._paused)
+        return Latched(None, paused=True) if self._paused else None
 
     def rests_in_s(self, now_ns: int) -> float:
         """Time until the arm has come to rest, as far as is known [s]."""

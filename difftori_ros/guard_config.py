@@ -24,8 +24,8 @@ class GuardConfig:
         max_duration_s: Longest time from a plan's stamp to its rest [s].
         start_tolerance_rad: Largest distance of a plan from the measured joints [rad]. An arm
             follows its trajectory late: 75 ms at 2 rad/s make 0.15 rad.
-        start_tolerance_rad_s: Largest difference of a plan's first velocity from the measured one
-            when it is not known what the arm follows [rad/s].
+        start_tolerance_rad_s: Largest measured speed of an arm of which it is not known what it
+            follows [rad/s]: it must rest before a plan may start.
         continuity_rad: Largest step from what the arm follows when the plan is sent [rad]: from
             the motion under way, from the rest at its end, or from where the arm is measured. A
             measured arm that moves uses up what it may have moved since.
@@ -59,7 +59,7 @@ class GuardConfig:
     max_joint_age_s: float = 0.5
     max_duration_s: float = 10.0
     start_tolerance_rad: float = 0.15
-    start_tolerance_rad_s: float = 0.5
+    start_tolerance_rad_s: float = 0.1
     continuity_rad: float = 0.02
     continuity_rad_s: float = 0.3
     coast_after_s: float = 0.3

@@ -118,7 +118,7 @@ class GuardNode(Node):
             self.get_logger().warning(complaint)
         self._guard.start(self._now_ns())
         if (latched := self._report.latch.read()) is not None:
-            self._guard.restore(*latched)
+            self._guard.restore(latched)
             self._fresh = False  # somebody must give an order anyhow
             self.get_logger().warning(
                 f"held since before this start, in {self._report.latch.path}"
@@ -349,6 +349,7 @@ class GuardNode(Node):
         """Make a command for the present time, and send it if there is one."""
         prepared: list[Callable[[], object]] = []
         for _ in range(TRIES):
+            self._wake()
             begun_s = self._steady_s()
             command = make(self._now_ns())
             prepared = [] if command is None else self._prepare((command,))
@@ -374,6 +375,7 @@ class GuardNode(Node):
 
     def _stream(self) -> None:
         """Streamed outputs get the set for now; what is put off with it is told."""
+        self._wake()
         arm_ns, *_ = [output.tick(self._now_ns()) for output in self._outputs.values()]
         if arm_ns and (changed := self._guard.put_off(arm_ns)) is not None:
             self._report.changed(changed)

@@ -17,7 +17,7 @@ from difftori_ros.base_node import (
 from difftori_ros.health import Percentiles
 from difftori_ros.latch_file import LatchFile, latch_path
 from difftori_ros.types import Level, Reason, Trajectory
-from difftori_ros.verdict import State, Status
+from difftori_ros.verdict import Latched, State, Status
 
 STATUS_S = 0.1
 """Time between two `~/status` messages when nothing changes [s, steady clock]."""
@@ -69,7 +69,7 @@ class GuardReport:
         changed = (status.state, status.reason, status.level) != self._said
         return changed or steady_s - self._told_s >= STATUS_S
 
-    def publish(self, status: Status, latched: tuple[Reason, str] | None, steady_s: float) -> None:
+    def publish(self, status: Status, latched: Latched | None, steady_s: float) -> None:
         """Say how it stands, and keep what is latched for the next process."""
         said, before = (status.state, status.reason, status.level), self._said
         self._said, self._told_s = said, steady_s

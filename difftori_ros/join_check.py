@@ -105,18 +105,21 @@ class JoinCheck:
         # Each joint starts where it is measured, as far as it cannot have gone on since, or where
         # it was told to rest. What was measured before that rest tells nothing about it.
         drift = np.abs(measured.velocity) * max(0.0, (join_ns - measured.stamp_ns) * 1e-9)
-        here, still = measured.position, measured.velocity
-        gap, tolerance = np.abs(position - here) + drift, config.start_tolerance_rad_s
-        if running is not None:
-            told, still = running.positions[-1], np.zeros_like(velocity)
-            told_gap, tolerance = np.abs(position - told), config.continuity_rad_s
-            resting = measured.stamp_ns >= running.end_ns
+        here, still = measured.position, np.zeros_like(velocity)
+        gap = np.abs(position - here) + drift
+        if running is None:
+            speed, limit = np.abs(measured.velocity), config.start_tolerance_rad_s
+            _within(plan, reason, speed, limit, measured.velocity, still, "rad/s")
+        else:
+            told = running.positions[-1]
+            told_gap, resting = np.abs(position - told), measured.stamp_ns >= running.end_ns
             nearer = (gap < told_gap) & resting
             here, gap = np.where(nearer, here, told), np.where(nearer, gap, told_gap)
             if resting:
                 moves = np.abs(velocity - measured.velocity) < np.abs(velocity)
                 still = np.where(moves, measured.velocity, still)
-        _within(plan, reason, np.abs(velocity - still), tolerance, velocity, still, "rad/s")
+        limit = config.continuity_rad_s
+        _within(plan, reason, np.abs(velocity - still), limit, velocity, still, "rad/s")
         _within(plan, reason, gap, config.continuity_rad, position, here)
 
     def gripper(

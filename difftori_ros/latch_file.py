@@ -9,9 +9,7 @@ import os
 from pathlib import Path
 
 from difftori_ros.types import Reason
-
-Latched = tuple[Reason, str]
-"""Why the guard holds, and the detail."""
+from difftori_ros.verdict import Latched
 
 
 def latch_path(namespace: str, node: str) -> Path:
@@ -35,13 +33,14 @@ class LatchFile:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            self._kept = Reason.FAULT_LATCHED, f"{self.path} cannot be read: {error}"
+            self._kept = Latched(Reason.FAULT_LATCHED, f"{self.path} cannot be read: {error}")
             return self._kept
         try:
             kept = json.loads(text)
-            self._kept = Reason[kept["code"]], str(kept["detail"])
+            fault = kept["fault"] and Reason[kept["fault"]]
+            self._kept = Latched(fault, str(kept["detail"]), bool(kept["paused"]))
         except (ValueError, KeyError, TypeError):
-            self._kept = Reason.FAULT_LATCHED, f"{self.path} is damaged"
+            self._kept = Latched(Reason.FAULT_LATCHED, f"{self.path} is damaged")
         return self._kept
 
     def keep(self, latched: Latched | None) -> str | None:
@@ -59,7 +58,8 @@ class LatchFile:
                 return None
             self.path.parent.mkdir(parents=True, exist_ok=True)
             beside = self.path.with_suffix(f".{os.getpid()}")
-            text = json.dumps({"code": latched[0].name, "detail": latched[1]})
+            fault = latched.fault and latched.fault.name
+            text = json.dumps({"fault": fault, "detail": latched.detail, "paused": latched.paused})
             beside.write_text(text + "\n", encoding="utf-8")
             beside.replace(self.path)
         except OSError as error:

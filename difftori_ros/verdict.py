@@ -61,6 +61,21 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Latched:
+    """What stays until somebody ends it: a fault, a pause, or both.
+
+    Attributes:
+        fault: Why a fault is held; None for none.
+        detail: Its numbers.
+        paused: Whether a pause is held.
+    """
+
+    fault: Reason | None
+    detail: str = ""
+    paused: bool = False
+
+
+@dataclass(frozen=True)
 class Status:
     """The guard's state, why and since when [s, steady clock] it holds, and what it has done.
 

@@ -235,7 +235,7 @@ def test_a_plan_that_starts_moving_from_rest_is_refused():
         ready(),
         plan(start=start),
         Reason.START_MISMATCH,
-        "panda_joint1 at 0.6000 instead of 0.0000 rad/s, allowed are 0.5 rad/s",
+        "panda_joint1 at 0.6000 instead of 0.0000 rad/s, allowed are 0.3 rad/s",
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from difftori_ros.guard import Guard, GuardConfig, State
 from difftori_ros.timing import Reference, gripper_ramp, join, reference_at
 from difftori_ros.types import Reason
+from difftori_ros.verdict import Latched
 from tests.guard_plans import (
     DT,
     GRIPPER,
@@ -323,9 +324,9 @@ def test_a_plan_joins_the_hold_at_the_end_of_a_brake():
 
 
 def test_a_fault_of_an_earlier_process_is_held_until_a_reset():
-    guard = ready()
-    guard.restore(Reason.SECOND_COMMANDER, "/other publishes")
-    assert guard.latched == (Reason.SECOND_COMMANDER, "/other publishes")
+    guard, held = ready(), Latched(Reason.SECOND_COMMANDER, "/other publishes")
+    guard.restore(held)
+    assert guard.latched == held
     refused(guard, plan(), Reason.FAULT_LATCHED, "SECOND_COMMANDER: /other publishes")
     assert guard.reset(NOW) is None
     assert guard.latched is None
@@ -333,12 +334,26 @@ def test_a_fault_of_an_earlier_process_is_held_until_a_reset():
 
 
 def test_a_pause_of_an_earlier_process_is_held_until_it_is_resumed():
-    guard = ready()
-    guard.restore(Reason.PAUSED, "")
-    assert guard.latched == (Reason.PAUSED, "")
+    guard, held = ready(), Latched(None, paused=True)
+    guard.restore(held)
+    assert guard.latched == held
     refused(guard, plan(), Reason.PAUSED, "not active")
     guard.start(NOW)
     assert guard.latched is None
+
+
+def test_a_pause_below_a_fault_of_an_earlier_process_outlives_the_reset():
+    guard = ready()
+    guard.restore(Latched(Reason.ESTOP, paused=True))
+    assert guard.status.state is State.FAULT
+    guard.reset(NOW)
+    assert guard.latched == Latched(None, paused=True)
+
+
+def test_an_earlier_process_that_held_nothing_leaves_nothing():
+    guard = ready()
+    guard.restore(Latched(None))
+    assert guard.status.state is State.TRACKING
 
 
 # joint states and clocks

@@ -8,8 +8,9 @@ import pytest
 
 from difftori_ros.latch_file import LatchFile, latch_path
 from difftori_ros.types import Reason
+from difftori_ros.verdict import Latched
 
-HELD = Reason.SECOND_COMMANDER, "/other publishes 'arm'"
+HELD = Latched(Reason.SECOND_COMMANDER, "/other publishes 'arm'")
 
 
 @pytest.fixture
@@ -24,10 +25,13 @@ def test_nothing_is_held_at_first_and_no_file_is_made(path):
     assert not path.parent.exists()
 
 
-def test_what_is_kept_is_read_by_the_next_process_and_gone_once_it_is_ended(path):
-    assert LatchFile(path).keep(HELD) is None
+@pytest.mark.parametrize(
+    "held", [HELD, Latched(None, paused=True), Latched(Reason.ESTOP, "", paused=True)]
+)
+def test_what_is_kept_is_read_by_the_next_process_and_gone_once_it_is_ended(path, held):
+    assert LatchFile(path).keep(held) is None
     after = LatchFile(path)
-    assert after.read() == HELD
+    assert after.read() == held
     assert after.keep(None) is None
     assert LatchFile(path).read() is None
     assert list(path.parent.iterdir()) == []
@@ -35,24 +39,31 @@ def test_what_is_kept_is_read_by_the_next_process_and_gone_once_it_is_ended(path
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b'{"code": "NO_SUCH_CODE", "detail": ""}', b'{"code": "ESTOP"}', b"\xff"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"fault": "NO_SUCH_CODE", "detail": "", "paused": false}',
+        b'{"fault": "ESTOP"}',
+        b"\xff",
+    ],
 )
 def test_a_file_that_cannot_be_read_counts_as_a_fault_that_names_it(path, content):
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     latch = LatchFile(path)
-    reason, detail = latch.read()
-    assert reason is Reason.FAULT_LATCHED
-    assert str(path) in detail
+    held = latch.read()
+    assert held.fault is Reason.FAULT_LATCHED
+    assert str(path) in held.detail
     assert latch.keep(None) is None
     assert LatchFile(path).read() is None
 
 
 def test_a_folder_in_place_of_the_file_counts_as_a_fault(path):
     path.mkdir(parents=True)
-    reason, detail = LatchFile(path).read()
-    assert reason is Reason.FAULT_LATCHED
-    assert "cannot be read" in detail
+    held = LatchFile(path).read()
+    assert held.fault is Reason.FAULT_LATCHED
+    assert "cannot be read" in held.detail
 
 
 def test_a_place_that_cannot_be_written_is_told_in_a_sentence_once(tmp_path):
