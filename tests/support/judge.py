@@ -81,7 +81,6 @@ class Held:
     latched_ns: int = 0
     paused: str = ""
     since_ns: int = 0
-    farewell: bool = False
 
 
 class Judge:
@@ -102,7 +101,7 @@ class Judge:
         self._plans: dict[int, float] = {}
         self._held: dict[object, Held] = {}
         self._last = Held()
-        self._twins_until_ns = 0
+        self._twins_until_ns = self._farewell_ns = 0
 
     def breach(self, promise: str, text: str) -> None:
         """A promise is broken, now."""
@@ -115,6 +114,10 @@ class Judge:
     def planned(self, plan: Trajectory) -> None:
         """The policy has sent a plan."""
         self._plans[plan.stamp_ns] = float(plan.times[-1] - plan.times[0]) + ROUNDING
+
+    def bade_farewell(self) -> None:
+        """The policy was deactivated, now; its word of it is on its way."""
+        self._farewell_ns = self._world.data_ns()
 
     def verdict(self, accepted: bool) -> None:
         """The guard has decided about a plan."""
@@ -139,9 +142,8 @@ class Judge:
             self._latch(held, "the emergency stop")
         elif topic == "policy_node/status":
             stopped = any(pair.value == Reason.STOPPED.name for pair in message.values)
-            if stopped and not held.farewell:
-                held.since_ns = begun_ns
-            held.farewell = stopped
+            if stopped:
+                held.since_ns = max(held.since_ns, self._farewell_ns)
 
     def born(self, guard: object) -> None:
         """A guard was started: it holds what the one before it held, if that is gone."""
@@ -162,7 +164,8 @@ class Judge:
             held.latched, held.latched_ns = why, self._world.timeline.now_ns
 
     def clock_set(self) -> None:
-        """The clock of the stamps was set: what was before what is not known by stamps."""
+        """The clock of the stamps was set: stamps no longer tell what came before what."""
+        self._farewell_ns = 0
         for held in self._held.values():
             held.since_ns = 0
 

@@ -172,6 +172,7 @@ class VirtualPolicy:
             timeline.at(timeline.now_ns + MS // 10, self.process, self.deactivate)
             return
         self._permit.stopped = True
+        self._world.judge.bade_farewell()
         self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
         self._tell()
 
