@@ -211,12 +211,12 @@ class Observer:
 
         Args:
             now_ns: The time now [ns].
-            due_ns: The time of the observation [ns]: a cloud that will not be the newest one by
-                then, as far as its stream's rhythm tells, is left alone.
+            due_ns: The time of the observation [ns]: a cloud or image that will not be the newest
+                one by then, as far as its stream's rhythm tells, is left alone.
         """
         for name in self._spec.images:
             picture = self.streams[name].latest_before(now_ns)
-            if picture is not None:
+            if picture is not None and not self._comes_before(name, due_ns):
                 with suppress(ImageError):
                     self._processed.image(name, picture[1])
         for name in self._spec.poses:
@@ -230,8 +230,7 @@ class Observer:
         clouds = tuple(sample for _, sample in filter(None, found))
         if len(clouds) < len(found) or same(clouds, self._seen):
             return 0
-        coming = (self._watches[name].next_ns() for name in self._spec.clouds)
-        if any(next_ns is not None and next_ns < due_ns for next_ns in coming):
+        if any(self._comes_before(name, due_ns) for name in self._spec.clouds):
             return 0
         if self._processed.needs_arm:
             stamp_ns = max(cloud.stamp_ns for cloud in clouds)
@@ -242,6 +241,11 @@ class Observer:
         with suppress(FrameError, CloudError):
             self._processed.points(clouds, self.streams["joint_states"], now_ns)
         return 0
+
+    def _comes_before(self, stream: str, time_ns: int) -> bool:
+        """Whether another sample will be here by then, as far as the rhythm tells."""
+        next_ns = self._watches[stream].next_ns()
+        return next_ns is not None and next_ns < time_ns
 
     def lacking(self, now_ns: int) -> Refusal | None:
         """Why there could be no observation at `now_ns`, as far as the streams' ages tell."""

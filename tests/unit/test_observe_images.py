@@ -7,6 +7,7 @@ import pytest
 from difftori_models.contract import ImageSpec, Observation, ObservationSpec
 from difftori_ros.image import process_image
 from difftori_ros.observe import Observer
+from difftori_ros.processed import Processed
 from difftori_ros.rectify import Lens
 from difftori_ros.types import Image, Reason
 from tests.unit.test_observe import BASE, CAMERA, MS, NAMES, NOW, fill, observer, refused
@@ -91,3 +92,21 @@ def test_camera_that_sends_the_same_picture_again_and_again_is_frozen():
     assert frozen.detail == "'wrist' has sent 2 identical frames"
     seen.push("wrist", picture(NOW + 2 * MS, seed=2), NOW + 2 * MS)
     assert seen.frozen() is None
+
+
+def test_only_the_image_that_will_be_planned_from_is_prepared(monkeypatch):
+    seen, step_ms, made = looking(eyes({"wrist": EYES["wrist"]}), without=("wrist",)), 33, []
+    process = Processed.image
+
+    def prepared(self, name, picture):
+        made.append(picture.stamp_ns)
+        return process(self, name, picture)
+
+    monkeypatch.setattr(Processed, "image", prepared)
+    due_ns = NOW + 10 * step_ms * MS
+    for k in range(11):
+        stamp_ns = NOW + k * step_ms * MS
+        seen.push("wrist", picture(stamp_ns, seed=k), stamp_ns)
+        if k >= 5:  # the rhythm is known
+            seen.prepare(stamp_ns, due_ns)
+    assert made == [NOW + k * step_ms * MS for k in (9, 10)]
