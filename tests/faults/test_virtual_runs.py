@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """P1 to P4 hold in runs on a virtual clock, whatever is drawn; whoever breaks them is found."""
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,9 +33,11 @@ def assert_kept(case: Case) -> World:
     return world
 
 
-def broken_by(*cases: Case) -> set[str]:
-    """Which promises are broken in any of the cases."""
-    return {breach.promise for case in cases for breach in run(case).judge.tally.breaches}
+def breaks(promise: str, cases: Iterable[Case]) -> bool:
+    """Whether the promise is broken in any of the cases; the first one is enough."""
+    return any(
+        breach.promise == promise for case in cases for breach in run(case).judge.tally.breaches
+    )
 
 
 @pytest.mark.parametrize(("kind", "seed"), FOUND)
@@ -68,7 +72,7 @@ def test_a_guard_that_does_not_ask_how_a_plan_joins_is_found(monkeypatch):
 
     inner = Guard.joins
     monkeypatch.setattr(Guard, "joins", joins)
-    assert "P1" in broken_by(*(grid_case("blink", seed) for seed in (4, 6)))
+    assert breaks("P1", (grid_case("blink", seed) for seed in range(20)))
 
 
 def test_a_guard_that_asks_before_it_judges_is_found(monkeypatch):
@@ -82,16 +86,15 @@ def test_a_guard_that_asks_before_it_judges_is_found(monkeypatch):
     monkeypatch.setattr(Guard, "judge", judge)
     stamped = lambda judged: judged.plan and judged.plan.stamp_ns  # noqa: E731
     monkeypatch.setattr(Guard, "joins", lambda guard, judged, _: early[stamped(judged)])
-    cases = [
-        Case(seed=k, speed=1.2, events=((1500.0, "fuse", ("guard", 190.0, k)),))
-        for k in range(40, 52)
-    ]
-    assert "P1" in broken_by(*cases)
+    struck = (
+        Case(seed=k, speed=1.2, events=((1500.0, "fuse", ("guard", 190.0, k)),)) for k in range(99)
+    )
+    assert breaks("P1", struck)
 
 
 def test_a_guard_that_forgets_what_it_holds_is_found(monkeypatch):
     monkeypatch.setattr(Guard, "_require_control", lambda guard: None)
-    assert "P4" in broken_by(Case(events=((1000.0, "estop", (True,)),)))
+    assert breaks("P4", [Case(events=((1000.0, "estop", (True,)),))])
 
 
 def test_a_guard_that_does_not_count_breaks_is_found(monkeypatch):
@@ -100,4 +103,4 @@ def test_a_guard_that_does_not_count_breaks_is_found(monkeypatch):
 
     monkeypatch.setattr(Guard, "_require_control", without_breaks)
     events = ((1500.0, "reset", ()), (1580.0, "reset", ()), (1660.0, "reset", ()))
-    assert "P2" in broken_by(*(Case(seed=k, plans_ms=20.0, events=events) for k in range(4)))
+    assert breaks("P2", (Case(seed=k, plans_ms=20.0, events=events) for k in range(20)))
