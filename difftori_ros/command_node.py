@@ -39,8 +39,12 @@ class Output(Protocol):
         """What sends the trajectory in place of the one before, with nothing left to do first."""
         ...
 
-    def tick(self, now_ns: int) -> int:
-        """To be called at the guard's period; returns by how much the motion was put off [ns]."""
+    def tick(self, now_ns: int) -> None:
+        """To be called at the guard's period."""
+        ...
+
+    def catch_up(self, now_ns: int) -> int:
+        """A motion whose sets come late is put off; returns by how much [ns]."""
         ...
 
     def stands(self) -> Reference | None:
@@ -62,7 +66,10 @@ class Output(Protocol):
 class _FollowsByItself:
     """A controller that is handed whole trajectories needs nothing in between."""
 
-    def tick(self, now_ns: int) -> int:
+    def tick(self, now_ns: int) -> None:
+        """Nothing is sent."""
+
+    def catch_up(self, now_ns: int) -> int:
         """Nothing is put off."""
         return 0
 
@@ -135,7 +142,7 @@ class Stream:
         self._publisher = node.create_publisher(Float64MultiArray, name, qos)
         self._node = node
         self.topic, self._velocity = self._publisher.topic_name, velocity
-        self._patience_ns, self._period_ns = round(LATE_PERIODS * period_s * 1e9), period_s * 1e9
+        self._period_ns = round(period_s * 1e9)
         self._running: Trajectory | None = None
         self._ticked_ns: int | None = None
         self._last: Reference | None = None
@@ -144,20 +151,29 @@ class Stream:
         """The trajectory, to be followed from the next tick on."""
         return partial(self._follow, trajectory)
 
-    def tick(self, now_ns: int) -> int:
+    def tick(self, now_ns: int) -> None:
         """Publish what the trajectory says for now; once it has ended, its end one last time."""
         if self._running is None:
-            return 0
-        late_ns = 0 if self._ticked_ns is None else now_ns - self._ticked_ns
-        late_ns = round(late_ns - self._period_ns) if late_ns > self._patience_ns else 0
-        self._running, self._ticked_ns = put_off(self._running, late_ns), now_ns
+            return
         position, velocity = self._running.sample(now_ns)
         wanted = np.asarray(velocity if self._velocity else position)
         self._publisher.publish(Float64MultiArray(data=[float(value) for value in wanted]))
         still = np.zeros_like(velocity)
         self._last = Reference(position, velocity if self._velocity else still, still)
+        self._ticked_ns = now_ns
         if now_ns >= self._running.end_ns:
             self._running = self._ticked_ns = self._last = None
+
+    def catch_up(self, now_ns: int) -> int:
+        """The next set is one period after the last one on the motion, however late it comes."""
+        if self._running is None:
+            return 0
+        if self._ticked_ns is None:
+            self._ticked_ns = self._running.stamp_ns + round(float(self._running.times[0]) * 1e9)
+        if now_ns - self._ticked_ns <= LATE_PERIODS * self._period_ns:
+            return 0
+        late_ns = now_ns - self._ticked_ns - self._period_ns
+        self._running, self._ticked_ns = put_off(self._running, late_ns), now_ns - self._period_ns
         return late_ns
 
     def stands(self) -> Reference | None:

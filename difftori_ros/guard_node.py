@@ -33,7 +33,7 @@ from difftori_ros.base_node import (
     run,
     trajectory_message,
 )
-from difftori_ros.clock_watch import ClockWatch, shown_ns
+from difftori_ros.clock_watch import shown_ns
 from difftori_ros.command_node import OutputError, make_output
 from difftori_ros.guard import Guard, GuardConfig
 from difftori_ros.guard_report_node import GuardReport
@@ -43,16 +43,13 @@ from difftori_ros.plan_judge import SENDING_NS
 from difftori_ros.polled_subscription import JointNames, PolledSubscription
 from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, load_profile
+from difftori_ros.stall_watch import StallWatch
 from difftori_ros.timing import split
 from difftori_ros.types import Reason, Trajectory
 from difftori_ros.verdict import State
 
 LOOK_S = 0.5
 """Time between two looks at who else is in the graph [s, steady clock]."""
-STALL_S = 0.2
-"""Time between two signs of life of this process after which it has stood still [s, steady]."""
-STEP_S = 0.005
-"""A step of the clock of the stamps that counts [s]: the arm moves 10 mrad in that time."""
 LATE_S = SENDING_NS * 1e-9
 """Time from a command's making to its sending after which it may no longer fit [s, steady]."""
 TRIES = 3
@@ -94,9 +91,8 @@ class GuardNode(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pending: Trajectory | None = None
         self._simulated = bool(self.get_parameter("use_sim_time").value)
-        self._clock_watch = ClockWatch(STEP_S, STEP_S, STEP_S / 4)
+        self._stall_watch = StallWatch()
         self._joints_ns = 0
-        self._awake_s: float | None = None
         self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
         self._begun_ns, self._fresh, self._policy_heard = 0, True, False
@@ -228,27 +224,32 @@ class GuardNode(Node):
     # decisions -----------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        """What has happened to this process and to its clock meanwhile is known."""
-        before_s, steady_s = self._awake_s, self._steady_s()
-        now_ns = self._now_ns()
-        self._awake_s = self._steady_s()
-        if not 0 < self._begun_ns <= now_ns:
-            self._begun_ns = now_ns
-        step_s = self._clock_watch.look(steady_s, now_ns, self._awake_s)
-        if step_s is not None and not self._simulated:
-            step_ns = round(step_s * 1e9)
-            for output in self._outputs.values():
-                output.shift(step_ns)
+        """What has happened to this process and to its clock until now is known."""
+        for _ in range(TRIES):
+            begun_s = self._steady_s()
+            self._look(begun_s)
+            if self._steady_s() - begun_s <= LATE_S:
+                return
+
+    def _look(self, begun_s: float) -> None:
+        look = self._stall_watch.look(begun_s, self._now_ns(), self._steady_s())
+        if not 0 < self._begun_ns <= look.now_ns:
+            self._begun_ns = look.now_ns
+        outputs = self._outputs.values()
+        if look.step_ns and not self._simulated:
             self._pending = None
-            self._guard.clock_jumped(now_ns, step_ns)
-        lasted_s = 0.0 if before_s is None else steady_s - before_s
-        if lasted_s > STALL_S:
+            for output in outputs:
+                output.shift(look.step_ns)
+            self._guard.clock_jumped(look.now_ns, look.step_ns)
+        if look.stalled_s:
             self._pending = None
-            arm, *_ = [output.stands() for output in self._outputs.values()]
-            command = self._guard.stalled(now_ns, steady_s, lasted_s, arm)
-            if command is not None:
-                self._publish(self._prepare((command,)))
-            self.get_logger().warning(f"this process stood still for {lasted_s:.2f} s")
+            arm, *_ = [output.stands() for output in outputs]
+            command = self._guard.stalled(look.now_ns, look.steady_s, look.stalled_s, arm)
+            self._publish([] if command is None else self._prepare((command,)))
+            self.get_logger().warning(f"this process stood still for {look.stalled_s:.2f} s")
+        late_ns, *_ = [output.catch_up(look.now_ns) for output in outputs]
+        if late_ns and (changed := self._guard.put_off(late_ns)) is not None:
+            self._report.changed(changed)
 
     def _refuse_flow(self, since_ns: int) -> None:
         """A guard that is started again in the middle of an episode does not go on by itself."""
@@ -374,11 +375,10 @@ class GuardNode(Node):
             send()
 
     def _stream(self) -> None:
-        """Streamed outputs get the set for now; what is put off with it is told."""
+        """Streamed outputs get the set for now."""
         self._wake()
-        arm_ns, *_ = [output.tick(self._now_ns()) for output in self._outputs.values()]
-        if arm_ns and (changed := self._guard.put_off(arm_ns)) is not None:
-            self._report.changed(changed)
+        for output in self._outputs.values():
+            output.tick(self._now_ns())
 
     def _say(self) -> None:
         self._report.publish(self._guard.status, self._guard.latched, self._steady_s())

@@ -10,6 +10,7 @@ from std_msgs.msg import Float64MultiArray
 
 from difftori_ros.base_node import STATUS_QOS, trajectory_message
 from difftori_ros.command_node import make_output
+from difftori_ros.motion_under_way import put_off
 from difftori_ros.robot import load_profile
 from difftori_ros.timing import Reference, schedule
 
@@ -45,7 +46,8 @@ class Controller:
     def tick(self, now_ns: int) -> tuple[int, np.ndarray]:
         """By how much the motion was put off, and the set that was received."""
         before = len(self.sets)
-        late_ns = self.output.tick(now_ns)
+        late_ns = self.output.catch_up(now_ns)
+        self.output.tick(now_ns)
         while len(self.sets) == before:
             self._executor.spin_once(timeout_sec=0.05)
         return late_ns, np.array(self.sets[-1])
@@ -73,6 +75,12 @@ def motion():
     return made
 
 
+def stream_until(controller, motion, end_ns):
+    """The motion is followed from its beginning, with all sets in time."""
+    controller.follow(motion)
+    return [controller.tick(at) for at in range(NOW, end_ns + 1, PERIOD)][-1]
+
+
 def wanted(controller, motion, at_ns):
     position, velocity = motion.sample(at_ns)
     return velocity if controller.streams_velocity else position
@@ -80,15 +88,14 @@ def wanted(controller, motion, at_ns):
 
 def test_a_set_that_is_in_time_is_where_the_motion_is(controller, motion):
     controller.follow(motion)
-    for at in range(300 * MS, 400 * MS, PERIOD):
+    for at in range(0, 400 * MS, PERIOD):
         late_ns, got = controller.tick(NOW + at)
         assert late_ns == 0
         np.testing.assert_allclose(got, wanted(controller, motion, NOW + at))
 
 
 def test_after_a_late_set_the_motion_goes_on_from_there(controller, motion):
-    controller.follow(motion)
-    controller.tick(NOW + 300 * MS)
+    stream_until(controller, motion, NOW + 300 * MS)
     late_ns, got = controller.tick(NOW + 450 * MS)
     assert late_ns == 150 * MS - PERIOD
     expected = wanted(controller, motion, NOW + 300 * MS + PERIOD)
@@ -99,27 +106,45 @@ def test_after_a_late_set_the_motion_goes_on_from_there(controller, motion):
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-def test_a_controller_that_was_left_alone_stands_at_the_last_set(controller, motion):
+def test_a_motion_whose_first_set_is_late_begins_at_its_beginning(controller, motion):
     controller.follow(motion)
-    _, got = controller.tick(NOW + 300 * MS)
+    late_ns, got = controller.tick(NOW + 150 * MS)
+    assert late_ns == 150 * MS - PERIOD
+    np.testing.assert_allclose(got, wanted(controller, motion, NOW + PERIOD), atol=1e-6)
+
+
+def test_a_brake_that_comes_with_a_late_set_is_put_off_no_further(controller, motion):
+    stream_until(controller, motion, NOW + 300 * MS)
+    late_ns = controller.output.catch_up(NOW + 450 * MS)
+    controller.follow(put_off(motion, late_ns))
+    again_ns, got = controller.tick(NOW + 450 * MS)
+    assert again_ns == 0
+    expected = wanted(controller, motion, NOW + 300 * MS + PERIOD)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_a_controller_that_was_left_alone_stands_at_the_last_set(controller, motion):
+    _, got = stream_until(controller, motion, NOW + 300 * MS)
+    before = len(controller.sets)
     stands = controller.output.stands()
     left_at = stands.velocity if controller.streams_velocity else stands.position
     np.testing.assert_array_equal(left_at, got)
     assert controller.streams_velocity == bool(np.abs(stands.velocity).max() > 0.1)
-    assert controller.output.tick(NOW + 320 * MS) == 0
-    assert len(controller.sets) == 1
+    assert controller.output.catch_up(NOW + 320 * MS) == 0
+    controller.output.tick(NOW + 320 * MS)
+    assert len(controller.sets) == before
 
 
 def test_a_controller_that_follows_nothing_stands_nowhere(controller, motion):
     assert controller.output.stands() is None
     controller.follow(motion)
-    controller.tick(motion.end_ns)
+    controller.tick(NOW + PERIOD)
+    controller.output.tick(motion.end_ns)
     assert controller.output.stands() is None
 
 
 def test_a_clock_that_was_set_puts_nothing_off(controller, motion):
-    controller.follow(motion)
-    controller.tick(NOW + 300 * MS)
+    stream_until(controller, motion, NOW + 300 * MS)
     controller.output.shift(5000 * MS)
     late_ns, got = controller.tick(NOW + 5300 * MS + PERIOD)
     assert late_ns == 0

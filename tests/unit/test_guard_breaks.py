@@ -395,6 +395,27 @@ def test_a_motion_goes_on_when_the_clock_is_set(step_ms):
     assert guard.rests_in_s(later + step_ns) > 0
 
 
+def test_a_clock_may_be_set_before_anything_is_known():
+    guard = Guard(PANDA, GuardConfig())
+    guard.start(0)
+    guard.clock_jumped(NOW, -30 * MS)
+    assert guard.status.reason is Reason.CLOCK_JUMPED
+    assert guard.tick(NOW + MS, 100.0) is None
+
+
+@pytest.mark.parametrize("step_ms", [-150, 5000])
+def test_fingers_that_hold_something_do_so_on_the_new_clock(step_ms):
+    guard = ready()
+    guard.joints(hand(NOW, 0.04), 100.0)
+    grasp = with_gripper(NOW, 0.04, 0.0)
+    accepted(guard, grasp)
+    seen, step_ns = grasp.end_ns + 10 * MS, step_ms * MS
+    guard.joints(hand(seen, 0.025), 100.5)
+    guard.clock_jumped(seen + step_ns, step_ns)
+    later = seen + step_ns + 170 * MS
+    accepted(guard, with_gripper(later, 0.025, 0.0), later)
+
+
 def test_joint_states_of_a_clock_that_has_begun_anew_since_are_none():
     guard, before = ready(), NOW - 4000 * MS
     guard.tick(before, 100.1)
