@@ -76,6 +76,16 @@ def test_messages_are_taken_once_oldest_first(pair):
     assert pair.polled.take() == []
 
 
+def test_messages_tell_when_they_came_however_late_they_are_taken(pair):
+    before_ns = time.time_ns()
+    pair.publisher.publish(joints(1, "a"))
+    for _ in range(20):
+        pair.executor.spin_once(timeout_sec=0.01)
+    [(_, arrived_ns)] = pair.polled.take_timed()
+    assert 0 <= arrived_ns - before_ns < 100_000_000
+    assert pair.polled.topic_name == "/joint_states"
+
+
 def test_of_more_messages_than_the_queue_holds_the_newest_stay(pair):
     for k in range(1, 3 * DEPTH + 1):
         pair.publisher.publish(joints(k, "a"))
