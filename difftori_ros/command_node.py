@@ -177,8 +177,12 @@ class Stream:
         return late_ns
 
     def stands(self) -> Reference | None:
-        """At the last set, or still moving at its velocities."""
-        last, self._running, self._ticked_ns, self._last = self._last, None, None, None
+        """At the last set, or still moving at its velocities; before the first one at rest."""
+        last, running = self._last, self._running
+        if last is None and running is not None:
+            still = np.zeros_like(running.velocities[0])
+            last = Reference(running.positions[0], still, still)
+        self._running = self._ticked_ns = self._last = None
         return last
 
     def shift(self, step_ns: int) -> None:

@@ -79,8 +79,10 @@ class PlanJudge:
         measured = self._join_check.ages(judged.plan, now_ns, self._measured.arm, break_ns)
         for moment_ns in (now_ns, now_ns + SENDING_NS):
             self._join_check.arm(arm, moment_ns, measured, self._motion.arm)
-        for gripper in rest:
-            self._join_check.gripper(gripper, now_ns, self._measured.gripper, self._motion.gripper)
+            for gripper in rest:
+                self._join_check.gripper(
+                    gripper, moment_ns, self._measured.gripper, self._motion.gripper
+                )
 
     def _begun_anew(self, plan: Trajectory, now_ns: int) -> tuple[Trajectory, float]:
         """A plan from rest that comes late is carried out later, and by how much that is [s].

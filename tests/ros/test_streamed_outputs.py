@@ -135,6 +135,15 @@ def test_a_controller_that_was_left_alone_stands_at_the_last_set(controller, mot
     assert len(controller.sets) == before
 
 
+def test_a_controller_that_was_left_alone_before_the_first_set_rests_where_it_was(
+    controller, motion
+):
+    controller.follow(motion)
+    stands = controller.output.stands()
+    np.testing.assert_array_equal(stands.position, PANDA.home)
+    np.testing.assert_array_equal(stands.velocity, np.zeros(7))
+
+
 def test_a_controller_that_follows_nothing_stands_nowhere(controller, motion):
     assert controller.output.stands() is None
     controller.follow(motion)
