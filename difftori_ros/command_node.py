@@ -18,7 +18,8 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros.motion_under_way import put_off
-from difftori_ros.timing import Reference
+from difftori_ros.robot import RobotProfile
+from difftori_ros.timing import Reference, split
 from difftori_ros.types import Trajectory
 
 LATE_PERIODS = 1.5
@@ -231,3 +232,82 @@ def make_output(
     if kind in ("position", "velocity"):
         return Stream(node, topic, qos, kind == "velocity", period_s)
     return TrajectoryTopic(node, topic, qos, encode)
+
+
+class Outputs:
+    """The outputs of a robot: the arm's first, then the gripper's if there is one."""
+
+    def __init__(
+        self,
+        kind: str,
+        node: Any,
+        profile: RobotProfile,
+        qos: Any,
+        encode: Callable[[Trajectory], Any],
+        period_s: float,
+    ):
+        """Make them; the arguments are those of `make_output`.
+
+        Raises:
+            OutputError: What they need is not installed.
+        """
+        channels = {profile.arm_joints: profile.topic}
+        if profile.gripper:
+            channels[(profile.gripper.joint,)] = profile.gripper.topic
+        self._node = node
+        self._of = {
+            joints: make_output(kind, node, topic, qos, encode, period_s)
+            for joints, topic in channels.items()
+        }
+
+    @property
+    def topics(self) -> str:
+        """Names of the topics, for people."""
+        return ", ".join(output.topic for output in self._of.values())
+
+    def prepare(self, channels: tuple[Trajectory, ...]) -> list[Callable[[], object]]:
+        """All that can be done before it is known whether the trajectories are to be sent."""
+        return [
+            output.prepare(split(trajectory, joints))
+            for trajectory in channels
+            for joints, output in self._of.items()
+            if set(joints) <= set(trajectory.joint_names)
+        ]
+
+    def tick(self, now_ns: int) -> None:
+        """To be called at the guard's period."""
+        for output in self._of.values():
+            output.tick(now_ns)
+
+    def catch_up(self, now_ns: int) -> int:
+        """Motions whose sets come late are put off; returns by how much the arm's is [ns]."""
+        arm_ns, *_ = [output.catch_up(now_ns) for output in self._of.values()]
+        return arm_ns
+
+    def stands(self) -> Reference | None:
+        """Where the arm stands that was left alone in mid-stream; all streams are over then."""
+        arm, *_ = [output.stands() for output in self._of.values()]
+        return arm
+
+    def shift(self, step_ns: int) -> None:
+        """The clock of the stamps was set by `step_ns` [ns]."""
+        for output in self._of.values():
+            output.shift(step_ns)
+
+    def listeners(self) -> list[str]:
+        """Names of the nodes that take the arm's commands."""
+        return next(iter(self._of.values())).listeners()
+
+    def other_commanders(self) -> list[str]:
+        """A sentence for every other node that publishes a command; a namesake is another."""
+        own, sentences = (self._node.get_name(), self._node.get_namespace()), []
+        for output in self._of.values():
+            found = self._node.get_publishers_info_by_topic(output.topic)
+            others = [(other.node_name, other.node_namespace) for other in found]
+            if own in others:
+                others.remove(own)
+            sentences += [
+                f"{namespace.rstrip('/')}/{node} publishes '{output.topic}'"
+                for node, namespace in others
+            ]
+        return sentences

@@ -34,7 +34,7 @@ from difftori_ros.base_node import (
     trajectory_message,
 )
 from difftori_ros.clock_watch import shown_ns
-from difftori_ros.command_node import OutputError, make_output
+from difftori_ros.command_node import OutputError, Outputs
 from difftori_ros.guard import Guard, GuardConfig
 from difftori_ros.guard_report_node import GuardReport
 from difftori_ros.parameters import GUARD, REAL_TIME
@@ -44,7 +44,6 @@ from difftori_ros.polled_subscription import JointNames, PolledSubscription
 from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.stall_watch import StallWatch
-from difftori_ros.timing import split
 from difftori_ros.types import Reason, Trajectory
 from difftori_ros.verdict import State
 
@@ -74,25 +73,19 @@ class GuardNode(Node):
             values[corner] = tuple(values[corner])
         self._period_s = 1 / rate_hz
         try:
-            self._profile = load_profile(values.pop("robot"))
-            self._guard = Guard(self._profile, GuardConfig(**values))
-            self._patience_s = values["max_plan_age_s"]
-            profile = self._profile
-            channels = {profile.arm_joints: profile.topic}
-            if profile.gripper:
-                channels[(profile.gripper.joint,)] = profile.gripper.topic
-            outputs = [
-                make_output(kind, self, topic, COMMAND_QOS, trajectory_message, self._period_s)
-                for topic in channels.values()
-            ]
-            self._outputs = dict(zip(channels, outputs, strict=True))
+            profile = load_profile(values.pop("robot"))
+            self._guard = Guard(profile, GuardConfig(**values))
+            self._outputs = Outputs(
+                kind, self, profile, COMMAND_QOS, trajectory_message, self._period_s
+            )
         except (ProfileError, OutputError, ValueError) as error:
             raise StartupError(str(error)) from error
+        self._patience_s = values["max_plan_age_s"]
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pending: Trajectory | None = None
         self._simulated = bool(self.get_parameter("use_sim_time").value)
         self._stall_watch = StallWatch()
-        self._joints_ns = 0
+        self._joints_ns = self._seen_ns = 0
         self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
         self._begun_ns, self._fresh, self._policy_heard = 0, True, False
@@ -119,8 +112,7 @@ class GuardNode(Node):
             self.get_logger().warning(
                 f"held since before this start, in {self._report.latch.path}"
             )
-        topics = ", ".join(output.topic for output in self._outputs.values())
-        self.get_logger().info(f"guarding '{profile.name}': {topics}")
+        self.get_logger().info(f"guarding '{profile.name}': {self._outputs.topics}")
 
     def stop(self) -> None:
         """Brake and go silent before the process ends."""
@@ -235,19 +227,18 @@ class GuardNode(Node):
         look = self._stall_watch.look(begun_s, self._now_ns(), self._steady_s())
         if not 0 < self._begun_ns <= look.now_ns:
             self._begun_ns = look.now_ns
-        outputs = self._outputs.values()
+        self._seen_ns = look.now_ns
         if look.step_ns and not self._simulated:
             self._pending = None
-            for output in outputs:
-                output.shift(look.step_ns)
+            self._outputs.shift(look.step_ns)
             self._guard.clock_jumped(look.now_ns, look.step_ns)
         if look.stalled_s:
             self._pending = None
-            arm, *_ = [output.stands() for output in outputs]
-            command = self._guard.stalled(look.now_ns, look.steady_s, look.stalled_s, arm)
+            stands = self._outputs.stands()
+            command = self._guard.stalled(look.now_ns, look.steady_s, look.stalled_s, stands)
             self._publish([] if command is None else self._prepare((command,)))
             self.get_logger().warning(f"this process stood still for {look.stalled_s:.2f} s")
-        late_ns, *_ = [output.catch_up(look.now_ns) for output in outputs]
+        late_ns = self._outputs.catch_up(look.now_ns)
         if late_ns and (changed := self._guard.put_off(late_ns)) is not None:
             self._report.changed(changed)
 
@@ -277,8 +268,7 @@ class GuardNode(Node):
             detail = "no status of the policy has come, which tells since when it has planned"
             self._refuse(plan, Reason.POLICY_LOST, detail)
         elif not (self._listened or self._look_for_controllers()):
-            topics = ", ".join(output.topic for output in self._outputs.values())
-            self._refuse(plan, Reason.NO_CONTROLLER, f"nobody subscribes {topics}")
+            self._refuse(plan, Reason.NO_CONTROLLER, f"nobody subscribes {self._outputs.topics}")
         else:
             self._carry_out(plan)
 
@@ -294,7 +284,7 @@ class GuardNode(Node):
             self._wake()
             begun_s, now_ns = self._steady_s(), self._now_ns()
             refusal = self._guard.joins(judged, now_ns)
-            if refusal is not None or self._steady_s() - begun_s <= LATE_S:
+            if refusal is not None or self._in_time(begun_s, now_ns):
                 break
         else:
             refusal = RefusedError(Reason.DISCONTINUOUS, "held up whenever it was to be sent")
@@ -325,20 +315,12 @@ class GuardNode(Node):
     def _look_around(self) -> None:
         """Nobody else may command the arm, nor may another guard of the same name."""
         self._look_for_controllers()
-        own = (self.get_name(), self.get_namespace())
-        for output in self._outputs.values():
-            found = self.get_publishers_info_by_topic(output.topic)
-            others = [(other.node_name, other.node_namespace) for other in found]
-            if own in others:
-                others.remove(own)
-            for node, namespace in others:
-                detail = f"{namespace.rstrip('/')}/{node} publishes '{output.topic}'"
-                self._trip(Reason.SECOND_COMMANDER, detail)
+        for detail in self._outputs.other_commanders():
+            self._trip(Reason.SECOND_COMMANDER, detail)
 
     def _look_for_controllers(self) -> bool:
         """Whether somebody takes the commands of the arm."""
-        listeners = next(iter(self._outputs.values())).listeners()
-        self._listened = any(name not in ONLOOKERS for name in listeners)
+        self._listened = any(name not in ONLOOKERS for name in self._outputs.listeners())
         return self._listened
 
     # commands ------------------------------------------------------------------------------------
@@ -351,22 +333,16 @@ class GuardNode(Node):
         prepared: list[Callable[[], object]] = []
         for _ in range(TRIES):
             self._wake()
-            begun_s = self._steady_s()
-            command = make(self._now_ns())
+            begun_s, begun_ns = self._steady_s(), self._now_ns()
+            command = make(begun_ns)
             prepared = [] if command is None else self._prepare((command,))
-            if command is None or self._steady_s() - begun_s <= LATE_S:
+            if command is None or self._in_time(begun_s, begun_ns):
                 break
             make = self._guard.again  # the arm has gone on meanwhile
         self._publish(prepared)
 
     def _prepare(self, channels: tuple[Trajectory, ...]) -> list[Callable[[], object]]:
-        """All that can be done before it is known whether they are to be sent."""
-        return [
-            output.prepare(split(trajectory, joints))
-            for trajectory in channels
-            for joints, output in self._outputs.items()
-            if set(joints) <= set(trajectory.joint_names)
-        ]
+        return self._outputs.prepare(channels)
 
     @staticmethod
     def _publish(prepared: list[Callable[[], object]]) -> None:
@@ -375,10 +351,14 @@ class GuardNode(Node):
             send()
 
     def _stream(self) -> None:
-        """Streamed outputs get the set for now."""
+        """Streamed outputs get the set for the time up to which they have caught up."""
         self._wake()
-        for output in self._outputs.values():
-            output.tick(self._now_ns())
+        self._outputs.tick(self._seen_ns)
+
+    def _in_time(self, begun_s: float, begun_ns: int) -> bool:
+        """Whether what was found or made then may still be sent: no clock has gone far since."""
+        passed_ns = 0 if self._simulated else self._now_ns() - begun_ns
+        return self._steady_s() - begun_s <= LATE_S and abs(passed_ns) <= SENDING_NS
 
     def _say(self) -> None:
         self._report.publish(self._guard.status, self._guard.latched, self._steady_s())

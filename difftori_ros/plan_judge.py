@@ -76,8 +76,9 @@ class PlanJudge:
         if judged.plan is None:
             raise RefusedError(judged.reason, judged.detail)
         arm, *rest = judged.channels
-        measured = self._join_check.ages(judged.plan, now_ns, self._measured.arm, break_ns)
-        for moment_ns in (now_ns, now_ns + SENDING_NS):
+        for moment_ns in (now_ns, now_ns + SENDING_NS // 2, now_ns + SENDING_NS):
+            known = self._measured.arm
+            measured = self._join_check.ages(judged.plan, moment_ns, known, break_ns)
             self._join_check.arm(arm, moment_ns, measured, self._motion.arm)
             for gripper in rest:
                 self._join_check.gripper(
