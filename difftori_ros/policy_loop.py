@@ -209,6 +209,11 @@ class PolicyLoop:
         if self._latch.fault is not None:
             return None
         time_ns = self._times.time_ns(self._ports.now_ns())
+        if time_ns is not None:
+            # what takes long comes first, so that the joint states are new when it is done
+            self._observer.prepare(time_ns)
+            self._ports.take()
+            time_ns = self._times.time_ns(self._ports.now_ns())
         if time_ns is None:
             lacking = self._lacking()
             if lacking is not None:

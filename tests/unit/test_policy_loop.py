@@ -364,12 +364,17 @@ def test_a_turn_is_due_at_least_ten_times_a_second_unless_an_order_is_needed(rig
     assert turned(rig) is None
 
 
-def test_what_waits_to_be_taken_is_taken_before_every_turn(rig):
-    taken = []
-    rig.loop._ports = replace(rig.loop._ports, take=lambda: taken.append(rig.see()))
+def test_a_plan_is_made_from_joint_states_that_came_while_the_rest_was_prepared(rig):
+    waiting = []
+    rig.loop._ports = replace(rig.loop._ports, take=lambda: waiting and waiting.pop()())
+    waiting.append(rig.see)
     turned(rig)
-    assert rig.code == "OK"
-    assert len(taken) == 1
+    assert rig.motions[-1].plan.stamp_ns == rig.now_ns
+    rig.see()
+    waiting += [rig.see, lambda: None]  # nothing before the turn, and then one more
+    turned(rig)
+    assert waiting == []
+    assert rig.motions[-1].plan.stamp_ns == rig.now_ns
 
 
 def test_a_refusal_is_told_at_once_and_not_again(rig):
