@@ -55,6 +55,8 @@ TRIES = 3
 """How often that may happen before it is given up; a brake is sent then all the same."""
 RETRY_S = 0.002
 """Time between two looks for the joint states that a plan waits for [s, steady clock]."""
+FLOW_NS = 200_000_000
+"""By how much the inputs of a plan that was made after the guard's start may be older [ns]."""
 AHEAD_NS = 50_000_000
 """A joint state stamped this far ahead of the clock is from before the clock was set [ns]."""
 TICK = Duration(seconds=0.01)
@@ -66,6 +68,7 @@ class GuardNode(Node):
 
     def __init__(self, **options: Any):
         super().__init__("guard_node", **options)
+        self._begun_ns = self.get_clock().now().nanoseconds  # before anybody can hear of it
         values = declare(self, GUARD)
         kind, rate_hz = values.pop("output"), values.pop("rate_hz")
         wishes = [values.pop(parameter.name) for parameter in REAL_TIME]
@@ -88,7 +91,7 @@ class GuardNode(Node):
         self._joints_ns = self._seen_ns = 0
         self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
-        self._begun_ns, self._fresh, self._policy_heard = 0, True, False
+        self._fresh, self._policy_heard = True, False
         self._report = GuardReport(self, self._begun_s)
         self.create_subscription(JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS)
         # reliably and in order, for it may say that it stops; and at best effort, for after a lost
@@ -244,7 +247,7 @@ class GuardNode(Node):
 
     def _refuse_flow(self, since_ns: int) -> None:
         """A guard that is started again in the middle of an episode does not go on by itself."""
-        if self._fresh and 0 < since_ns < self._begun_ns:
+        if self._fresh and 0 < since_ns < self._begun_ns - FLOW_NS:
             detail = f"since {(self._begun_ns - since_ns) * 1e-9:.1f} s before"
             self._trip(Reason.RESTARTED, detail)
 
@@ -263,7 +266,6 @@ class GuardNode(Node):
             return
         self._retry.cancel()
         self._pending = None
-        self._refuse_flow(plan.stamp_ns)
         if not self._policy_heard:
             detail = "no status of the policy has come, which tells since when it has planned"
             self._refuse(plan, Reason.POLICY_LOST, detail)
