@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -153,13 +153,6 @@ def trajectory_message(trajectory: Trajectory) -> JointTrajectory:
     message = JointTrajectory()
     encode_trajectory(trajectory, message, JointTrajectoryPoint)
     return message
-
-
-def diagnostics(node: Node, statuses: Sequence[DiagnosticStatus]) -> DiagnosticArray:
-    """The statuses as a message for `/diagnostics`."""
-    array = DiagnosticArray(status=list(statuses))
-    array.header.stamp = node.get_clock().now().to_msg()
-    return array
 
 
 def message_class(name: str) -> Any:

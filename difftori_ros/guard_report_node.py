@@ -3,26 +3,18 @@
 
 from __future__ import annotations
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros.base_node import (
-    COMMAND_QOS,
-    STATUS_QOS,
-    diagnostics,
-    status_message,
-    trajectory_message,
-)
+from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS, trajectory_message
 from difftori_ros.health import Percentiles
 from difftori_ros.latch_file import LatchFile, latch_path
+from difftori_ros.status_node import StatusTeller
 from difftori_ros.types import Level, Reason, Trajectory
 from difftori_ros.verdict import Latched, State, Status
 
 STATUS_S = 0.1
 """Time between two `~/status` messages when nothing changes [s, steady clock]."""
-DIAGNOSTICS_S = 1.0
-"""Time between two messages on `/diagnostics` when nothing changes [s, steady clock]."""
 
 
 class GuardReport:
@@ -34,13 +26,12 @@ class GuardReport:
     """
 
     def __init__(self, node: Node, steady_s: float):
-        self._node, self._begun_s, self._told_s, self._diagnosed_s = node, steady_s, 0.0, 0.0
+        self._node, self._begun_s = node, steady_s
         self._said: tuple[State, Reason, Level] | None = None
         self._verdict: dict[str, str] = {}
         self.latch = LatchFile(latch_path(node.get_namespace(), node.get_name()))
         self.jitter_s, self.window_s = Percentiles(), Percentiles()
-        self._status = node.create_publisher(DiagnosticStatus, "~/status", STATUS_QOS)
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", STATUS_QOS)
+        self._teller = StatusTeller(node, STATUS_QOS)
         self._changed = node.create_publisher(JointTrajectory, "~/changed", COMMAND_QOS)
 
     def changed(self, plan: Trajectory) -> None:
@@ -67,12 +58,12 @@ class GuardReport:
     def due(self, status: Status, steady_s: float) -> bool:
         """Whether it is time for the next status: on every change, else at a slow rate."""
         changed = (status.state, status.reason, status.level) != self._said
-        return changed or steady_s - self._told_s >= STATUS_S
+        return changed or self._teller.silent_s(steady_s) >= STATUS_S
 
     def publish(self, status: Status, latched: Latched | None, steady_s: float) -> None:
         """Say how it stands, and keep what is latched for the next process."""
         said, before = (status.state, status.reason, status.level), self._said
-        self._said, self._told_s = said, steady_s
+        self._said = said
         values = {
             "code": status.reason.name,
             "state": status.state.name,
@@ -86,11 +77,7 @@ class GuardReport:
             **self._verdict,
         }
         text = status.reason.value + (f": {status.detail}" if status.detail else "")
-        message = status_message(self._node.get_name(), status.level, text, values)
-        self._status.publish(message)
-        if said != before or steady_s - self._diagnosed_s >= DIAGNOSTICS_S:
-            self._diagnosed_s = steady_s
-            self._diagnostics.publish(diagnostics(self._node, [message]))
+        self._teller.tell(status.level, text, values, steady_s)
         if before is None or before[0] is not status.state:
             self._log(status)
         failed = self.latch.keep(latched)

@@ -86,7 +86,8 @@ class JoinCheck:
         start_ns = plan.stamp_ns + round(float(plan.times[0]) * 1e9)
         reason = Reason.START_MISMATCH
         # where the arm was to be when it was measured: on the plan, or on what it continues
-        if running is not None and running.stamp_ns <= measured.stamp_ns < start_ns:
+        earlier = running is not None and running.stamp_ns <= measured.stamp_ns < running.end_ns
+        if running is not None and earlier and measured.stamp_ns < start_ns:
             position, _ = running.sample(measured.stamp_ns)
         else:
             position, _ = plan.sample(max(start_ns, measured.stamp_ns))
