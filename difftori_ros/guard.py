@@ -126,9 +126,9 @@ class Guard:
 
         Returns the braking trajectory if the arm is moving.
         """
+        self._break_ns = now_ns  # plans from before may be on their way
         if not self._watchdog.farewell():
             return None  # it has said so before
-        self._break_ns = now_ns  # plans from before may be on their way
         if self._state is State.BRAKE and self._recoverable:
             self._recoverable = False
             self._enter(State.TRACKING, Reason.WAITING, Level.OK)

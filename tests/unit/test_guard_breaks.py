@@ -269,6 +269,13 @@ def test_plans_from_before_a_break_are_refused(break_):
     refused(guard, plan(), Reason.STALE_PLAN, "before the last break", NOW + 10 * MS)
 
 
+def test_a_farewell_counts_though_the_policy_was_not_heard_since_the_reset():
+    guard = ready()
+    guard.reset(NOW - 50 * MS)
+    assert guard.farewell(NOW + 5 * MS) is None
+    refused(guard, plan(), Reason.STALE_PLAN, "before the last break", NOW + 10 * MS)
+
+
 def test_a_pause_outlives_the_emergency_stop_and_the_reset():
     guard = ready()
     guard.stop(NOW, Reason.PAUSED)
