@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The guard's process: the real GuardNode with nothing of rclpy beneath it.
-
-What is sent to it waits in its socket until its receiving thread takes it out, one message after
-the other, into the readers' histories; while the process is stopped neither happens.
-"""
+"""The guard's process: the real GuardNode with nothing of rclpy beneath it."""
 
 from __future__ import annotations
 
 import functools
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +18,8 @@ from difftori_ros import guard_node, guard_report_node, kinematics
 from difftori_ros.kinematics import Kinematics
 from difftori_ros.robot import RobotProfile, load_profile
 from tests.support.virtual_clock import MS, Process
-from tests.support.virtual_ros import (
-    Machine,
-    Named,
-    Reader,
-    Timer,
-    VirtualClock,
-    VirtualLog,
-    VirtualPublisher,
-)
+from tests.support.virtual_node import VirtualNode
+from tests.support.virtual_ros import Machine, Named, Reader, Socket, VirtualClock
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -39,8 +27,6 @@ if TYPE_CHECKING:
 NAME = "guard_node"
 JUDGE_MS, PREPARE_MS, JOIN_MS = 3.0, 0.4, 0.2
 """What it takes at no load to judge a plan, to encode it, and to ask whether it joins."""
-SOCKET = 400
-"""Messages that the socket holds; of more the newest get lost, unless they are reliable."""
 FOUND_NS = 100 * MS
 """Time that it takes to find a new node in the graph [ns]."""
 LATCH_MS = 0.3
@@ -115,7 +101,7 @@ class VirtualLatch:
             self._kept = self._guard.world.disk[self.path] = latched
 
 
-class VirtualGuardNode(guard_node.GuardNode):
+class VirtualGuardNode(VirtualNode, guard_node.GuardNode):
     """The real node on a machine that is only computed; its steps take virtual time."""
 
     def __init__(self, guard: VirtualGuard):
@@ -148,11 +134,9 @@ class VirtualGuardNode(guard_node.GuardNode):
         inner.judge, inner.joins, inner.settle = slow_judge, slow_joins, noted_settle
         self._prepare = slow_prepare  # type: ignore[method-assign]
 
-    def create_publisher(self, kind: Any, topic: str, qos: Any) -> Any:
-        """A publisher whose messages reach the world."""
-        return VirtualPublisher(self.machine, topic)
-
-    def create_subscription(self, kind: Any, topic: str, callback: Any, qos: Any) -> Any:
+    def create_subscription(
+        self, kind: Any, topic: str, callback: Any, qos: Any, raw: bool = False
+    ) -> Any:
         """A reader of that depth; orders are judged as well."""
         if qos.reliability is ReliabilityPolicy.RELIABLE:
             callback = self._virtual.judged(topic, callback)
@@ -164,39 +148,26 @@ class VirtualGuardNode(guard_node.GuardNode):
         """A service that the world can call."""
         self._virtual.services[topic] = self._virtual.judged(topic, callback)
 
-    def create_timer(self, period_s: float, callback: Any, clock: Any = None) -> Any:
-        """A timer of the steady clock."""
-        timer = Timer(self.machine, round(period_s * 1e9), callback)
-        self.machine.timers.append(timer)
-        return timer
-
     def get_parameter(self, name: str) -> Any:
         """Simulated time is off."""
         return type("Value", (), {"value": False})
 
-    def get_clock(self) -> Any:
-        """The clock of the stamps."""
-        return self._virtual.clock(ClockType.ROS_TIME)
-
-    def get_logger(self) -> Any:
+    def keep(self, text: str) -> None:
         """Its words stand in the story."""
-        return VirtualLog(lambda text: self._virtual.world.note("log", text))
+        self._virtual.world.note("log", text)
 
     def get_name(self) -> str:
         """Every guard has the same."""
         return NAME
-
-    def get_namespace(self) -> str:
-        """And the same."""
-        return "/"
 
     def get_publishers_info_by_topic(self, topic: str) -> Any:
         """All guards that are known by now."""
         return [Named(NAME)] * self._virtual.world.guards_known(self._virtual)
 
     def get_subscriptions_info_by_topic(self, topic: str) -> Any:
-        """The controller, once it is discovered."""
-        return [Named("controller")] if self._virtual.knows("controller") else []
+        """The controller, while it is there and once it is discovered."""
+        there = self._virtual.world.controlled and self._virtual.knows("controller")
+        return [Named("controller")] if there else []
 
 
 class VirtualGuard:
@@ -208,6 +179,7 @@ class VirtualGuard:
         machine: Its executor.
         node: The node, once it is made.
         services: What can be called.
+        arrive: A message has come: its topic, itself, and whether it was sent reliably.
         born_ns: When it was started [ns].
         made_ns: When its node was there [ns].
     """
@@ -226,8 +198,8 @@ class VirtualGuard:
         self.node: VirtualGuardNode | None = None
         self.services: dict[str, Any] = {}
         self.born_ns, self.made_ns, self._settled = world.timeline.now_ns, 0, settled
-        self._socket: deque[tuple[str, Any]] = deque()
-        self._draining = False
+        self._socket = Socket(self.machine, world.drain_ns)
+        self.arrive = self._socket.arrive
         world.timeline.spawn(self.process, self._run)
 
     def clock(self, clock_type: Any) -> VirtualClock:
@@ -246,28 +218,22 @@ class VirtualGuard:
         found_ns = FOUND_NS + round(2.0 * self.world.case.joints_ms * MS)
         return self.node is not None and self.knows("plans") and since_ns > found_ns
 
-    def arrive(self, topic: str, message: Any, reliable: bool) -> None:
-        """A message has come to the socket."""
-        if len(self._socket) >= SOCKET and not reliable:
-            return
-        self._socket.append((topic, message))
-        self._drain_soon()
-
-    def call(self, service: str, request: Any) -> None:
-        """A request has come; a client that gets no answer does not ask again."""
+    def call(self, service: str, request: Any, hear: Callable[[Any], object] = id) -> None:
+        """A request has come; `hear` gets the answer. Without one a client does not ask again."""
         if service in self.services:
-            self.machine.request(lambda: self.services[service](request))
+            self.machine.request(lambda: hear(self.services[service](request)))
 
     def judged(self, topic: str, callback: Any) -> Any:
         """The callback, with the judge told before and after."""
 
-        def call(message: Any) -> None:
+        def call(message: Any) -> Answer:
             begun_ns, answer = self.world.data_ns(), Answer()
             if topic.startswith("~/"):
                 callback(message, answer)
             else:
                 callback(message)
             self.world.judge.ordered(self, topic, message, answer.success, begun_ns)
+            return answer
 
         return call if topic in ORDERS else callback
 
@@ -292,19 +258,6 @@ class VirtualGuard:
         self.world.judge.raised(error)
         assert self.node is not None
         self.node.on_exception(error)
-
-    def _drain_soon(self) -> None:
-        if self._socket and not self._draining:
-            self._draining = True
-            world = self.world
-            ms = world.case.drain_ms * (0.2 + 1.6 * world.dice.random())
-            world.timeline.at(world.timeline.now_ns + round(ms * 1e6), self.process, self._drain)
-
-    def _drain(self) -> None:
-        self._draining = False
-        topic, message = self._socket.popleft()
-        self.machine.deliver(topic, message)
-        self._drain_soon()
 
 
 class Answer:

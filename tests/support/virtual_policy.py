@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difftori_models.contract import Observation, Plan, PlanStatus
-from difftori_ros.base_node import status_message, trajectory_message
+from difftori_ros.base_node import status_message
 from difftori_ros.clock_watch import ClockWatch
+from difftori_ros.codecs_trajectory import write_trajectory
 from difftori_ros.driver import Driver, Motion
 from difftori_ros.frames import FrameTree
 from difftori_ros.health import Health
@@ -203,7 +204,7 @@ class VirtualPolicy:
             world.work(0.3)
             world.note("plan", plan)
             world.judge.planned(plan)
-            world.to_guard("plans", "policy_node/plan", trajectory_message(plan))
+            world.to_guard("plans", "policy_node/plan", write_trajectory(plan))
         self._tell()
 
     def _spoilt(self, plan: Trajectory) -> Trajectory:

@@ -19,6 +19,8 @@ from tests.support.virtual_clock import Alarm, Process, Timeline
 
 NEVER = 1 << 62
 """Later than the end of every run [ns]."""
+SOCKET = 400
+"""Messages that a socket holds."""
 WINDOW_NS = 1_000_000
 """Time that writing may take; what is written later was held up [ns]."""
 
@@ -85,6 +87,9 @@ class VirtualClock:
         if not self._steady:
             self.nanoseconds += machine.offset_ns()
         return self
+
+    def create_jump_callback(self, threshold: Any, **_: Any) -> None:
+        """Whoever sets the clock is found by comparing it with the steady one."""
 
     def to_msg(self) -> Time:
         """The time of the last look, as a message."""
@@ -228,6 +233,35 @@ class Machine:
             while self._events:
                 yield self._events.popleft()
             self._alarm.wait(self.timeline.now_ns + 1_000_000_000)
+
+
+class Socket:
+    """What is sent to a process waits here until its receiving thread takes it out, one message
+    after the other, into the readers' histories; while the process is stopped neither happens."""
+
+    def __init__(self, machine: Machine, drain_ns: Callable[[], int]):
+        self._machine, self._drain_ns = machine, drain_ns
+        self._waiting: deque[tuple[str, Any]] = deque()
+        self._draining = False
+
+    def arrive(self, topic: str, message: Any, reliable: bool) -> None:
+        """A message has come; of too many the newest get lost, unless they are sent reliably."""
+        if len(self._waiting) >= SOCKET and not reliable:
+            return
+        self._waiting.append((topic, message))
+        self._drain_soon()
+
+    def _drain_soon(self) -> None:
+        if self._waiting and not self._draining:
+            self._draining = True
+            timeline, process = self._machine.timeline, self._machine.process
+            timeline.at(timeline.now_ns + self._drain_ns(), process, self._drain)
+
+    def _drain(self) -> None:
+        self._draining = False
+        topic, message = self._waiting.popleft()
+        self._machine.deliver(topic, message)
+        self._drain_soon()
 
 
 def _take(reader: Reader) -> None:

@@ -13,6 +13,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from difftori_ros import codecs
+from difftori_ros.codecs_trajectory import read_trajectory
 from difftori_ros.robot import RobotProfile
 from tests.support.cases import Case
 from tests.support.judge import Judge, Tally
@@ -66,6 +67,8 @@ class World:
         disk: What outlives a process.
         guards: All that were ever started.
         making: The guard whose node is being made.
+        policy: The one that was started last, if any.
+        controlled: Whether the arm's controllers are there.
     """
 
     making: VirtualGuard
@@ -86,7 +89,8 @@ class World:
         self._words = Link(self, case.plans_ms, case.lose_words)
         self._commands = Link(self, 0.5, 0.0)
         self.guards: list[VirtualGuard] = []
-        self._policy: VirtualPolicy | None = None
+        self.policy: Any = None
+        self.controlled = True
         self._faulty_since_ns: int | None = None
 
     @property
@@ -97,10 +101,7 @@ class World:
     def run(self) -> Tally:
         """Let the case happen; returns what it came to."""
         with without_rclpy(self):
-            self._start_guard(settled=True)
-            self._policy = VirtualPolicy(self)
-            period_ns = round(1e9 / self.case.joint_hz)
-            self.timeline.every(period_ns, self._hardware, self._measure)
+            self.begin()
             for at_ms, what, given in self.case.events:
                 call = partial(self._happen, what, given)
                 self.timeline.at(BEGIN_NS + round(at_ms * MS), self.network, call)
@@ -109,6 +110,17 @@ class World:
             finally:
                 self.timeline.close()
         return self.judge.tally
+
+    def begin(self) -> None:
+        """Everything is started."""
+        self._start_guard(settled=True)
+        self.policy = self.make_policy()
+        period_ns = round(1e9 / self.case.joint_hz)
+        self.timeline.every(period_ns, self._hardware, self.measure)
+
+    def make_policy(self) -> Any:
+        """Another process of the policy."""
+        return VirtualPolicy(self)
 
     def note(self, what: str, *more: Any) -> None:
         """Something has happened."""
@@ -130,7 +142,13 @@ class World:
 
     # what goes to and fro ------------------------------------------------------------------------
 
-    def _measure(self) -> None:
+    def drain_ns(self) -> int:
+        """Time that a receiving thread takes for the next message [ns]."""
+        ms = self.case.drain_ms * (0.2 + 1.6 * self.dice.random())
+        return round(ms * 1e6)
+
+    def measure(self) -> None:
+        """Joint states leave the arm."""
         measured = Measured(self.data_ns(), self.arm, self.timeline.now_ns)
         self._joints[0].send(partial(self._to_guards, "joint_states", measured, False))
         self._joints[1].send(partial(self._to_policy, "hear_joints", measured))
@@ -147,7 +165,7 @@ class World:
                 guard.arrive(topic, message, reliable)
 
     def _to_policy(self, method: str, *given: Any) -> None:
-        policy = self._policy
+        policy = self.policy
         if policy is not None and policy.process.alive:
             hear = partial(getattr(policy, method), *given)
             self.timeline.at(self.timeline.now_ns, policy.process, hear)
@@ -170,7 +188,7 @@ class World:
         """A guard has published something."""
         unclosed = guard.machine.held_up()
         if topic.endswith("joint_trajectory"):
-            command = codecs.decode_trajectory(message)
+            command = read_trajectory(message)
             self.note("command", command)
             self.judge.commanded(guard, command, unclosed)
             take = partial(self.arm.take, command, self.offset_ns)
@@ -224,7 +242,7 @@ class World:
         getattr(self, f"do_{what}")(*given)
 
     def _of(self, whom: str) -> Process | None:
-        one = self._policy if whom == "policy" else (self.guards[-1] if self.guards else None)
+        one = self.policy if whom == "policy" else (self.guards[-1] if self.guards else None)
         return one.process if one is not None and one.process.alive else None
 
     def do_stop(self, whom: str, for_ms: float) -> None:
@@ -264,7 +282,7 @@ class World:
         if self._of(whom):
             return
         if whom == "policy":
-            self._policy = VirtualPolicy(self)
+            self.policy = self.make_policy()
             return
         self._start_guard()
 
@@ -281,7 +299,7 @@ class World:
 
     def do_farewell(self, for_ms: float) -> None:
         """The policy is deactivated for a while."""
-        policy = self._policy
+        policy = self.policy
         if policy is not None and policy.process.alive:
             now_ns = self.timeline.now_ns
             self.timeline.at(now_ns, policy.process, policy.deactivate)
