@@ -17,6 +17,8 @@ import numpy as np
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from difftori_ros.base_node import trajectory_message
+from difftori_ros.codecs_trajectory import write_trajectory
 from difftori_ros.motion_under_way import put_off
 from difftori_ros.robot import RobotProfile
 from difftori_ros.timing import Reference, split
@@ -85,14 +87,13 @@ class _FollowsByItself:
 class TrajectoryTopic(_FollowsByItself):
     """A joint_trajectory_controller's topic."""
 
-    def __init__(self, node: Any, topic: str, qos: Any, encode: Callable[[Trajectory], Any]):
-        self._publisher, self._encode = node.create_publisher(JointTrajectory, topic, qos), encode
-        self._node = node
+    def __init__(self, node: Any, topic: str, qos: Any):
+        self._publisher, self._node = node.create_publisher(JointTrajectory, topic, qos), node
         self.topic = self._publisher.topic_name
 
     def prepare(self, trajectory: Trajectory) -> Callable[[], object]:
-        """The message, to be published."""
-        return partial(self._publisher.publish, self._encode(trajectory))
+        """The serialized message, to be published."""
+        return partial(self._publisher.publish, write_trajectory(trajectory))
 
     def listeners(self) -> list[str]:
         """Names of the nodes that subscribe."""
@@ -102,7 +103,7 @@ class TrajectoryTopic(_FollowsByItself):
 class TrajectoryAction(_FollowsByItself):
     """A joint_trajectory_controller's FollowJointTrajectory action: the newest goal counts."""
 
-    def __init__(self, node: Any, topic: str, encode: Callable[[Trajectory], Any]):
+    def __init__(self, node: Any, topic: str):
         """Make the client.
 
         Raises:
@@ -117,13 +118,13 @@ class TrajectoryAction(_FollowsByItself):
                 "ros-$ROS_DISTRO-control-msgs, or take output 'trajectory'"
             ) from error
         name = topic.removesuffix("/joint_trajectory") + "/follow_joint_trajectory"
-        self._goal, self._encode = FollowJointTrajectory.Goal, encode
+        self._goal = FollowJointTrajectory.Goal
         self._client = ActionClient(node, FollowJointTrajectory, name)
         self.topic = node.resolve_topic_name(name)
 
     def prepare(self, trajectory: Trajectory) -> Callable[[], object]:
         """The goal, to be sent; no one waits for the answer: the guard watches the joints."""
-        goal = self._goal(trajectory=self._encode(trajectory))
+        goal = self._goal(trajectory=trajectory_message(trajectory))
         return partial(self._client.send_goal_async, goal)
 
     def listeners(self) -> list[str]:
@@ -206,14 +207,7 @@ def _subscribers(node: Any, topic: str) -> list[str]:
     return [info.node_name for info in node.get_subscriptions_info_by_topic(topic)]
 
 
-def make_output(
-    kind: str,
-    node: Any,
-    topic: str,
-    qos: Any,
-    encode: Callable[[Trajectory], Any],
-    period_s: float,
-) -> Output:
+def make_output(kind: str, node: Any, topic: str, qos: Any, period_s: float) -> Output:
     """The output of a kind for the controller that listens for trajectories on `topic`.
 
     Args:
@@ -221,31 +215,22 @@ def make_output(
         node: The node.
         topic: The controller's topic of trajectories, from which other names are derived.
         qos: For topics.
-        encode: Makes a message of a trajectory.
         period_s: Time between two ticks [s].
 
     Raises:
         OutputError: What the output needs is not installed.
     """
     if kind == "action":
-        return TrajectoryAction(node, topic, encode)
+        return TrajectoryAction(node, topic)
     if kind in ("position", "velocity"):
         return Stream(node, topic, qos, kind == "velocity", period_s)
-    return TrajectoryTopic(node, topic, qos, encode)
+    return TrajectoryTopic(node, topic, qos)
 
 
 class Outputs:
     """The outputs of a robot: the arm's first, then the gripper's if there is one."""
 
-    def __init__(
-        self,
-        kind: str,
-        node: Any,
-        profile: RobotProfile,
-        qos: Any,
-        encode: Callable[[Trajectory], Any],
-        period_s: float,
-    ):
+    def __init__(self, kind: str, node: Any, profile: RobotProfile, qos: Any, period_s: float):
         """Make them; the arguments are those of `make_output`.
 
         Raises:
@@ -256,7 +241,7 @@ class Outputs:
             channels[(profile.gripper.joint,)] = profile.gripper.topic
         self._node = node
         self._of = {
-            joints: make_output(kind, node, topic, qos, encode, period_s)
+            joints: make_output(kind, node, topic, qos, period_s)
             for joints, topic in channels.items()
         }
 

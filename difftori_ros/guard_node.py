@@ -31,16 +31,16 @@ from difftori_ros.base_node import (
     StartupError,
     declare,
     run,
-    trajectory_message,
 )
 from difftori_ros.clock_watch import shown_ns
+from difftori_ros.codecs_trajectory import read_trajectory
 from difftori_ros.command_node import OutputError, Outputs
 from difftori_ros.guard import Guard, GuardConfig
 from difftori_ros.guard_report_node import GuardReport
 from difftori_ros.parameters import GUARD, REAL_TIME
 from difftori_ros.plan_check import RefusedError
 from difftori_ros.plan_judge import SENDING_NS
-from difftori_ros.polled_subscription import JointNames, PolledSubscription
+from difftori_ros.polled_subscription import JointNames, PolledSubscription, stamp_ns
 from difftori_ros.realtime import apply_realtime
 from difftori_ros.robot import ProfileError, load_profile
 from difftori_ros.stall_watch import StallWatch
@@ -78,9 +78,7 @@ class GuardNode(Node):
         try:
             profile = load_profile(values.pop("robot"))
             self._guard = Guard(profile, GuardConfig(**values))
-            self._outputs = Outputs(
-                kind, self, profile, COMMAND_QOS, trajectory_message, self._period_s
-            )
+            self._outputs = Outputs(kind, self, profile, COMMAND_QOS, self._period_s)
         except (ProfileError, OutputError, ValueError) as error:
             raise StartupError(str(error)) from error
         self._patience_s = values["max_plan_age_s"]
@@ -93,7 +91,9 @@ class GuardNode(Node):
         self._listened, self._stopped = False, True
         self._fresh, self._policy_heard = True, False
         self._report = GuardReport(self, self._begun_s)
-        self.create_subscription(JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS)
+        self.create_subscription(
+            JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS, raw=True
+        )
         # reliably and in order, for it may say that it stops; and at best effort, for after a lost
         # datagram whatever is sent reliably waits until DDS notices, which may take seconds
         for hear, qos in ((self._on_policy, STATUS_QOS), (self._on_pulse, SENSOR_QOS)):
@@ -134,15 +134,17 @@ class GuardNode(Node):
 
     # messages ------------------------------------------------------------------------------------
 
-    def _on_plan(self, message: JointTrajectory) -> None:
+    def _on_plan(self, raw: bytes) -> None:
         self._wake()
         try:
-            self._pending = codecs.decode_trajectory(message)
-        except codecs.CodecError as error:
-            stamp_ns = codecs.stamp_to_ns(message.header.stamp)
-            self._report.verdict(stamp_ns, False, Reason.BAD_MESSAGE, str(error))
+            plan = read_trajectory(raw)
+            if plan is None:  # of another form than ours
+                plan = codecs.decode_trajectory(deserialize_message(raw, JointTrajectory))
+        except (codecs.CodecError, RuntimeError) as error:  # the latter from the middleware
+            self._report.verdict(stamp_ns(raw) or 0, False, Reason.BAD_MESSAGE, str(error))
             self._say()
             return
+        self._pending = plan
         self._try_pending()
 
     def _read_joints(self) -> None:

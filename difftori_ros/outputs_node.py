@@ -18,6 +18,7 @@ from difftori_ros.base_node import (
     STATUS_QOS,
     trajectory_message,
 )
+from difftori_ros.codecs_trajectory import write_trajectory
 from difftori_ros.driver import Motion
 
 
@@ -61,7 +62,7 @@ class Outputs:
     def deliver(self, motion: Motion, send: bool) -> None:
         """One plan; its trajectory only with `send`. What nobody listens to is not built."""
         if motion.trajectory is not None and send:
-            self._plan.publish(trajectory_message(motion.trajectory))
+            self._plan.publish(write_trajectory(motion.trajectory))
         if self._actions.get_subscription_count():
             self._actions.publish(trajectory_message(motion.actions(self._action)))
         if motion.waypoints is not None and self._path.get_subscription_count():

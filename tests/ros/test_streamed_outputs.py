@@ -8,7 +8,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Float64MultiArray
 
-from difftori_ros.base_node import STATUS_QOS, trajectory_message
+from difftori_ros.base_node import STATUS_QOS
 from difftori_ros.command_node import make_output
 from difftori_ros.motion_under_way import put_off
 from difftori_ros.robot import load_profile
@@ -31,9 +31,7 @@ class Controller:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self.sets: list[np.ndarray] = []
-        self.output = make_output(
-            kind, self.node, PANDA.topic, STATUS_QOS, trajectory_message, PERIOD * 1e-9
-        )
+        self.output = make_output(kind, self.node, PANDA.topic, STATUS_QOS, PERIOD * 1e-9)
         self.node.create_subscription(
             Float64MultiArray, self.output.topic, lambda m: self.sets.append(m.data), STATUS_QOS
         )
