@@ -20,6 +20,8 @@ from tests.support.virtual_policy_node import with_policy
 
 MOVING = 0.05
 """Joint speed above which the arm is in mid-motion [rad/s]."""
+SETTLED_NS = 1_000 * MS
+"""Time in which every stream has shown its rhythm [ns]."""
 STEP_NS = 2 * MS
 """Time between two looks at whether what is waited for has come [ns]."""
 
@@ -105,8 +107,8 @@ class VirtualStand:
         )
 
     def begin(self) -> None:
-        """The arm is in mid-motion, and nothing was heard yet."""
-        self.moving(0)
+        """The arm is in mid-motion, as it has been for a while, and nothing was heard yet."""
+        self.moving(self.arm.now_ns() + SETTLED_NS)
         self.forget()
 
     # what is done --------------------------------------------------------------------------------
