@@ -14,21 +14,20 @@ from difftori_ros.observe import Observation, Observer
 from difftori_ros.types import JointState as Joints
 from difftori_ros.types import Pose
 from difftori_sim.faults import Line, parse
-from tests.faults.arm import STREAMS
-from tests.faults.stand import PATIENT, assert_within, running
 from tests.promises import REST_WITHIN_S
 from tests.ros.fake_robot import HOME, PROFILE
-
-pytestmark = pytest.mark.timeout(120)
+from tests.support.fault_arm import STREAMS
+from tests.support.fault_stand import assert_within, standing
 
 JOINT_TIMEOUT_S = 0.15
 """The guard's patience with joint states: less than a plan lasts, so that it must brake [s]."""
+TICK_S = 0.025
+"""The guard's period, and what it takes to think and to send [s]."""
 
 
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory):
-    guard = PATIENT | {"joint_timeout_s": JOINT_TIMEOUT_S}
-    yield from running(tmp_path_factory.mktemp("joints"), guard=guard)
+@pytest.fixture
+def stand():
+    yield from standing(guard={"joint_timeout_s": JOINT_TIMEOUT_S})
 
 
 def assert_brakes_to_a_fault(stand, code, begin_ns, words=()):
@@ -38,7 +37,7 @@ def assert_brakes_to_a_fault(stand, code, begin_ns, words=()):
     for word in words:
         assert word in stand.guard("message")
     braked_ns = stand.first("guard_node", "code", code, begin_ns)
-    assert_within(JOINT_TIMEOUT_S, begin_ns, braked_ns)
+    assert_within(JOINT_TIMEOUT_S + TICK_S, begin_ns, braked_ns)
     stand.assert_rests(begin_ns, JOINT_TIMEOUT_S + REST_WITHIN_S)
     stand.arm.heal()
     commands = len(stand.commands)
@@ -52,10 +51,12 @@ def assert_brakes_to_a_fault(stand, code, begin_ns, words=()):
 
 def test_row_03_single_joint_state_with_nan_is_dropped_and_the_motion_goes_on(moving):
     before, begin_ns = moving.dropped("joint_states"), moving.arm.now_ns()
-    moving.arm.strike("joint_states:nan:0:0.012:0.2")
-    moving.until(lambda: moving.dropped("joint_states") > before)
+    for _ in range(20):  # only those that are needed are ever read
+        moving.arm.strike("joint_states:nan:0:0.01:0.2")
+        moving.run(0.037)
+    assert moving.dropped("joint_states") > before
     moving.moving(moving.arm.now_ns())
-    assert "BRAKE" not in {values["state"] for _, values in moving.heard["guard_node"]}
+    assert "BRAKE" not in moving.told("guard_node", "state", begin_ns)
     assert not {"FAULT_LATCHED", "BAD_JOINT_STATE"} & set(moving.codes("guard_node", begin_ns))
 
 
@@ -99,22 +100,13 @@ def test_row_04_permuted_and_extra_joints_give_the_same_observation_bit_by_bit()
 
 
 def test_row_04_permuted_and_extra_joints_do_not_disturb_the_motion(moving):
-    for _ in range(3):  # a shared machine may stall for longer than the guard's patience
-        begin_ns = moving.arm.now_ns()
-        moving.arm.strike("joint_states:permute:0:60")
-        moving.arm.strike("joint_states:extra:0:60:7.0")
-        enough = int(moving.guard("accepted")) + 8
-        moving.until(
-            lambda enough=enough: (
-                int(moving.guard("accepted")) > enough or moving.guard() == "FAULT"
-            )
-        )
-        assert "BAD_JOINT_STATE" not in moving.codes("guard_node", begin_ns)
-        assert "BAD_JOINT_STATE" not in moving.codes("policy_node", begin_ns)
-        if moving.guard() != "FAULT":
-            break
-        moving.begin()
-    assert moving.guard() != "FAULT"
+    begin_ns = moving.arm.now_ns()
+    moving.arm.strike("joint_states:permute:0:60")
+    moving.arm.strike("joint_states:extra:0:60:7.0")
+    enough = int(moving.guard("accepted")) + 8
+    moving.until(lambda: int(moving.guard("accepted")) > enough)
+    assert moving.codes("guard_node", begin_ns) == ["OK"]
+    assert moving.codes("policy_node", begin_ns) == ["OK"]
     assert moving.arm.speed > 0
 
 
@@ -134,21 +126,13 @@ def test_row_04_joint_given_twice_brakes_the_arm_to_a_fault_that_names_it(moving
 
 
 def test_row_04_second_publisher_of_joint_states_stops_the_arm_by_name(moving):
-    liar = moving.node.create_publisher(JointState, "joint_states", 10)
-
     def lie():
         message = JointState()
         joints = Joints(moving.arm.now_ns(), PROFILE.joint_names, HOME + 0.4, np.zeros(len(HOME)))
         codecs.encode_joint_state(joints, message)
-        liar.publish(message)
+        moving.arm.publish("joint_states", message)
 
-    try:
-        begin_ns = moving.arm.now_ns()
-        moving.until(lambda: moving.guard() == "FAULT", each=lie)
-        named = {"NOT_FOLLOWING", "START_MISMATCH", "DISCONTINUOUS"}
-        assert moving.guard("code") in named
-        moving.assert_rests(moving.arm.now_ns())
-        assert begin_ns
-    finally:
-        moving.node.destroy_publisher(liar)
-    moving.measured_is_known = False  # two say different things
+    moving.until(lambda: moving.guard() == "FAULT", each=lie)
+    assert moving.guard("code") in {"NOT_FOLLOWING", "START_MISMATCH", "DISCONTINUOUS"}
+    moving.assert_rests(moving.arm.now_ns())
+    moving.follows = False  # where the arm is measured to be is not where it is
