@@ -161,8 +161,9 @@ class VirtualGuardNode(VirtualNode, guard_node.GuardNode):
         return NAME
 
     def get_publishers_info_by_topic(self, topic: str) -> Any:
-        """All guards that are known by now."""
-        return [Named(NAME)] * self._virtual.world.guards_known(self._virtual)
+        """All guards that are known by now, and whoever else commands the arm."""
+        world = self._virtual.world
+        return [Named(NAME)] * world.guards_known(self._virtual) + world.strangers
 
     def get_subscriptions_info_by_topic(self, topic: str) -> Any:
         """The controller, while it is there and once it is discovered."""

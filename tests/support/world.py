@@ -21,6 +21,7 @@ from tests.support.virtual_arm import Measured, VirtualArm
 from tests.support.virtual_clock import BEGIN_NS, MS, Process, Timeline
 from tests.support.virtual_guard import VirtualGuard, kinematics_of, profile_of, without_rclpy
 from tests.support.virtual_policy import VirtualPolicy
+from tests.support.virtual_ros import Named
 
 ROBOT = "panda"
 STALL = 0.002
@@ -69,6 +70,7 @@ class World:
         making: The guard whose node is being made.
         policy: The one that was started last, if any.
         controlled: Whether the arm's controllers are there.
+        strangers: Other nodes that publish commands.
     """
 
     making: VirtualGuard
@@ -91,6 +93,7 @@ class World:
         self.guards: list[VirtualGuard] = []
         self.policy: Any = None
         self.controlled = True
+        self.strangers: list[Named] = []
         self._faulty_since_ns: int | None = None
 
     @property
