@@ -14,6 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 from difftori_ros.types import Trajectory
 from tests.promises import REST_WITHIN_S, assert_promises
 from tests.support.fault_world import FaultWorld
+from tests.support.story import story
 from tests.support.virtual_clock import MS
 from tests.support.virtual_guard import without_rclpy
 from tests.support.virtual_policy_node import with_policy
@@ -45,7 +46,6 @@ class VirtualStand:
         arm: The robot's side.
         follows: Whether the arm has always followed what it was sent: then the judge of the runs
             has the last word on P1.
-        rest_within_s: Longest command [s].
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class VirtualStand:
         *,
         policy: dict[str, Any] | None = None,
         guard: dict[str, Any] | None = None,
+        rest_within_s: float = REST_WITHIN_S,
     ):
         """Start them; without a `checkpoint` the guard alone."""
         self._stack = ExitStack()
@@ -63,8 +64,8 @@ class VirtualStand:
         self.world.begin()
         if checkpoint:
             self._stack.enter_context(with_policy(self.world))
-        self.follows, self.rest_within_s = True, REST_WITHIN_S
-        self._forgotten = 0
+        self.follows, self._rest_within_s = True, rest_within_s
+        self.world.judge.rest_s = rest_within_s
 
     def close(self) -> None:
         """Nobody is at work any more."""
@@ -218,11 +219,12 @@ class VirtualStand:
             [one.at_ns for one in sent],
             [one.values for heard in self.world.heard.values() for one in heard],
             self.world.profile,
-            rest_within_s=self.rest_within_s,
+            rest_within_s=self._rest_within_s,
             measured=[one.measured for one in sent] if self.follows else None,
         )
-        if self.follows:
-            assert self.world.judge.tally.breaches == []
+        breaches = self.world.judge.tally.breaches if self.follows else []
+        if breaches:
+            raise AssertionError(f"{story(self.world, breaches[0].at_ms)}\n{breaches}")
 
 
 def standing(*given: Any, **named: Any) -> Iterator[VirtualStand]:

@@ -84,10 +84,15 @@ class Held:
 
 
 class Judge:
-    """Looks at all that guards publish and at the orders that they carry out."""
+    """Looks at all that guards publish and at the orders that they carry out.
+
+    Attributes:
+        tally: What it has come to.
+        rest_s: Longest command of a plan that was not slowed down, and of a brake [s].
+    """
 
     def __init__(self, world: World):
-        self._world, self.tally = world, Tally()
+        self._world, self.tally, self.rest_s = world, Tally(), REST_S
         profile = world.profile
         gripper = profile.gripper
         assert gripper is not None
@@ -200,7 +205,7 @@ class Judge:
         except AssertionError as error:
             self.breach("P1", str(error))
         slowed = planned_s is not None and length_s > planned_s
-        if arm and length_s > (SLOWED_S if slowed else REST_S):
+        if arm and length_s > (SLOWED_S if slowed else self.rest_s):
             self.breach("P3", f"rests only {length_s:.3f} s later")
         self._followed[command.joint_names].take(command, world.offset_ns)
 

@@ -106,7 +106,8 @@ class VirtualPublisher:
     """What is published reaches `sent`, after the time that writing it takes."""
 
     def __init__(self, machine: Machine, topic: str):
-        self._machine, self.topic, self.topic_name = machine, topic, topic
+        self._machine, self.topic = machine, topic
+        self.topic_name = topic if topic[0] in "/~" else f"/{topic}"
 
     def get_subscription_count(self) -> int:
         """Somebody takes everything but diagnostics."""
