@@ -12,7 +12,8 @@ less the time of encoding and solving that the planner tells: receiving, decodin
 planner's turn, what of the cloud is not yet cropped and sampled, scheduling, one more hop, and the
 guard. `policy_ms` and `guard_ms` are its two parts, before and after the plan is published,
 medians and 99th percentiles. JSON keys: `overhead_ms_p50`, `overhead_ms_p99`, `overhead_ms_p999`,
-`deadline_misses`, `guard_jitter_ms_p99` (largest that the guard told of its own period), `plans`,
+`deadline_misses`, `guard_jitter_ms_p99` (largest that the guard told of its own period),
+`guard_window_ms_p99` (the same of the time from a plan's last check to its publishing), `plans`,
 `plan_ms_p50`, `plan_ms_p99`, `rate_hz` (of accepted plans), `guard_cpu`, `policy_cpu`,
 `feeder_cpu` (computing time of each process as a share of one core; encoding and solving
 included), `joint_hz` and `joint_hz_sent` (as wanted, and what the feeder got to), `load` (busy
@@ -192,12 +193,13 @@ def measure(
         finally:
             stand.close()
         said = [values_of(message) for _, message in policy.decoded()]
-        jitters = [float(values_of(message)["jitter_ms_p99"]) for _, message in guard.decoded()]
+        told = [values_of(message) for _, message in guard.decoded()]
         plan_ms = {int(v["stamp_ns"]): float(v["plan_ms"]) for v in said if "plan_ms" in v}
         found = overheads(plan_ms, plans.by_stamp(), commands.by_stamp())
     return found | {
         "deadline_misses": int(said[-1].get("deadline_misses", "0")) - misses,
-        "guard_jitter_ms_p99": max(jitters),
+        "guard_jitter_ms_p99": max(float(values["jitter_ms_p99"]) for values in told),
+        "guard_window_ms_p99": max(float(values["window_ms_p99"]) for values in told),
         "rate_hz": round(found["plans"] / took_s, 1),
         **shares,
         "joint_hz": joint_hz,
