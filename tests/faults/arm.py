@@ -2,9 +2,7 @@
 """A robot that follows: an arm, its controllers, a camera, and faults on its wires.
 
 It follows as a joint_trajectory_controller does, and exactly: the joints are where the running
-trajectory is, sampled at 100 Hz; a new one replaces the running one from its first point on.
-The cube and the goal go round in circles, so that a policy always has something to reach for.
-"""
+trajectory is, sampled at 100 Hz; a new one replaces the running one from its first point on."""
 
 from __future__ import annotations
 
@@ -16,26 +14,20 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState as JointStateMessage
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import codecs, codecs_cloud
+from difftori_ros import codecs
 from difftori_ros.base_node import COMMAND_QOS
-from difftori_ros.types import Cloud, JointState, Pose, Trajectory
+from difftori_ros.types import JointState, Trajectory
 from difftori_sim.faults import Fault, Line, parse
 from tests.promises import start_ns
 from tests.ros.fake_robot import HOME, PROFILE
+from tests.support.scene import CENTRE as CENTRE
+from tests.support.scene import CLOUD_EVERY, POSE_EVERY, cloud, cube_at, poses
+from tests.support.scene import LIFT as LIFT
 
 PERIOD_S = 0.01
-POSE_EVERY, CLOUD_EVERY = 5, 10
-"""Periods of joint states between two poses and two clouds."""
-CENTRE = np.array([0.6, 0.0, 0.02])
-RADIUS_M, TURN_S = 0.1, 5.0
-"""The circle on which the cube goes round, and the time of a turn."""
-ASIDE = np.array([0.4, 0.27, 0.02])
-"""Where else there is something to be seen, and the hand never is."""
-LIFT = np.array([0.0, 0.0, 0.2])
-"""The goal is that far from the cube [m]."""
 STREAMS = {
     "clock": Clock,
     "joint_states": JointStateMessage,
@@ -83,12 +75,6 @@ def steady_at(wall_ns: int) -> int:
     looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(3)]
     before, wall, after = min(looks, key=lambda look: look[2] - look[0])  # nothing came between
     return wall_ns - wall + (before + after) // 2
-
-
-def cube_at(steady_s: float) -> np.ndarray:
-    """Where the cube is at a time of the steady clock (3,) [m]."""
-    angle = 2 * np.pi * steady_s / TURN_S
-    return CENTRE + RADIUS_M * np.array([np.cos(angle), np.sin(angle), 0.0])
 
 
 class Controllers:
@@ -165,8 +151,6 @@ class FakeArm:
         self.line = Line()
         self.position, self.velocity = HOME.copy(), np.zeros(len(HOME))
         self.history: deque[JointState] = deque(maxlen=3000)
-        self.clouds_ns: deque[int] = deque(maxlen=100)
-        self.blocked, self.pushed = False, np.zeros(len(HOME))
         self._periods, self._stepped_s = 0, 0.0
         self._out = {
             name: node.create_publisher(kind, "/clock" if name == "clock" else name, 100)
@@ -201,18 +185,6 @@ class FakeArm:
     def heal(self) -> None:
         """Nothing is wrong any more."""
         self.line.faults = []
-        self.blocked, self.pushed = False, np.zeros(len(HOME))
-
-    def go_home(self) -> None:
-        """Be at home and at rest, at once."""
-        self._controllers.let_go()
-        self.position, self.velocity = HOME.copy(), np.zeros(len(HOME))
-
-    def put_down(self) -> None:
-        """Whoever has moved the arm lets go of it: it stays there, and its controllers agree."""
-        self._controllers.let_go()
-        self.position, self.velocity = self.position + self.pushed, np.zeros(len(HOME))
-        self.pushed = np.zeros(len(HOME))
 
     # time ----------------------------------------------------------------------------------------
 
@@ -238,52 +210,28 @@ class FakeArm:
             return
         self._stepped_s = max(self._stepped_s + PERIOD_S, now_s - PERIOD_S)
         now_ns = self.now_ns()
-        if self.blocked:
-            self.velocity[:] = 0.0
-        else:
-            path = self._controllers.path(np.array([now_ns]), self.position)
-            self.position, self.velocity = (rows[0] for rows in path)
+        path = self._controllers.path(np.array([now_ns]), self.position)
+        self.position, self.velocity = (rows[0] for rows in path)
         if self.simulated:
             clock = Clock()
             codecs.ns_to_stamp(now_ns, clock.clock)
             self._send("clock", clock)
-        measured = JointState(
-            now_ns, PROFILE.joint_names, self.position + self.pushed, self.velocity.copy()
-        )
+        names = PROFILE.joint_names
+        measured = JointState(now_ns, names, self.position.copy(), self.velocity.copy())
         self.history.append(measured)
         message = JointStateMessage()
         codecs.encode_joint_state(measured, message)
         self._send("joint_states", message)
         # by time: when a busy machine leaves joint states out, a camera keeps its own rate
         before, self._periods = self._periods, int(now_s / PERIOD_S)
+        cube, frame = cube_at(time.monotonic()), PROFILE.base_frame
         if self._periods // POSE_EVERY > before // POSE_EVERY:
-            self._send_poses(now_ns)
+            for name, pose in poses(now_ns, frame, cube).items():
+                self._send(name, pose)
         if self.cloud and self._periods // CLOUD_EVERY > before // CLOUD_EVERY:
-            self._send_cloud(now_ns)
+            self._send("points", cloud(now_ns, frame, cube, self._rng))
 
     # out -----------------------------------------------------------------------------------------
-
-    def cube(self) -> np.ndarray:
-        """Where the cube is now (3,) [m]."""
-        return cube_at(time.monotonic())
-
-    def _send_poses(self, now_ns: int) -> None:
-        for name, xyz in (("object", self.cube()), ("goal", self.cube() + LIFT)):
-            message = PoseStamped()
-            pose = np.array([*xyz, 0.0, 0.0, 0.0, 1.0])
-            codecs.encode_pose(Pose(now_ns, PROFILE.base_frame, pose), message)
-            self._send(name, message)
-
-    def _send_cloud(self, now_ns: int) -> None:
-        self.clouds_ns.append(now_ns)
-        xyz = self.cube() + self._rng.uniform(-0.02, 0.02, (600, 3))
-        # nothing keeps this hand out of this cube: some points are never taken for the hand's
-        xyz[:50] = ASIDE + self._rng.uniform(-0.005, 0.005, (50, 3))
-        rgb = np.tile(np.array([0.9, 0.1, 0.1], np.float32), (600, 1))
-        message = PointCloud2()
-        cloud = Cloud(now_ns, PROFILE.base_frame, xyz.astype(np.float32), rgb)
-        codecs_cloud.encode_cloud(cloud, message, PointField)
-        self._send("points", message)
 
     def _send(self, stream: str, message) -> None:
         self._send_pairs(self.line.apply(stream, message, time.monotonic()))

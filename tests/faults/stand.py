@@ -19,7 +19,6 @@ from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import bringup, codecs
 from difftori_ros.base_node import COMMAND_QOS
-from difftori_ros.kinematics import Kinematics
 from difftori_ros.types import JointState, Trajectory
 from difftori_sim.asking import Asked
 from difftori_sim.faults import strike
@@ -99,12 +98,8 @@ class Stand(Graph):
         self._forgotten_ns = 0
         self._clients: dict[str, Any] = {}
         self._doomed: set[str] = set()
-        self._kinematics = Kinematics(PROFILE)
         self.measured_is_known = True
         listeners = list(self.node.subscriptions)
-        self.command_listeners = [
-            one for one in listeners if one.topic_name.endswith("joint_trajectory")
-        ]
         # one that knows when a plan was published
         for one in listeners:
             if one.topic_name.endswith("policy_node/plan"):
@@ -154,20 +149,6 @@ class Stand(Graph):
         """Where the arm was then; None when that is not known."""
         newest = next((s for s in reversed(self.arm.history) if s.stamp_ns <= time_ns), None)
         return newest if newest and time_ns - newest.stamp_ns <= FRESH_NS else None
-
-    def unplug(self) -> None:
-        """Nobody takes the commands any more."""
-        self.arm.unplug()
-        while self.command_listeners:
-            self.node.destroy_subscription(self.command_listeners.pop())
-
-    def plug_in(self) -> None:
-        """The arm's controllers are back, and so is the one who writes down what they hear."""
-        self.arm.plug_in()
-        for topic in (PROFILE.topic, PROFILE.gripper.topic):
-            self.command_listeners.append(
-                self.node.create_subscription(JointTrajectory, topic, self._on_command, 100)
-            )
 
     # processes -----------------------------------------------------------------------------------
 
@@ -265,11 +246,6 @@ class Stand(Graph):
     def policy(self, key: str = "code") -> str:
         return self.newest("policy_node").get(key, "")
 
-    def dropped(self, stream: str) -> int:
-        """Messages of a stream that the policy has counted as unusable."""
-        told = self.newest("policy_node").items()
-        return sum(int(count) for key, count in told if key.startswith(f"dropped_{stream}"))
-
     def codes(self, name: str, since_ns: int = 0) -> list[str]:
         """The codes that a node has told since then, each once, in order."""
         told = [values["code"] for said_ns, values in self.heard[name] if said_ns >= since_ns]
@@ -327,20 +303,6 @@ class Stand(Graph):
         """Nothing is latched any more in that node."""
         answer = self.call(Trigger, f"{node}/reset", Trigger.Request())
         assert answer.success, answer.message
-
-    def wake_guard(self, each) -> None:
-        """The guard alone: reset, the arm home and at rest, nothing heard yet."""
-        self.arm.heal()
-        self.arm.go_home()
-        self.reset("guard_node")
-        self.run(0.2)
-        self.forget()
-        self.until(lambda: self.guard() == "TRACKING", each=each)
-        self.forget()
-
-    def tip(self, position: np.ndarray) -> np.ndarray:
-        """Where the tip is when the arm is there (3,) [m]."""
-        return self._kinematics.tip_pose(position)[:3]
 
     def moving(self, since_ns: int) -> None:
         """Until it `moves`."""

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The robot's side of a fault: an arm that is blocked, pushed or let go of, and what its streams
-carry through a line on which they can be damaged.
-
-The cube and the goal go round in circles, so that a policy always has something to reach for.
-"""
+carry through a line on which they can be damaged."""
 
 from __future__ import annotations
 
@@ -15,23 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState as JointStateMessage
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2
 
 from difftori_models.contract import FloatArray
-from difftori_ros import codecs, codecs_cloud
-from difftori_ros.types import Cloud, JointState, Pose, Trajectory
+from difftori_ros import codecs
+from difftori_ros.types import JointState, Trajectory
 from difftori_sim.faults import Fault, Line, parse
+from tests.support import scene
 from tests.support.virtual_arm import Followed, VirtualArm
 
 if TYPE_CHECKING:
     from tests.support.fault_world import FaultWorld
 
-POSE_EVERY, CLOUD_EVERY = 5, 10
-"""Joint states between two poses and between two clouds."""
-CENTRE, RADIUS_M, TURN_S = np.array([0.6, 0.0, 0.02]), 0.1, 5.0
-"""The circle on which the cube goes round, and the time of a turn."""
-ASIDE, LIFT = np.array([0.4, 0.27, 0.02]), np.array([0.0, 0.0, 0.2])
-"""Where else there is something to be seen and the hand never is; from the cube to the goal."""
 STREAMS = {
     "joint_states": JointStateMessage,
     "goal": PoseStamped,
@@ -46,7 +38,6 @@ class FaultArm(VirtualArm):
     Attributes:
         line: What lies between its streams and the network.
         history: Where it was, by its streams' clock.
-        clouds_ns: When clouds left the camera [ns].
         plugged: Whether the controllers take what they are sent.
         pushed: By how much each joint is held away from where its controller wants it [rad].
     """
@@ -59,7 +50,6 @@ class FaultArm(VirtualArm):
         self._stuck: FloatArray | None = None
         self.line = Line()
         self.history: deque[JointState] = deque(maxlen=3000)
-        self.clouds_ns: deque[int] = deque(maxlen=100)
         self.plugged, self.pushed = True, np.zeros(len(world.profile.joint_names))
 
     def now_ns(self) -> int:
@@ -136,10 +126,12 @@ class FaultArm(VirtualArm):
         message = JointStateMessage()
         codecs.encode_joint_state(state, message)
         self.publish("joint_states", message)
-        if self._periods % POSE_EVERY == 0:
-            self._send_poses()
-        if self._cloud and self._periods % CLOUD_EVERY == 0:
-            self._send_cloud()
+        cube, frame = scene.cube_at(self._now_s()), self.profile.base_frame
+        if self._periods % scene.POSE_EVERY == 0:
+            for name, pose in scene.poses(state.stamp_ns, frame, cube).items():
+                self.publish(name, pose)
+        if self._cloud and self._periods % scene.CLOUD_EVERY == 0:
+            self.publish("points", scene.cloud(state.stamp_ns, frame, cube, self._rng))
         self._periods += 1
 
     def publish_due(self) -> None:
@@ -152,27 +144,6 @@ class FaultArm(VirtualArm):
 
     def _now_s(self) -> float:
         return self._world.timeline.now_ns * 1e-9
-
-    def _cube(self) -> FloatArray:
-        angle = 2 * np.pi * self._now_s() / TURN_S
-        return CENTRE + RADIUS_M * np.array([np.cos(angle), np.sin(angle), 0.0])
-
-    def _send_poses(self) -> None:
-        for name, xyz in (("object", self._cube()), ("goal", self._cube() + LIFT)):
-            message, pose = PoseStamped(), np.array([*xyz, 0.0, 0.0, 0.0, 1.0])
-            codecs.encode_pose(Pose(self.now_ns(), self.profile.base_frame, pose), message)
-            self.publish(name, message)
-
-    def _send_cloud(self) -> None:
-        self.clouds_ns.append(self.now_ns())
-        xyz = self._cube() + self._rng.uniform(-0.02, 0.02, (600, 3))
-        # nothing keeps this hand out of this cube: some points are never taken for the hand's
-        xyz[:50] = ASIDE + self._rng.uniform(-0.005, 0.005, (50, 3))
-        rgb = np.tile(np.array([0.9, 0.1, 0.1], np.float32), (600, 1))
-        message, frame = PointCloud2(), self.profile.base_frame
-        cloud = Cloud(self.now_ns(), frame, xyz.astype(np.float32), rgb)
-        codecs_cloud.encode_cloud(cloud, message, PointField)
-        self.publish("points", message)
 
     def _send_pairs(self, pairs: list[tuple[str, Any]]) -> None:
         for stream, message in pairs:
