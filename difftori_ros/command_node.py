@@ -17,15 +17,17 @@ import numpy as np
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from difftori_models.contract import FloatArray
 from difftori_ros.base_node import trajectory_message
 from difftori_ros.codecs_trajectory import write_trajectory
-from difftori_ros.motion_under_way import put_off
+from difftori_ros.motion_under_way import put_off, start_ns
 from difftori_ros.robot import RobotProfile
 from difftori_ros.timing import Reference, split
 from difftori_ros.types import Trajectory
 
-LATE_PERIODS = 1.5
-"""Periods of the guard between two sets of a stream after which the second one is late."""
+LATE_PERIODS, LATE_NS = 1.5, 5_000_000
+"""Periods of the guard between two sets of a stream after which the second one is late, and the
+least time for that [ns]."""
 OUTPUTS = ("trajectory", "action", "position", "velocity")
 
 
@@ -61,6 +63,14 @@ class Output(Protocol):
         """The clock of the stamps was set by `step_ns` [ns]."""
         ...
 
+    def busy(self) -> bool:
+        """Whether sets are still to be sent."""
+        ...
+
+    def end(self) -> None:
+        """No set is sent any more; a velocity controller is told to stand."""
+        ...
+
     def listeners(self) -> list[str]:
         """Names of the nodes that take the commands."""
         ...
@@ -82,6 +92,13 @@ class _FollowsByItself:
 
     def shift(self, step_ns: int) -> None:
         """It has a clock of its own."""
+
+    def busy(self) -> bool:
+        """It needs nothing more."""
+        return False
+
+    def end(self) -> None:
+        """It finishes what it follows."""
 
 
 class TrajectoryTopic(_FollowsByItself):
@@ -135,8 +152,9 @@ class TrajectoryAction(_FollowsByItself):
 class Stream:
     """A forward controller's topic: positions or velocities, one set at a time.
 
-    Between two sets the controller stays at the last one. After a set that was late the motion
-    goes on from there, put off, instead of where it would be by now.
+    Between two sets a position controller stays at the last one, and a velocity controller goes on
+    at it. After a set that was late the motion goes on from there, put off, instead of where it
+    would be by now. Until its first point a trajectory leaves the one before it under way.
     """
 
     def __init__(self, node: Any, topic: str, qos: Any, velocity: bool, period_s: float):
@@ -146,6 +164,7 @@ class Stream:
         self.topic, self._velocity = self._publisher.topic_name, velocity
         self._period_ns = round(period_s * 1e9)
         self._running: Trajectory | None = None
+        self._before: Trajectory | None = None
         self._ticked_ns: int | None = None
         self._last: Reference | None = None
 
@@ -157,25 +176,26 @@ class Stream:
         """Publish what the trajectory says for now; once it has ended, its end one last time."""
         if self._running is None:
             return
-        position, velocity = self._running.sample(now_ns)
-        wanted = np.asarray(velocity if self._velocity else position)
-        self._publisher.publish(Float64MultiArray(data=[float(value) for value in wanted]))
+        before = self._before if now_ns < start_ns(self._running) else None
+        position, velocity = (before or self._running).sample(now_ns)
+        self._send(velocity if self._velocity else position)
         still = np.zeros_like(velocity)
         self._last = Reference(position, velocity if self._velocity else still, still)
         self._ticked_ns = now_ns
         if now_ns >= self._running.end_ns:
-            self._running = self._ticked_ns = self._last = None
+            self._over()
 
     def catch_up(self, now_ns: int) -> int:
         """The next set is one period after the last one on the motion, however late it comes."""
         if self._running is None:
             return 0
         if self._ticked_ns is None:
-            self._ticked_ns = self._running.stamp_ns + round(float(self._running.times[0]) * 1e9)
-        if now_ns - self._ticked_ns <= LATE_PERIODS * self._period_ns:
+            self._ticked_ns = start_ns(self._running)
+        if now_ns - self._ticked_ns <= max(LATE_PERIODS * self._period_ns, LATE_NS):
             return 0
         late_ns = now_ns - self._ticked_ns - self._period_ns
         self._running, self._ticked_ns = put_off(self._running, late_ns), now_ns - self._period_ns
+        self._before = self._before and put_off(self._before, late_ns)
         return late_ns
 
     def stands(self) -> Reference | None:
@@ -184,19 +204,36 @@ class Stream:
         if last is None and running is not None:
             still = np.zeros_like(running.velocities[0])
             last = Reference(running.positions[0], still, still)
-        self._running = self._ticked_ns = self._last = None
+        self._over()
         return last
 
     def shift(self, step_ns: int) -> None:
         """What is followed is stamped by that clock."""
-        if self._running is not None:
-            stamp_ns = self._running.stamp_ns + step_ns
-            self._running = replace(self._running, stamp_ns=stamp_ns)
+        self._running, self._before = (
+            part and replace(part, stamp_ns=part.stamp_ns + step_ns)
+            for part in (self._running, self._before)
+        )
         if self._ticked_ns is not None:
             self._ticked_ns += step_ns
 
+    def busy(self) -> bool:
+        """Until its trajectory has ended."""
+        return self._running is not None
+
+    def end(self) -> None:
+        """The last set of velocities is zero, whatever was reached."""
+        if self._velocity and self._running is not None:
+            self._send(np.zeros_like(self._running.velocities[0]))
+        self._over()
+
     def _follow(self, trajectory: Trajectory) -> None:
-        self._running = trajectory
+        self._before, self._running = self._running, trajectory
+
+    def _send(self, wanted: FloatArray) -> None:
+        self._publisher.publish(Float64MultiArray(data=[float(value) for value in wanted]))
+
+    def _over(self) -> None:
+        self._running = self._before = self._ticked_ns = self._last = None
 
     def listeners(self) -> list[str]:
         """Names of the nodes that subscribe."""
@@ -264,15 +301,26 @@ class Outputs:
         for output in self._of.values():
             output.tick(now_ns)
 
-    def catch_up(self, now_ns: int) -> int:
-        """Motions whose sets come late are put off; returns by how much the arm's is [ns]."""
-        arm_ns, *_ = [output.catch_up(now_ns) for output in self._of.values()]
-        return arm_ns
+    def catch_up(self, now_ns: int) -> list[int]:
+        """Motions whose sets come late are put off; returns by how much, arm and gripper [ns]."""
+        return self._arm_and_gripper([o.catch_up(now_ns) for o in self._of.values()], 0)
 
-    def stands(self) -> Reference | None:
-        """Where the arm stands that was left alone in mid-stream; all streams are over then."""
-        arm, *_ = [output.stands() for output in self._of.values()]
-        return arm
+    def stands(self) -> list[Reference | None]:
+        """Where arm and gripper stand that were left alone in mid-stream; it is over then."""
+        return self._arm_and_gripper([output.stands() for output in self._of.values()], None)
+
+    @staticmethod
+    def _arm_and_gripper(values: list[Any], otherwise: Any) -> list[Any]:
+        return [*values, otherwise][:2]
+
+    def busy(self) -> bool:
+        """Whether sets are still to be sent."""
+        return any(output.busy() for output in self._of.values())
+
+    def end(self) -> None:
+        """No set is sent any more; velocity controllers are told to stand."""
+        for output in self._of.values():
+            output.end()
 
     def shift(self, step_ns: int) -> None:
         """The clock of the stamps was set by `step_ns` [ns]."""

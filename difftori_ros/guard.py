@@ -26,7 +26,7 @@ from difftori_ros.types import JointState, Level, Reason, Trajectory
 from difftori_ros.verdict import Judged, Latched, State, Status, Verdict
 from difftori_ros.watchdog import Watchdog
 
-__all__ = ["Guard", "GuardConfig", "State", "Status", "Verdict"]
+__all__ = ["Guard", "GuardConfig", "State"]
 
 QUIET_S = 1.0
 """Time without a plan or motion after which the guard says that it waits [s, steady clock]."""
@@ -146,35 +146,42 @@ class Guard:
         self._measured.unreadable(why)
 
     def stalled(
-        self, now_ns: int, steady_s: float, lasted_s: float, stands: Reference | None = None
-    ) -> Trajectory | None:
+        self,
+        now_ns: int,
+        steady_s: float,
+        lasted_s: float,
+        arm: Reference | None = None,
+        gripper: Reference | None = None,
+    ) -> tuple[Trajectory, ...]:
         """This process has stood still until now: what it remembers and finds is from before.
 
-        Plans made meanwhile are built upon others that were never passed on, and joint states lie
-        in its queues, the oldest first. Whose silence it was is not known: all patience begins
-        anew. By itself the arm has gone on with the motion under way.
+        Plans made meanwhile are built upon lost ones, and joint states lie in its queues. Whose
+        silence it was is not known: patience begins anew. The arm has gone on by itself.
 
         Args:
             now_ns: The present time [ns].
             steady_s: The same on the steady clock [s].
             lasted_s: How long it stood still [s].
-            stands: Where a streamed controller has stayed instead, if one was being fed.
+            arm: Where a streamed controller of the arm has stayed instead, if it was being fed.
+            gripper: The same of the gripper's.
 
         Returns:
-            The braking trajectory for such a controller, else None.
+            What brakes such controllers, to be sent at once.
         """
         self._steady_s, self._break_ns, self._stall_ns = steady_s, now_ns, now_ns
-        self._measured.forget(now_ns, steady_s)
+        self._measured.forget(now_ns, steady_s, lasted_s)
         self._watchdog.stalled(steady_s)
         detail = f"for {lasted_s:.2f} s"
-        if stands is not None:
-            command = self._motion.brake_from(stands, now_ns)
-            if self._state in AT_WORK:
-                self._wait_for_plans(Reason.STALLED, detail)
-            return command
-        if self._state in AT_WORK:
+        hands = () if gripper is None else (self._motion.hold_gripper(gripper.position, now_ns),)
+        if arm is None and self._state in AT_WORK:
             self._enter(self._state, Reason.STALLED, Level.WARN, detail)
-        return None
+        if arm is None:
+            return hands
+        brake = self._motion.brake_from(arm, now_ns)
+        self._motion.sent()
+        if self._state in AT_WORK:
+            self._wait_for_plans(Reason.STALLED, detail)
+        return brake, *hands
 
     def clock_jumped(self, now_ns: int, step_ns: int) -> None:
         """The clock of the stamps was set by `step_ns` [ns]: the arm goes on as before."""
@@ -182,14 +189,14 @@ class Guard:
         since_ns = self._measured.shift(now_ns, step_ns)
         self._clock_is_another(since_ns, f"by {step_ns * 1e-9:+.3f} s")
 
-    def put_off(self, late_ns: int) -> Trajectory | None:
-        """A streamed motion goes on `late_ns` later than it was to [ns]; returns the arm's."""
-        return self._motion.put_off(late_ns)
+    def put_off(self, arm_ns: int, gripper_ns: int) -> Trajectory | None:
+        """Streamed motions go on that much later than they were to [ns]; returns the arm's."""
+        return self._motion.put_off(arm_ns, gripper_ns)
 
     # plans ---------------------------------------------------------------------------------------
 
     def check(self, plan: Trajectory, now_ns: int) -> Verdict:
-        """The plan has become the motion under way, or is refused; never raises."""
+        """All three steps at once, for whoever sends it at `now_ns`."""
         judged = self.judge(plan, now_ns)
         return self.settle(judged, now_ns, self.joins(judged, now_ns))
 
@@ -296,15 +303,13 @@ class Guard:
 
     def rests_in_s(self, now_ns: int) -> float:
         """Time until the arm has come to rest, as far as is known [s]."""
-        arm = self._motion.arm
-        return 0.0 if arm is None else max(0.0, (arm.end_ns - now_ns) * 1e-9)
+        return 0.0 if not (arm := self._motion.arm) else max(0.0, (arm.end_ns - now_ns) * 1e-9)
 
     @property
     def status(self) -> Status:
         """What `~/status` says."""
-        counts = self._accepted, self._changed, self._refused
         said = self._state, self._reason, self._level, self._detail, self._since_s
-        return Status(*said, *counts, self._amount)
+        return Status(*said, self._accepted, self._changed, self._refused, self._amount)
 
     @property
     def _fault_held(self) -> bool:
@@ -358,11 +363,10 @@ class Guard:
         if moving:
             return None
         blind = self._watchdog.joints_silent(self._steady_s) is not None
-        command = None
-        if not self._held and not blind and self._measured.arm is not None:
-            tolerance = self._config.start_tolerance_rad
-            command = self._motion.hold(self._measured.arm, now_ns, tolerance)
-        self._held = self._held or command is not None
+        command, measured = None, self._measured.arm
+        if not self._held and not blind and measured and self._watchdog.seen_at_rest():
+            command = self._motion.hold(measured, now_ns, self._config.continuity_rad)
+            self._held = True
         waited_s = self._steady_s - self._since_s
         done = not self._recoverable and (self._held or blind)
         if done or waited_s > self._config.recover_s:
@@ -378,8 +382,8 @@ class Guard:
 
     def _braking(self, now_ns: int) -> Trajectory | None:
         """The braking trajectory, now the motion under way; None when nothing was under way."""
-        command = self._motion.brake(now_ns)
-        self._break_ns = self._break_ns if command is None else now_ns
+        if (command := self._motion.brake(now_ns)) is not None:
+            self._break_ns = now_ns
         return command
 
     def _break(self, now_ns: int) -> None:

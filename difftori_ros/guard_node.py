@@ -25,6 +25,7 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_ros import codecs
 from difftori_ros.base_node import (
     COMMAND_QOS,
+    LATCHED_QOS,
     ONLOOKERS,
     SENSOR_QOS,
     STATUS_QOS,
@@ -59,8 +60,10 @@ FLOW_NS = 200_000_000
 """By how much the inputs of a plan that was made after the guard's start may be older [ns]."""
 AHEAD_NS = 50_000_000
 """A joint state stamped this far ahead of the clock is from before the clock was set [ns]."""
-TICK = Duration(seconds=0.01)
-"""Period of the outputs while the process waits for the arm to rest [s, steady clock]."""
+TICK_S = 0.01
+"""Longest period of the outputs while the process waits for the arm to rest [s, steady clock]."""
+LONGEST_STOP_S = 3.0
+"""Time after which it waits no longer for a streamed arm [s, steady clock]."""
 
 
 class GuardNode(Node):
@@ -87,6 +90,7 @@ class GuardNode(Node):
         self._simulated = bool(self.get_parameter("use_sim_time").value)
         self._stall_watch = StallWatch()
         self._joints_ns = self._seen_ns = 0
+        self._seen_s = 0.0
         self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
         self._fresh, self._policy_heard = True, False
@@ -100,7 +104,9 @@ class GuardNode(Node):
             self.create_subscription(DiagnosticStatus, "policy_node/status", hear, qos)
         self._joints = PolledSubscription(self, JointStateMessage, "joint_states", SENSOR_QOS)
         self._joint_names = JointNames()
-        self.create_subscription(Bool, "emergency_stop", self._on_estop, STATUS_QOS)
+        # a button that was pressed before this start is heard where its publisher latches
+        for qos in (STATUS_QOS, LATCHED_QOS):
+            self.create_subscription(Bool, "emergency_stop", self._on_estop, qos)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_timer(self._period_s, self._tick, clock=self._steady)
@@ -122,9 +128,13 @@ class GuardNode(Node):
         self._wake()
         self._order(self._guard.stop)
         # on the steady clock: simulated time may stand still
-        end_s = self._steady_s() + self._guard.rests_in_s(self._now_ns())
-        while self._steady_s() < end_s and self._steady.sleep_for(TICK):
+        begun_s, rests_in_s = self._steady_s(), self._guard.rests_in_s(self._now_ns())
+        passed_s, pause = 0.0, Duration(seconds=min(TICK_S, self._period_s))
+        while passed_s < rests_in_s or (self._outputs.busy() and passed_s < LONGEST_STOP_S):
             self._stream()
+            self._steady.sleep_for(pause)
+            passed_s = self._steady_s() - begun_s
+        self._outputs.end()
         self._say()
 
     def on_exception(self, error: Exception) -> None:
@@ -178,13 +188,14 @@ class GuardNode(Node):
 
     def _on_pulse(self, message: DiagnosticStatus) -> None:
         self._wake()
-        if self._stopped and self._policy_heard:
+        values = {pair.key: pair.value for pair in message.values}
+        told = values.get("code") == Reason.STOPPED.name
+        if told or (self._stopped and self._policy_heard):
             return  # it was published before the last word, and came after it
         self._policy_heard = True
         self._guard.heartbeat(self._steady_s())
-        if self._fresh:
-            values = {pair.key: pair.value for pair in message.values}
-            self._refuse_flow(int(values.get("plans_since_ns", "0")))
+        since = values.get("plans_since_ns", "")
+        self._refuse_flow(int(since) if since.isdecimal() else 0)
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._wake()
@@ -232,7 +243,7 @@ class GuardNode(Node):
         look = self._stall_watch.look(begun_s, self._now_ns(), self._steady_s())
         if not 0 < self._begun_ns <= look.now_ns:
             self._begun_ns = look.now_ns
-        self._seen_ns = look.now_ns
+        self._seen_s, self._seen_ns = look.steady_s, look.now_ns
         if look.step_ns and not self._simulated:
             self._pending = None
             self._outputs.shift(look.step_ns)
@@ -240,11 +251,12 @@ class GuardNode(Node):
         if look.stalled_s:
             self._pending = None
             stands = self._outputs.stands()
-            command = self._guard.stalled(look.now_ns, look.steady_s, look.stalled_s, stands)
-            self._publish([] if command is None else self._prepare((command,)))
+            commands = self._guard.stalled(look.now_ns, look.steady_s, look.stalled_s, *stands)
+            self._publish(self._prepare(commands))
             self.get_logger().warning(f"this process stood still for {look.stalled_s:.2f} s")
-        late_ns = self._outputs.catch_up(look.now_ns)
-        if late_ns and (changed := self._guard.put_off(late_ns)) is not None:
+        arm_ns, gripper_ns = self._outputs.catch_up(look.now_ns)
+        changed = self._guard.put_off(arm_ns, gripper_ns) if arm_ns or gripper_ns else None
+        if arm_ns and changed is not None:
             self._report.changed(changed)
 
     def _refuse_flow(self, since_ns: int) -> None:
@@ -286,7 +298,7 @@ class GuardNode(Node):
         prepared = self._prepare(judged.channels)
         for _ in range(TRIES):
             self._wake()
-            begun_s, now_ns = self._steady_s(), self._now_ns()
+            begun_s, now_ns = self._seen_s, self._seen_ns
             refusal = self._guard.joins(judged, now_ns)
             if refusal is not None or self._in_time(begun_s, now_ns):
                 break
@@ -337,7 +349,7 @@ class GuardNode(Node):
         prepared: list[Callable[[], object]] = []
         for _ in range(TRIES):
             self._wake()
-            begun_s, begun_ns = self._steady_s(), self._now_ns()
+            begun_s, begun_ns = self._seen_s, self._seen_ns
             command = make(begun_ns)
             prepared = [] if command is None else self._prepare((command,))
             if command is None or self._in_time(begun_s, begun_ns):

@@ -82,7 +82,7 @@ class GuardReport:
             self._log(status)
         failed = self.latch.keep(latched)
         if failed is not None:
-            self._node.get_logger().error(failed)
+            self._node.get_logger().error(failed, throttle_duration_sec=10.0)
 
     def _log(self, status: Status) -> None:
         detail = f": {status.detail}" if status.detail else ""

@@ -12,6 +12,7 @@ import numpy as np
 
 from difftori_models.contract import FloatArray
 from difftori_ros.guard_config import GuardConfig
+from difftori_ros.motion_under_way import MotionUnderWay, start_ns
 from difftori_ros.plan_check import RefusedError
 from difftori_ros.robot import Gripper
 from difftori_ros.types import JointState, Reason, Trajectory
@@ -73,7 +74,7 @@ class JoinCheck:
         return measured
 
     def arm(
-        self, plan: Trajectory, now_ns: int, measured: JointState, running: Trajectory | None
+        self, plan: Trajectory, now_ns: int, measured: JointState, motion: MotionUnderWay
     ) -> None:
         """Pass silently when the arm's part joins, at `now_ns`, what the arm follows then.
 
@@ -83,17 +84,18 @@ class JoinCheck:
             RefusedError: It does not.
         """
         config = self._config
-        start_ns = plan.stamp_ns + round(float(plan.times[0]) * 1e9)
-        reason = Reason.START_MISMATCH
+        begin_ns, reason = start_ns(plan), Reason.START_MISMATCH
         # where the arm was to be when it was measured: on the plan, or on what it continues
-        earlier = running is not None and running.stamp_ns <= measured.stamp_ns < running.end_ns
-        if running is not None and earlier and measured.stamp_ns < start_ns:
-            position, _ = running.sample(measured.stamp_ns)
+        was = motion.following(measured.stamp_ns)
+        earlier = was is not None and was.stamp_ns <= measured.stamp_ns < was.end_ns
+        if was is not None and earlier and measured.stamp_ns < begin_ns:
+            position, _ = was.sample(measured.stamp_ns)
         else:
-            position, _ = plan.sample(max(start_ns, measured.stamp_ns))
+            position, _ = plan.sample(max(begin_ns, measured.stamp_ns))
         gap = np.abs(position - measured.position)
         _within(plan, reason, gap, config.start_tolerance_rad, position, measured.position)
-        join_ns = max(start_ns, now_ns)
+        join_ns = max(begin_ns, now_ns)
+        running = motion.following(join_ns)
         position, velocity = plan.sample(join_ns)
         if running is not None and join_ns < running.end_ns:
             reason = Reason.DISCONTINUOUS
@@ -143,7 +145,7 @@ class JoinCheck:
         Raises:
             RefusedError: It does not.
         """
-        join_ns = max(now_ns, plan.stamp_ns + round(float(plan.times[0]) * 1e9))
+        join_ns = max(now_ns, start_ns(plan))
         known = [] if running is None else [float(running.sample(join_ns)[0][0])]
         if measured is not None and (running is None or measured[0] >= running.end_ns):
             known.append(measured[1])

@@ -14,9 +14,9 @@ from difftori_ros.verdict import Latched
 
 def latch_path(namespace: str, node: str) -> Path:
     """The file of one node: `$ROS_HOME/difftori/<namespace>.<node>.json`, else below `~/.ros`."""
-    home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
+    home = os.path.expanduser(os.environ.get("ROS_HOME") or "~/.ros")
     name = f"{namespace}/{node}".strip("/").replace("/", ".")
-    return home.expanduser() / "difftori" / f"{name}.json"
+    return Path(home) / "difftori" / f"{name}.json"
 
 
 class LatchFile:
@@ -37,9 +37,11 @@ class LatchFile:
             return self._kept
         try:
             kept = json.loads(text)
-            fault = kept["fault"] and Reason[kept["fault"]]
-            self._kept = Latched(fault, str(kept["detail"]), bool(kept["paused"]))
-        except (ValueError, KeyError, TypeError):
+            fault = None if kept["fault"] is None else Reason[kept["fault"]]
+            if not isinstance(kept["paused"], bool) or fault in (Reason.OK, Reason.WAITING):
+                raise ValueError("not what is written here")
+            self._kept = Latched(fault, str(kept["detail"]), kept["paused"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._kept = Latched(Reason.FAULT_LATCHED, f"{self.path} is damaged")
         return self._kept
 
@@ -47,14 +49,14 @@ class LatchFile:
         """The file says what is latched, or is gone when nothing is.
 
         Returns:
-            Why that failed; None when it did not, or when nothing has changed.
+            Why that failed, which is tried again; None when it did not, or nothing has changed.
         """
         if latched == self._kept:
             return None
-        self._kept = latched
         try:
             if latched is None:
                 self.path.unlink(missing_ok=True)
+                self._kept = None
                 return None
             self.path.parent.mkdir(parents=True, exist_ok=True)
             beside = self.path.with_suffix(f".{os.getpid()}")
@@ -62,6 +64,7 @@ class LatchFile:
             text = json.dumps({"fault": fault, "detail": latched.detail, "paused": latched.paused})
             beside.write_text(text + "\n", encoding="utf-8")
             beside.replace(self.path)
+            self._kept = latched
         except OSError as error:
             return f"what is latched would not outlive this process: {error}"
         return None

@@ -34,7 +34,7 @@ class MeasuredJoints:
         self.gripper: tuple[int, float] | None = None
         self.problem = ""
         self._heard_s: float | None = None
-        self._since_ns = 0
+        self._since_ns, self._back_ns = 0, CLOCK_BACK_NS
 
     def take(self, state: JointState, steady_s: float) -> None:
         """The joints are as `state` says, unless it was measured before the last `forget`."""
@@ -43,7 +43,7 @@ class MeasuredJoints:
             self.problem = problem
             return
         self._heard_s, self.problem = steady_s, ""
-        if state.stamp_ns < self._since_ns - CLOCK_BACK_NS:
+        if state.stamp_ns < self._since_ns - self._back_ns:
             self._since_ns = state.stamp_ns  # the clock is another one
         if state.stamp_ns < self._since_ns:
             return
@@ -58,9 +58,16 @@ class MeasuredJoints:
         """A message could not be read; that counts as silence."""
         self.problem = why
 
-    def forget(self, now_ns: int, steady_s: float) -> None:
-        """What was measured before `now_ns` counts no more; silence counts from `steady_s`."""
+    def forget(self, now_ns: int, steady_s: float, lasted_s: float) -> None:
+        """What was measured before `now_ns` counts no more; silence counts from `steady_s`.
+
+        Args:
+            now_ns: The present time [ns].
+            steady_s: The same on the steady clock [s].
+            lasted_s: For how long messages may have waited [s].
+        """
         self.arm, self.gripper, self._since_ns = None, None, now_ns
+        self._back_ns = CLOCK_BACK_NS + round(lasted_s * 1e9)
         if self._heard_s is not None:
             self._heard_s = steady_s
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from difftori_models.contract import FloatArray
 from difftori_ros.robot import RobotProfile
 from difftori_ros.timing import Reference, brake, hold, reference_at
 from difftori_ros.types import JointState, Trajectory
@@ -15,9 +16,14 @@ from difftori_ros.types import JointState, Trajectory
 STILL_RAD_S = 0.02
 """Speed below which a joint is measured to be at rest [rad/s]."""
 
+LAGS_NS = 150_000_000
+"""How late an arm may follow its trajectory [ns]."""
+
 
 class MotionUnderWay:
     """The commands that were sent last, until their end and as the rest at their end.
+
+    Until its first point the newest command leaves the one before it under way.
 
     Attributes:
         arm: What the arm follows, or rests at the end of; None when that is not known.
@@ -35,6 +41,11 @@ class MotionUnderWay:
         """Whether the arm is on its way at `now_ns`."""
         return self.arm is not None and now_ns < self.arm.end_ns
 
+    def following(self, time_ns: int) -> Trajectory | None:
+        """The arm's command that it follows at that time; None when that is not known."""
+        arm, before = self.arm, self._before
+        return before if arm is not None and before and time_ns < start_ns(arm) else arm
+
     def age_s(self, now_ns: int) -> float:
         """Age of what the arm's command was made from [s]; 0 without one."""
         return 0.0 if self.arm is None else (now_ns - self.arm.stamp_ns) * 1e-9
@@ -47,25 +58,36 @@ class MotionUnderWay:
 
     def brake(self, now_ns: int) -> Trajectory | None:
         """The arm brakes from where it is on its way at `now_ns`; None when it is not moving."""
-        if self.arm is None or not self.moving(now_ns):
+        following = self.following(now_ns)
+        if following is None or not self.moving(now_ns):
             return None
-        return self.brake_from(reference_at(self.arm, now_ns), now_ns)
+        return self.brake_from(reference_at(following, now_ns), now_ns)
 
     def brake_from(self, here: Reference, now_ns: int) -> Trajectory:
         """The arm brakes from a given state."""
         return self.follow(brake(self._profile, now_ns, here, now_ns))
 
     def hold(self, measured: JointState, now_ns: int, tolerance_rad: float) -> Trajectory | None:
-        """The arm stays where it is measured, if that is within `tolerance_rad` of its limits.
+        """The arm stays where it is measured, if that is near the end of its motion.
 
-        What was measured before the end of the last motion is where the arm came by.
+        Elsewhere it would be made to jump, or a lying sensor would be believed: it rests at that
+        end then, as it was told to.
         """
-        if self.arm is not None and measured.stamp_ns < self.arm.end_ns:
-            return None
         here = np.clip(measured.position, self._profile.lower, self._profile.upper)
-        if np.abs(here - measured.position).max() > tolerance_rad:
+        told = measured.position if self.arm is None else self.arm.positions[-1]
+        if np.abs(here - told).max() > tolerance_rad:
             return None
         return self.follow(hold(self._profile.arm_joints, now_ns, here, now_ns))
+
+    def hold_gripper(self, position: FloatArray, now_ns: int) -> Trajectory:
+        """The gripper stays at `position` (1,) [m or rad]."""
+        assert self._profile.gripper is not None
+        self.gripper = hold((self._profile.gripper.joint,), now_ns, position, now_ns)
+        return self.gripper
+
+    def sent(self) -> None:
+        """The arm's last command has been sent: `take_back` leaves it."""
+        self._before = self.arm
 
     def take_back(self) -> None:
         """The arm's last command was never sent: the one before is still under way."""
@@ -86,14 +108,19 @@ class MotionUnderWay:
         """A doubtful motion is forgotten once the arm is measured at rest away from it."""
         if not self._doubtful or self.arm is None or np.abs(measured.velocity).max() > STILL_RAD_S:
             return
-        wanted, _ = self.arm.sample(measured.stamp_ns)
-        if np.abs(wanted - measured.position).max() > tolerance_rad:
+        late_ns = measured.stamp_ns - LAGS_NS
+        if late_ns < start_ns(self.arm):
+            return  # it may not have begun to move
+        moments_ns = np.linspace(late_ns, measured.stamp_ns, 9).astype(np.int64)
+        gaps = np.abs(self.arm.samples(moments_ns)[0] - measured.position).max(axis=1)
+        if gaps.min() > tolerance_rad:
             self.forget()
 
-    def put_off(self, late_ns: int) -> Trajectory | None:
-        """The motion goes on `late_ns` later than it was to [ns]; returns the arm's."""
-        self.arm = self.arm and put_off(self.arm, late_ns)
-        self.gripper = self.gripper and put_off(self.gripper, late_ns)
+    def put_off(self, arm_ns: int, gripper_ns: int) -> Trajectory | None:
+        """The motions go on that much later than they were to [ns]; returns the arm's."""
+        self.arm = self.arm and put_off(self.arm, arm_ns)
+        self._before = self._before and put_off(self._before, arm_ns)
+        self.gripper = self.gripper and put_off(self.gripper, gripper_ns)
         return self.arm
 
     def shift(self, step_ns: int) -> None:
@@ -102,6 +129,11 @@ class MotionUnderWay:
         self.arm, self.gripper, self._before = (
             part and replace(part, stamp_ns=part.stamp_ns + step_ns) for part in parts
         )
+
+
+def start_ns(trajectory: Trajectory) -> int:
+    """Time of the first point [ns]."""
+    return trajectory.stamp_ns + round(float(trajectory.times[0]) * 1e9)
 
 
 def put_off(trajectory: Trajectory, late_ns: int) -> Trajectory:

@@ -9,7 +9,12 @@ import numpy as np
 from difftori_ros.guard_config import GuardConfig
 from difftori_ros.join_check import JoinCheck
 from difftori_ros.measured_joints import MeasuredJoints
-from difftori_ros.motion_under_way import STILL_RAD_S, MotionUnderWay, put_off
+from difftori_ros.motion_under_way import (
+    STILL_RAD_S,
+    MotionUnderWay,
+    put_off,
+    start_ns,
+)
 from difftori_ros.plan_check import PlanCheck, RefusedError
 from difftori_ros.robot import RobotProfile
 from difftori_ros.scaling import fit
@@ -79,7 +84,7 @@ class PlanJudge:
         for moment_ns in (now_ns, now_ns + SENDING_NS // 2, now_ns + SENDING_NS):
             known = self._measured.arm
             measured = self._join_check.ages(judged.plan, moment_ns, known, break_ns)
-            self._join_check.arm(arm, moment_ns, measured, self._motion.arm)
+            self._join_check.arm(arm, moment_ns, measured, self._motion)
             for gripper in rest:
                 self._join_check.gripper(
                     gripper, moment_ns, self._measured.gripper, self._motion.gripper
@@ -90,7 +95,7 @@ class PlanJudge:
 
         Its start has passed, but the arm still rests there and cannot catch up.
         """
-        late_ns = now_ns - plan.stamp_ns - round(float(plan.times[0]) * 1e9)
+        late_ns = now_ns - start_ns(plan)
         moves = self._motion.moving(now_ns) or np.abs(plan.velocities[0]).max() > STILL_RAD_S
         if late_ns <= PROMPT_NS or moves:
             return plan, 0.0

@@ -113,6 +113,8 @@ class PolicyLoop:
     def stop(self) -> None:
         """Nothing is delivered when this has returned, even when the planner hangs."""
         self._supervisor.stop()
+        self._since_ns = 0
+        self._health.note(plans_since_ns="0")
 
     def wake(self) -> None:
         """There is something new to plan from."""

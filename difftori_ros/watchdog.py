@@ -82,7 +82,7 @@ class Watchdog:
         if moving and (lag := self._lag()) is not None:
             return Reason.NOT_FOLLOWING, lag
         silence = self.joints_silent(steady_s)
-        if silence is not None and (moving or not self._seen_at_rest()):
+        if silence is not None and (moving or not self.seen_at_rest()):
             if self._measured.problem:
                 return Reason.BAD_JOINT_STATE, f"{silence}: {self._measured.problem}"
             return Reason.JOINT_STATES_LOST, silence
@@ -112,14 +112,15 @@ class Watchdog:
             return None
         return f"no usable joint states for {silent_s:.2f} s"
 
-    def _seen_at_rest(self) -> bool:
+    def seen_at_rest(self) -> bool:
         """Whether the arm was measured after the end of its last motion."""
         arm, measured = self._motion.arm, self._measured.arm
         return arm is None or (measured is not None and measured.stamp_ns >= arm.end_ns)
 
     def _lag(self) -> str | None:
         """By how much the arm is away from the motion under way, if that is too much."""
-        running, measured = self._motion.arm, self._measured.arm
+        measured = self._measured.arm
+        running = None if measured is None else self._motion.following(measured.stamp_ns)
         if running is None or measured is None or measured.stamp_ns < running.stamp_ns:
             return None
         wanted, _ = running.sample(measured.stamp_ns)

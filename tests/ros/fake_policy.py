@@ -22,9 +22,10 @@ class FakePolicy:
             DiagnosticStatus, "policy_node/status", STATUS_QOS
         )
         self._since_ns = 0
+        self.code = "OK"
 
     def beat(self):
-        values = {"code": "OK", "plans_since_ns": str(self._since_ns)}
+        values = {"code": self.code, "plans_since_ns": str(self._since_ns)}
         self._status.publish(status_message("policy_node", 0, "", values))
 
     def send(self, stamp_ns, *, reach=0.02, last_velocity=0.0, duration_s=0.4):

@@ -72,6 +72,14 @@ def test_guard_that_is_killed_in_motion_and_started_again_waits_for_a_reset(movi
     assert_goes_on_after(moving, Trigger, "guard_node/reset")
 
 
+def test_guard_that_is_started_again_beside_a_policy_that_has_stopped_waits_for_nothing(moving):
+    moving.policy.code = "STOPPED"
+    moving.until(lambda: code(moving) == "WAITING", each=moving.alive)
+    kill_and_start(moving)
+    moving.until(lambda: len(moving.status["guard_node"]) > 10, each=moving.alive)
+    assert (code(moving), moving.newest("guard_node")["state"]) == ("WAITING", "TRACKING")
+
+
 def test_emergency_stop_outlives_the_guard_that_was_told_of_it(moving):
     button = moving.node.create_publisher(Bool, "emergency_stop", 1)
     moving.until(lambda: button.get_subscription_count() == 1, each=moving.alive)

@@ -8,7 +8,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
-from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS
+from difftori_ros.base_node import COMMAND_QOS, LATCHED_QOS, STATUS_QOS
 from tests.ros.fake_policy import ready
 from tests.ros.fake_robot import HOME
 
@@ -131,6 +131,37 @@ def test_streamed_positions_follow_the_plan_and_end_where_it_does(graph):
     first = np.array(heard)[:, 0]
     assert len(heard[0]) == 7
     assert np.abs(np.diff(first)).max() < 0.02
+    assert graph.commands == []
+
+
+@pytest.mark.parametrize("rate_hz", [50.0, 200.0])
+def test_streamed_velocities_come_to_zero_before_the_guard_ends(graph, rate_hz):
+    heard = []
+    graph.node.create_subscription(
+        Float64MultiArray,
+        "/arm_controller/commands",
+        lambda message: heard.append(message.data[0]),
+        STATUS_QOS,
+    )
+    robot, policy, alive = ready(graph, output="velocity", rate_hz=rate_hz)
+    graph.until(
+        lambda: bool(heard) and heard[-1] > 0.1,
+        each=lambda: (
+            alive(),
+            None if heard else policy.send(robot.publish(cloud=False), reach=0.2, duration_s=LONG),
+        ),
+    )
+    graph.processes["guard_node"].terminate()
+    assert graph.exit_status("guard_node") == 0
+    graph.until(lambda: heard[-1] == 0.0)
+    assert np.diff(heard).min() > -0.5  # it brakes, and is not cut off
+
+
+def test_emergency_stop_that_was_pressed_before_the_guard_was_started_is_heard(graph):
+    button = graph.node.create_publisher(Bool, "emergency_stop", LATCHED_QOS)
+    button.publish(Bool(data=True))
+    *_, alive = ready(graph)
+    graph.until(lambda: graph.newest("guard_node").get("code") == "ESTOP", each=alive)
     assert graph.commands == []
 
 

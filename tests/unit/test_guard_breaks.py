@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from difftori_ros.guard import Guard, GuardConfig, State
+from difftori_ros.motion_under_way import put_off
 from difftori_ros.timing import Reference, gripper_ramp, join, reference_at
 from difftori_ros.types import Reason
 from difftori_ros.verdict import Latched
@@ -128,7 +129,7 @@ def test_a_brake_is_not_made_again_once_the_arm_rests_by_itself():
 def test_after_a_stall_plans_and_joint_states_from_before_are_refused():
     guard = ready()
     first = long_motion(guard, step=0.01)
-    assert guard.stalled(AT + 300 * MS, 100.7, 0.3) is None
+    assert guard.stalled(AT + 300 * MS, 100.7, 0.3) == ()
     later = AT + 310 * MS
     refused(guard, leaving(first, AT + 100 * MS), Reason.STALE_PLAN, "last break", later)
     measure(guard, first, AT + 290 * MS)
@@ -175,7 +176,7 @@ def test_a_streamed_controller_brakes_from_where_it_was_left(speed):
     guard = ready()
     first = long_motion(guard)
     stands = Reference(first.sample(AT)[0], np.full(7, speed), STILL)
-    command = guard.stalled(AT + 250 * MS, 100.65, 0.25, stands)
+    (command,) = guard.stalled(AT + 250 * MS, 100.65, 0.25, stands)
     np.testing.assert_allclose(command.positions[0], stands.position)
     np.testing.assert_allclose(command.velocities[0], stands.velocity)
     assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.STALLED)
@@ -197,7 +198,7 @@ def test_a_streamed_brake_that_was_left_alone_goes_on_from_there():
     first = long_motion(guard)
     command = guard.estop(True, AT)
     stands = reference_at(command, AT + 20 * MS)
-    again = guard.stalled(AT + 300 * MS, 100.7, 0.3, stands)
+    (again,) = guard.stalled(AT + 300 * MS, 100.7, 0.3, stands)
     np.testing.assert_allclose(again.velocities[0], stands.velocity)
     assert guard.status.reason is Reason.ESTOP
     assert first.end_ns > AT
@@ -206,11 +207,57 @@ def test_a_streamed_brake_that_was_left_alone_goes_on_from_there():
 def test_a_streamed_motion_that_was_put_off_is_joined_where_it_is_then():
     guard = ready()
     first = long_motion(guard)
-    later = guard.put_off(100 * MS)
+    later = guard.put_off(100 * MS, 0)
     np.testing.assert_allclose(later.times, first.times + 0.1)
     measure(guard, later, AT)
     refused(guard, leaving(first, AT), Reason.START_MISMATCH, "instead of", AT)
     accepted(guard, leaving(later, AT), AT, after=later)
+
+
+def test_the_motion_before_is_put_off_too_for_a_brake_that_is_made_again():
+    guard = ready()
+    first = long_motion(guard)
+    guard.estop(True, AT)
+    guard.put_off(100 * MS, 0)
+    assert_brakes(guard.again(AT + 100 * MS), put_off(first, 100 * MS), AT + 100 * MS)
+
+
+def test_a_streamed_brake_that_is_made_again_goes_on_from_where_the_stream_was_left():
+    guard = ready()
+    first = long_motion(guard)
+    guard.estop(True, AT)
+    stands = Reference(first.sample(AT)[0], np.full(7, 0.5), STILL)
+    (brake,) = guard.stalled(AT + 300 * MS, 100.7, 0.3, stands)
+    assert_brakes(guard.again(AT + 310 * MS), brake, AT + 310 * MS)
+
+
+def test_a_streamed_gripper_that_was_left_alone_is_held_and_joined_there():
+    guard = ready()
+    guard.joints(hand(NOW, 0.04), 100.0)
+    accepted(guard, with_gripper(NOW, 0.04, 0.0))
+    stands = Reference(np.array([0.03]), np.array([-0.1]), np.zeros(1))
+    (held,) = guard.stalled(NOW + 300 * MS, 100.3, 0.25, None, stands)
+    assert held.joint_names == (GRIPPER.joint,)
+    np.testing.assert_array_equal(held.positions, 0.03)
+    later = NOW + 400 * MS
+    guard.joints(joint_state(later), 100.4)
+    stray = with_gripper(later, 0.0, 0.0)
+    refused(guard, stray, Reason.DISCONTINUOUS, "instead of 0.0300", later)
+    accepted(guard, with_gripper(later, 0.03, 0.0), later)
+
+
+# a plan that starts later
+
+
+def test_until_a_plan_starts_the_arm_is_on_the_motion_before():
+    guard = ready()
+    first = long_motion(guard)
+    start = AT + 40 * MS  # by the clock of another machine
+    accepted(guard, plan(AT, 0.06, reference_at(first, start), start, gripper=False), AT)
+    at = AT + 3 * MS
+    still = plan(at, start=Reference(first.sample(start)[0], STILL, STILL), gripper=False)
+    refused(guard, still, Reason.DISCONTINUOUS, "instead of", at)
+    assert_brakes(guard.estop(True, at), first, at)
 
 
 # orders
@@ -241,6 +288,16 @@ def test_an_arm_that_was_put_elsewhere_does_not_follow_the_motion_from_before_th
     guard.reset(AT)
     guard.joints(joint_state(AT + 10 * MS, PANDA.home), 100.41)
     accepted(guard, plan(AT + 10 * MS), AT + 10 * MS)
+
+
+def test_an_arm_that_follows_late_has_not_been_put_elsewhere():
+    guard, first = ready(), plan(step=0.08, horizon=20, gripper=False)
+    accepted(guard, first)
+    at = NOW + 80 * MS
+    guard.reset(at)
+    guard.joints(joint_state(at, PANDA.home), 100.08)  # it has not begun to move
+    made = plan(at, 0.01, start=Reference(PANDA.home, STILL, STILL), gripper=False)
+    refused(guard, made, Reason.DISCONTINUOUS, "instead of", at + 5 * MS)
 
 
 def test_an_arm_that_is_where_it_should_be_follows_on_after_a_reset():
@@ -309,6 +366,16 @@ def test_the_pose_measured_in_mid_brake_is_not_held_at_its_end():
     measure(guard, command, command.end_ns + 10 * MS)
     held = guard.tick(command.end_ns + 20 * MS, 100.9)
     np.testing.assert_array_equal(held.positions[0], command.positions[-1])
+    assert guard.status.state is State.FAULT
+
+
+def test_a_pose_away_from_the_end_of_a_brake_is_not_held_for_the_arm_would_jump():
+    guard = ready()
+    made = long_motion(guard)
+    command = assert_brakes(guard.estop(True, AT), made, AT)
+    end = command.end_ns + 10 * MS
+    guard.joints(joint_state(end, PANDA.home), 100.9)
+    assert guard.tick(end, 100.9) is None
     assert guard.status.state is State.FAULT
 
 

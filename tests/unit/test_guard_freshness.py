@@ -160,7 +160,7 @@ def test_the_fourth_time_in_a_minute_it_is_a_fault_at_once():
     now, steady = NOW, 100.0
     for _ in range(3):
         command = lose(guard, now, steady)
-        at_rest_again(guard, command, steady + 0.5, PANDA.home)
+        at_rest_again(guard, command, steady + 0.5, command.positions[-1])
         now, steady = command.end_ns + 200 * MS, steady + 0.8
         live(guard, now, steady)
         guard.tick(now, steady)

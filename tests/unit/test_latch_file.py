@@ -45,6 +45,10 @@ def test_what_is_kept_is_read_by_the_next_process_and_gone_once_it_is_ended(path
         b"[]",
         b'{"fault": "NO_SUCH_CODE", "detail": "", "paused": false}',
         b'{"fault": "ESTOP"}',
+        b'{"fault": "", "detail": "", "paused": false}',
+        b'{"fault": "OK", "detail": "", "paused": false}',
+        b'{"fault": "ESTOP", "detail": "", "paused": null}',
+        b"[" * 100_000,
         b"\xff",
     ],
 )
@@ -66,11 +70,13 @@ def test_a_folder_in_place_of_the_file_counts_as_a_fault(path):
     assert "cannot be read" in held.detail
 
 
-def test_a_place_that_cannot_be_written_is_told_in_a_sentence_once(tmp_path):
+def test_a_place_that_cannot_be_written_is_told_in_a_sentence_and_tried_again(tmp_path):
     (tmp_path / "file").write_text("")
     latch = LatchFile(tmp_path / "file" / "guard_node.json")
     assert "would not outlive this process" in latch.keep(HELD)
+    (tmp_path / "file").unlink()
     assert latch.keep(HELD) is None
+    assert LatchFile(latch.path).read() == HELD
 
 
 def test_guards_of_two_namespaces_keep_two_files(monkeypatch, tmp_path):
