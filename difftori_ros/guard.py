@@ -351,7 +351,7 @@ class Guard:
         times = self._watchdog.recoveries(self._steady_s)
         self._recoverable, self._held = times < self._config.max_recoveries, False
         if not self._recoverable:
-            detail += f", the {times + 1}th time in a minute"
+            detail += f", {times + 1} times in a minute"
         self._enter(State.BRAKE, reason, Level.ERROR, detail)
 
     def _watch_brake(self, now_ns: int, moving: bool) -> Trajectory | None:

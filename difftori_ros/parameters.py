@@ -223,7 +223,7 @@ GUARD = (
     Parameter(
         "continuity_rad",
         0.02,
-        "Largest step from the running plan, or an arm at rest, to the next plan [rad].",
+        "Largest step from what the arm follows when a plan is sent to that plan [rad].",
         0.0001,
         1.0,
     ),
@@ -244,7 +244,7 @@ GUARD = (
     Parameter(
         "joint_timeout_s",
         0.5,
-        "Silence of the joint states after which the arm brakes [s, steady clock].",
+        "Silence of the joint states after which a moving arm brakes [s, steady clock].",
         0.05,
         60.0,
     ),

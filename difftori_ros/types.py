@@ -162,7 +162,7 @@ class Reason(Enum):
     TOO_FEW_POINTS = "too few points are left inside the crop box"
     FROZEN = "a camera or cloud delivers the same content again and again"
     FAR_FROM_TRAINING = "the input is far from what the policy was trained on"
-    CLOCK_JUMPED = "the clock has jumped: everything from before is forgotten"
+    CLOCK_JUMPED = "the clock has jumped: inputs and plans from before count no more"
     NO_PLAN = "the network gave no usable plan"
     DIVERGED = "the solver has diverged several times in a row: the policy is latched"
     DEADLINE = "a plan takes far longer than its deadline: the planner is given up"

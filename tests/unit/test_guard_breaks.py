@@ -190,7 +190,7 @@ def test_a_streamed_controller_that_is_left_alone_again_and_again_is_a_fault():
     stands = Reference(first.sample(AT)[0], STILL, STILL)
     guard.stalled(AT + 250 * MS, 100.65, 0.25, stands)
     assert guard.latched is not None
-    assert "the 1th time in a minute" in guard.status.detail
+    assert "1 times in a minute" in guard.status.detail
 
 
 def test_a_streamed_brake_that_was_left_alone_goes_on_from_there():

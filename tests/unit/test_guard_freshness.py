@@ -165,7 +165,7 @@ def test_the_fourth_time_in_a_minute_it_is_a_fault_at_once():
         live(guard, now, steady)
         guard.tick(now, steady)
     command = lose(guard, now, steady)
-    assert "the 4th time in a minute" in guard.status.detail
+    assert "4 times in a minute" in guard.status.detail
     refused(guard, plan(now + 250 * MS), Reason.FAULT_LATCHED, "PLANS_LOST", now + 250 * MS)
 
 
