@@ -54,6 +54,8 @@ LATE_S = SENDING_NS * 1e-9
 """Time from a command's making to its sending after which it may no longer fit [s, steady]."""
 TRIES = 3
 """How often that may happen before it is given up; a brake is sent then all the same."""
+AHEAD_S = 0.1
+"""How far ahead of the present time a brake is made at most that took too long before [s]."""
 RETRY_S = 0.002
 """Time between two looks for the joint states that a plan waits for [s, steady clock]."""
 FLOW_NS = 200_000_000
@@ -89,8 +91,7 @@ class GuardNode(Node):
         self._pending: Trajectory | None = None
         self._simulated = bool(self.get_parameter("use_sim_time").value)
         self._stall_watch = StallWatch()
-        self._joints_ns = self._seen_ns = 0
-        self._seen_s = 0.0
+        self._joints_ns, self._seen_ns, self._seen_s = 0, 0, 0.0
         self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
         self._fresh, self._policy_heard = True, False
@@ -250,13 +251,11 @@ class GuardNode(Node):
             self._guard.clock_jumped(look.now_ns, look.step_ns)
         if look.stalled_s:
             self._pending = None
-            stands = self._outputs.stands()
-            commands = self._guard.stalled(look.now_ns, look.steady_s, look.stalled_s, *stands)
+            now_ns, steady_s, stands = look.now_ns, look.steady_s, self._outputs.stands()
+            commands = self._guard.stalled(now_ns, steady_s, look.stalled_s, *stands)
             self._publish(self._prepare(commands))
             self.get_logger().warning(f"this process stood still for {look.stalled_s:.2f} s")
-        arm_ns, gripper_ns = self._outputs.catch_up(look.now_ns)
-        changed = self._guard.put_off(arm_ns, gripper_ns) if arm_ns or gripper_ns else None
-        if arm_ns and changed is not None:
+        if (changed := self._guard.put_off(*self._outputs.catch_up(look.now_ns))) is not None:
             self._report.changed(changed)
 
     def _refuse_flow(self, since_ns: int) -> None:
@@ -345,16 +344,21 @@ class GuardNode(Node):
         self._order(lambda now_ns: self._guard.trip(reason, detail, now_ns))
 
     def _order(self, make: Callable[[int], Trajectory | None]) -> None:
-        """Make a command for the present time, and send it if there is one."""
+        """Make a command for the present time, and send it if there is one.
+
+        One that took too long is made again for a time by which it can have been sent: until then
+        the arm goes on with what it followed before.
+        """
         prepared: list[Callable[[], object]] = []
+        ahead_s = 0.0
         for _ in range(TRIES):
             self._wake()
             begun_s, begun_ns = self._seen_s, self._seen_ns
-            command = make(begun_ns)
+            command = make(begun_ns + round(ahead_s * 1e9))
             prepared = [] if command is None else self._prepare((command,))
-            if command is None or self._in_time(begun_s, begun_ns):
+            if command is None or self._in_time(begun_s, begun_ns, ahead_s):
                 break
-            make = self._guard.again  # the arm has gone on meanwhile
+            make, ahead_s = self._guard.again, min(3 * (self._steady_s() - begun_s), AHEAD_S)
         self._publish(prepared)
 
     def _prepare(self, channels: tuple[Trajectory, ...]) -> list[Callable[[], object]]:
@@ -371,10 +375,10 @@ class GuardNode(Node):
         self._wake()
         self._outputs.tick(self._seen_ns)
 
-    def _in_time(self, begun_s: float, begun_ns: int) -> bool:
+    def _in_time(self, begun_s: float, begun_ns: int, ahead_s: float = 0.0) -> bool:
         """Whether what was found or made then may still be sent: no clock has gone far since."""
-        passed_ns = 0 if self._simulated else self._now_ns() - begun_ns
-        return self._steady_s() - begun_s <= LATE_S and abs(passed_ns) <= SENDING_NS
+        passed_s = 0.0 if self._simulated else abs(self._now_ns() - begun_ns) * 1e-9
+        return max(passed_s, self._steady_s() - begun_s) <= LATE_S + ahead_s
 
     def _say(self) -> None:
         self._report.publish(self._guard.status, self._guard.latched, self._steady_s())

@@ -117,11 +117,11 @@ class MotionUnderWay:
             self.forget()
 
     def put_off(self, arm_ns: int, gripper_ns: int) -> Trajectory | None:
-        """The motions go on that much later than they were to [ns]; returns the arm's."""
+        """The motions go on that much later than they were to [ns]; returns the arm's, if so."""
         self.arm = self.arm and put_off(self.arm, arm_ns)
         self._before = self._before and put_off(self._before, arm_ns)
         self.gripper = self.gripper and put_off(self.gripper, gripper_ns)
-        return self.arm
+        return self.arm if arm_ns else None
 
     def shift(self, step_ns: int) -> None:
         """The clock of the stamps was set by `step_ns` [ns]: the motion goes on as before."""
