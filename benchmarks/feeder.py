@@ -37,8 +37,9 @@ from difftori_ros.types import Cloud, JointState, Pose
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.faults.arm import CENTRE, LIFT, Controllers, cube_at  # noqa: E402
+from tests.faults.arm import Controllers  # noqa: E402
 from tests.ros.fake_robot import HOME, PROFILE  # noqa: E402
+from tests.support.scene import CENTRE, LIFT, cube_at  # noqa: E402
 
 POINTS, NEAR = 16384, 2500
 """Points of a cloud, and how many of them lie where the policy looks."""

@@ -217,13 +217,11 @@ class Kills:
             stand.up(seen.name)
             stand.until(lambda: stand.newest(seen.name).get("code", "STOPPED") != "STOPPED", 60.0)
         afresh = (seen.name, seen.kind) == ("guard_node", "kill")
-        if (
-            afresh
-        ):  # until it has heard a plan, which takes as long as they need to find each other
-            stand.until(lambda: stand.guard() == "FAULT" or stand.moves(back_ns))
+        if afresh:  # it says so once it has heard of the plans that flow
+            stand.until(lambda: stand.guard() == "FAULT")
         stand.run(1.0)
         seen.told = self._told()
-        if afresh and stand.guard() == "FAULT":
+        if afresh:
             assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
             stand.go_on("guard_node", forgets=False)
             stand.run(0.5)

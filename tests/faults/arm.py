@@ -23,9 +23,7 @@ from difftori_ros.types import JointState, Trajectory
 from difftori_sim.faults import Fault, Line, parse
 from tests.promises import start_ns
 from tests.ros.fake_robot import HOME, PROFILE
-from tests.support.scene import CENTRE as CENTRE
 from tests.support.scene import CLOUD_EVERY, POSE_EVERY, cloud, cube_at, poses
-from tests.support.scene import LIFT as LIFT
 
 PERIOD_S = 0.01
 STREAMS = {
