@@ -13,7 +13,7 @@ planner's turn, what of the cloud is not yet cropped and sampled, scheduling, on
 guard. `policy_ms` and `guard_ms` are its two parts, before and after the plan is published,
 medians and 99th percentiles. JSON keys: `overhead_ms_p50`, `overhead_ms_p99`, `overhead_ms_p999`,
 `deadline_misses`, `guard_jitter_ms_p99` (largest that the guard told of its own period),
-`guard_window_ms_p99` (the same of the time from a plan's last check to its publishing), `plans`,
+`guard_window_ms_p99` (the same of its last look at the clock to the end of publishing), `plans`,
 `plan_ms_p50`, `plan_ms_p99`, `rate_hz` (of accepted plans), `guard_cpu`, `policy_cpu`,
 `feeder_cpu` (computing time of each process as a share of one core; encoding and solving
 included), `joint_hz` and `joint_hz_sent` (as wanted, and what the feeder got to), `load` (busy

@@ -75,11 +75,10 @@ class GuardNode(Node):
         super().__init__("guard_node", **options)
         self._begun_ns = self.get_clock().now().nanoseconds  # before anybody can hear of it
         values = declare(self, GUARD)
-        kind, rate_hz = values.pop("output"), values.pop("rate_hz")
+        kind, self._period_s = values.pop("output"), 1 / values.pop("rate_hz")
         wishes = [values.pop(parameter.name) for parameter in REAL_TIME]
         for corner in ("workspace_lower", "workspace_upper"):
             values[corner] = tuple(values[corner])
-        self._period_s = 1 / rate_hz
         try:
             profile = load_profile(values.pop("robot"))
             self._guard = Guard(profile, GuardConfig(**values))
@@ -304,6 +303,7 @@ class GuardNode(Node):
         else:
             refusal = RefusedError(Reason.DISCONTINUOUS, "held up whenever it was to be sent")
         if refusal is None:
+            begun_s = self._steady_s()
             self._publish(prepared)
             self._report.window_s.add(self._steady_s() - begun_s)
         verdict = self._guard.settle(judged, now_ns, refusal)

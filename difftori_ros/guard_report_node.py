@@ -22,7 +22,7 @@ class GuardReport:
 
     Attributes:
         jitter_s: By how much the guard's period is off [s].
-        window_s: Time from a plan's last check to the end of its publishing [s].
+        window_s: Time from the last look at the clock to the end of a plan's publishing [s].
     """
 
     def __init__(self, node: Node, steady_s: float):
