@@ -7,7 +7,15 @@ import numpy as np
 
 from difftori_ros.guard import Guard, GuardConfig
 from difftori_ros.robot import load_profile
-from difftori_ros.timing import Reference, gripper_ramp, hold, join, schedule, split
+from difftori_ros.timing import (
+    Reference,
+    gripper_ramp,
+    hold,
+    join,
+    reference_at,
+    schedule,
+    split,
+)
 from difftori_ros.types import JointState, Reason, Trajectory
 from tests.promises import assert_valid
 
@@ -98,3 +106,40 @@ def assert_brakes(command: Trajectory | None, made: Trajectory, at_ns: int) -> T
     assert command.stamp_ns == at_ns
     assert command.end_ns - at_ns < 400 * MS
     return command
+
+
+# a long motion under way
+
+AT = NOW + 400 * MS
+
+
+def measure(guard, motion, stamp_ns):
+    """The arm is measured where the motion is at that time, and the policy is heard."""
+    position, velocity = motion.sample(stamp_ns)
+    steady_s = 100.0 + (stamp_ns - NOW) * 1e-9
+    guard.joints(joint_state(stamp_ns, position, velocity), steady_s)
+    guard.heartbeat(steady_s)
+    return Reference(position, velocity, STILL)
+
+
+def long_motion(guard, step=0.08):
+    """A plan of a second is under way; the arm is measured on it at `AT`."""
+    made = plan(step=step, horizon=20, gripper=False)
+    accepted(guard, made)
+    measure(guard, made, AT)
+    return made
+
+
+def leaving(motion, at_ns, step=0.06):
+    """A plan that leaves a motion at a time, from inputs of that time."""
+    return plan(at_ns, step, reference_at(motion, at_ns), at_ns, gripper=False)
+
+
+def with_gripper(stamp_ns, start_at, target):
+    still = Reference(PANDA.home, STILL, STILL)
+    arm = plan(stamp_ns, 0.0, still, stamp_ns, gripper=False)
+    return join(arm, gripper_ramp(GRIPPER, stamp_ns, start_at, np.full(4, target), DT, stamp_ns))
+
+
+def hand(stamp_ns, width):
+    return joint_state(stamp_ns, np.append(PANDA.home, width), np.zeros(8), NAMES)

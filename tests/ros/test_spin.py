@@ -44,11 +44,9 @@ class Waiting(Node):
     def stop(self):
         print("stopped", time.monotonic(), flush=True)
 
-def tell():
-    time.sleep(1.0)  # by then it waits
-    print("waits", flush=True)
-
-threading.Thread(target=tell, daemon=True).start()
+tell = threading.Timer(1.0, print, ["waits"], {"flush": True})  # by then it does
+tell.daemon = True
+tell.start()
 sys.exit(run(Waiting))
 """
 CRASHING = """

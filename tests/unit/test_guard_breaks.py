@@ -1,55 +1,30 @@
 # SPDX-License-Identifier: MIT
 """A plan joins what the arm follows at the moment of sending; what was made before the last break
-(a stall of the process, a reset, a pause, a farewell, a brake, a set clock) counts no more."""
+(a reset, a pause, a farewell, a brake) counts no more."""
 
 import numpy as np
 import pytest
 
-from difftori_ros.guard import Guard, GuardConfig, State
-from difftori_ros.motion_under_way import put_off
-from difftori_ros.timing import Reference, gripper_ramp, join, reference_at
+from difftori_ros.guard import State
+from difftori_ros.timing import Reference, reference_at
 from difftori_ros.types import Reason
 from difftori_ros.verdict import Latched
 from tests.guard_plans import (
-    DT,
-    GRIPPER,
+    AT,
     MS,
-    NAMES,
     NOW,
     PANDA,
     STILL,
     accepted,
     assert_brakes,
     joint_state,
+    leaving,
+    long_motion,
+    measure,
     plan,
     ready,
     refused,
 )
-
-AT = NOW + 400 * MS
-
-
-def measure(guard, motion, stamp_ns):
-    """The arm is measured where the motion is at that time, and the policy is heard."""
-    position, velocity = motion.sample(stamp_ns)
-    steady_s = 100.0 + (stamp_ns - NOW) * 1e-9
-    guard.joints(joint_state(stamp_ns, position, velocity), steady_s)
-    guard.heartbeat(steady_s)
-    return Reference(position, velocity, STILL)
-
-
-def long_motion(guard, step=0.08):
-    """A plan of a second is under way; the arm is measured on it at `AT`."""
-    made = plan(step=step, horizon=20, gripper=False)
-    accepted(guard, made)
-    measure(guard, made, AT)
-    return made
-
-
-def leaving(motion, at_ns, step=0.06):
-    """A plan that leaves a motion at a time, from inputs of that time."""
-    return plan(at_ns, step, reference_at(motion, at_ns), at_ns, gripper=False)
-
 
 # the moment of sending
 
@@ -121,129 +96,6 @@ def test_a_brake_is_not_made_again_once_the_arm_rests_by_itself():
     measure(guard, first, first.end_ns + 10 * MS)
     held = guard.tick(first.end_ns + 20 * MS, 101.2)
     np.testing.assert_array_equal(held.positions[0], first.positions[-1])
-
-
-# stalls
-
-
-def test_after_a_stall_plans_and_joint_states_from_before_are_refused():
-    guard = ready()
-    first = long_motion(guard, step=0.01)
-    assert guard.stalled(AT + 300 * MS, 100.7, 0.3) == ()
-    later = AT + 310 * MS
-    refused(guard, leaving(first, AT + 100 * MS), Reason.STALE_PLAN, "last break", later)
-    measure(guard, first, AT + 290 * MS)
-    refused(guard, leaving(first, later), Reason.START_MISMATCH, "no joint states", later)
-    measure(guard, first, later)
-    accepted(guard, leaving(first, later), later, after=first)
-
-
-def test_a_stall_names_itself_and_not_the_policy_that_could_not_be_heard():
-    guard = ready(coast_after_s=0.3, coast_s=0.2)
-    first = long_motion(guard)
-    guard.stalled(AT + 400 * MS, 101.2, 0.8)
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.STALLED)
-    assert "0.80 s" in guard.status.detail
-    assert_brakes(guard.tick(AT + 400 * MS, 101.2), first, AT + 400 * MS)
-    assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.STALLED)
-
-
-def test_a_stall_of_a_guard_that_holds_a_fault_changes_nothing():
-    guard = ready()
-    guard.trip(Reason.SECOND_COMMANDER, "", NOW)
-    guard.stalled(NOW + 400 * MS, 100.4, 0.4)
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.SECOND_COMMANDER)
-
-
-def test_a_policy_is_lost_when_it_stays_silent_after_the_stall():
-    guard = ready()
-    guard.stalled(NOW + 600 * MS, 100.6, 0.6)
-    assert guard.tick(NOW + 1000 * MS, 101.0) is None
-    guard.tick(NOW + 1200 * MS, 101.2)
-    assert guard.status.reason is Reason.POLICY_LOST
-
-
-def test_a_stall_before_anything_was_heard_makes_nobody_late():
-    guard = Guard(PANDA, GuardConfig())
-    guard.start(0)
-    guard.stalled(NOW, 100.0, 3.0)
-    assert guard.tick(NOW + 5000 * MS, 105.0) is None
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.WAITING)
-
-
-@pytest.mark.parametrize("speed", [0.0, 0.6])
-def test_a_streamed_controller_brakes_from_where_it_was_left(speed):
-    guard = ready()
-    first = long_motion(guard)
-    stands = Reference(first.sample(AT)[0], np.full(7, speed), STILL)
-    (command,) = guard.stalled(AT + 250 * MS, 100.65, 0.25, stands)
-    np.testing.assert_allclose(command.positions[0], stands.position)
-    np.testing.assert_allclose(command.velocities[0], stands.velocity)
-    assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.STALLED)
-    rest = measure(guard, command, command.end_ns + MS)
-    accepted(guard, plan(command.end_ns + MS, start=rest, gripper=False), command.end_ns + MS)
-
-
-def test_a_streamed_controller_that_is_left_alone_again_and_again_is_a_fault():
-    guard = ready(max_recoveries=0)
-    first = long_motion(guard)
-    stands = Reference(first.sample(AT)[0], STILL, STILL)
-    guard.stalled(AT + 250 * MS, 100.65, 0.25, stands)
-    assert guard.latched is not None
-    assert "1 times in a minute" in guard.status.detail
-
-
-def test_a_streamed_brake_that_was_left_alone_goes_on_from_there():
-    guard = ready()
-    first = long_motion(guard)
-    command = guard.estop(True, AT)
-    stands = reference_at(command, AT + 20 * MS)
-    (again,) = guard.stalled(AT + 300 * MS, 100.7, 0.3, stands)
-    np.testing.assert_allclose(again.velocities[0], stands.velocity)
-    assert guard.status.reason is Reason.ESTOP
-    assert first.end_ns > AT
-
-
-def test_a_streamed_motion_that_was_put_off_is_joined_where_it_is_then():
-    guard = ready()
-    first = long_motion(guard)
-    later = guard.put_off(100 * MS, 0)
-    np.testing.assert_allclose(later.times, first.times + 0.1)
-    measure(guard, later, AT)
-    refused(guard, leaving(first, AT), Reason.START_MISMATCH, "instead of", AT)
-    accepted(guard, leaving(later, AT), AT, after=later)
-
-
-def test_the_motion_before_is_put_off_too_for_a_brake_that_is_made_again():
-    guard = ready()
-    first = long_motion(guard)
-    guard.estop(True, AT)
-    guard.put_off(100 * MS, 0)
-    assert_brakes(guard.again(AT + 100 * MS), put_off(first, 100 * MS), AT + 100 * MS)
-
-
-def test_a_streamed_brake_that_is_made_again_goes_on_from_where_the_stream_was_left():
-    guard = ready()
-    first = long_motion(guard)
-    guard.estop(True, AT)
-    stands = Reference(first.sample(AT)[0], np.full(7, 0.5), STILL)
-    (brake,) = guard.stalled(AT + 300 * MS, 100.7, 0.3, stands)
-    assert_brakes(guard.again(AT + 310 * MS), brake, AT + 310 * MS)
-
-
-def test_a_streamed_gripper_that_was_left_alone_is_held_and_joined_there():
-    guard = ready()
-    guard.joints(hand(NOW, 0.04), 100.0)
-    accepted(guard, with_gripper(NOW, 0.04, 0.0))
-    stands = Reference(np.array([0.03]), np.array([-0.1]), np.zeros(1))
-    (held,) = guard.stalled(NOW + 300 * MS, 100.3, 0.25, None, stands)
-    assert held.joint_names == (GRIPPER.joint,)
-    np.testing.assert_array_equal(held.positions, 0.03)
-    later = NOW + 400 * MS
-    guard.joints(joint_state(later), 100.4)
-    stray = with_gripper(later, 0.0, 0.0)
-    refused(guard, stray, Reason.DISCONTINUOUS, "instead of 0.0300", later)
-    accepted(guard, with_gripper(later, 0.03, 0.0), later)
 
 
 # a plan that starts later
@@ -428,123 +280,3 @@ def test_an_earlier_process_that_held_nothing_leaves_nothing():
     guard = ready()
     guard.restore(Latched(None))
     assert guard.status.state is State.TRACKING
-
-
-# joint states and clocks
-
-
-def test_silent_joint_states_of_a_resting_arm_are_named_and_no_fault():
-    guard = ready()
-    guard.heartbeat(100.6)
-    assert guard.tick(NOW + 600 * MS, 100.6) is None
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.JOINT_STATES_LOST)
-    guard.joints(joint_state(NOW + 610 * MS), 100.61)
-    guard.heartbeat(101.7)
-    guard.joints(joint_state(NOW + 1700 * MS), 101.7)
-    guard.tick(NOW + 1700 * MS, 101.7)
-    assert guard.status.reason is Reason.WAITING
-
-
-def test_an_arm_that_nobody_has_seen_come_to_rest_is_a_fault():
-    guard = ready()
-    first = long_motion(guard)
-    guard.heartbeat(101.2)
-    assert guard.tick(first.end_ns + 100 * MS, 101.2) is None
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.JOINT_STATES_LOST)
-
-
-@pytest.mark.parametrize("step_ms", [-150, -30, 40, 5000])
-def test_a_motion_goes_on_when_the_clock_is_set(step_ms):
-    guard = ready()
-    first = long_motion(guard)
-    now, step_ns = AT + 10 * MS, step_ms * MS
-    guard.clock_jumped(now + step_ns, step_ns)
-    assert guard.status.reason is Reason.CLOCK_JUMPED
-    assert not guard.check(leaving(first, AT), now + step_ns + MS).accepted
-    later = now + 170 * MS  # before that the clock shows times that it has shown before
-    position, velocity = first.sample(later)
-    guard.joints(joint_state(later + step_ns, position, velocity), 100.58)
-    made = plan(later + step_ns, 0.06, reference_at(first, later), later + step_ns, gripper=False)
-    accepted(guard, made, later + step_ns)
-    assert guard.rests_in_s(later + step_ns) > 0
-
-
-def test_a_clock_may_be_set_before_anything_is_known():
-    guard = Guard(PANDA, GuardConfig())
-    guard.start(0)
-    guard.clock_jumped(NOW, -30 * MS)
-    assert guard.status.reason is Reason.CLOCK_JUMPED
-    assert guard.tick(NOW + MS, 100.0) is None
-
-
-@pytest.mark.parametrize("step_ms", [-150, 5000])
-def test_fingers_that_hold_something_do_so_on_the_new_clock(step_ms):
-    guard = ready()
-    guard.joints(hand(NOW, 0.04), 100.0)
-    grasp = with_gripper(NOW, 0.04, 0.0)
-    accepted(guard, grasp)
-    seen, step_ns = grasp.end_ns + 10 * MS, step_ms * MS
-    guard.joints(hand(seen, 0.025), 100.5)
-    guard.clock_jumped(seen + step_ns, step_ns)
-    later = seen + step_ns + 170 * MS
-    accepted(guard, with_gripper(later, 0.025, 0.0), later)
-
-
-def test_joint_states_of_a_clock_that_has_begun_anew_since_are_none():
-    guard, before = ready(), NOW - 4000 * MS
-    guard.tick(before, 100.1)
-    refused(guard, plan(before), Reason.START_MISMATCH, "no joint states", before)
-
-
-def test_a_clock_that_begins_anew_ends_every_break():
-    guard = Guard(PANDA, GuardConfig())
-    guard.start(NOW)
-    guard.joints(joint_state(NOW), 99.9)
-    before = NOW - 4000 * MS
-    guard.tick(before, 100.0)
-    guard.joints(joint_state(before), 100.0)
-    accepted(guard, plan(before), before)
-    guard.stalled(NOW, 100.0, 0.3)
-    guard.joints(joint_state(before + 50 * MS), 100.1)
-    guard.tick(before + 50 * MS, 100.1)
-    accepted(guard, plan(before + 50 * MS), before + 50 * MS)
-
-
-# the gripper
-
-
-def with_gripper(stamp_ns, start_at, target):
-    still = Reference(PANDA.home, STILL, STILL)
-    arm = plan(stamp_ns, 0.0, still, stamp_ns, gripper=False)
-    return join(arm, gripper_ramp(GRIPPER, stamp_ns, start_at, np.full(4, target), DT, stamp_ns))
-
-
-def hand(stamp_ns, width):
-    return joint_state(stamp_ns, np.append(PANDA.home, width), np.zeros(8), NAMES)
-
-
-def test_a_plan_may_not_step_the_gripper_by_half_its_stroke():
-    guard = ready()
-    guard.joints(hand(NOW, 0.0), 100.0)
-    made = with_gripper(NOW, 0.02, 0.02)
-    refused(guard, made, Reason.DISCONTINUOUS, "panda_finger_joint1 at 0.0200 instead of 0.0000")
-
-
-def test_fingers_that_hold_something_may_be_told_on_from_either_place():
-    for start_at in (0.0, 0.025):
-        guard = ready()
-        guard.joints(hand(NOW, 0.04), 100.0)
-        grasp = with_gripper(NOW, 0.04, 0.0)
-        accepted(guard, grasp)
-        later = grasp.end_ns + 10 * MS
-        guard.joints(hand(later, 0.025), 100.5)
-        accepted(guard, with_gripper(later, start_at, 0.0), later)
-
-
-def test_a_gripper_that_is_not_measured_is_joined_where_it_was_told_to_be():
-    guard = ready()
-    accepted(guard, with_gripper(NOW, 0.04, 0.04))
-    later = NOW + 300 * MS
-    guard.joints(joint_state(later), 100.3)
-    stray = with_gripper(later, 0.0, 0.0)
-    refused(guard, stray, Reason.DISCONTINUOUS, "instead of 0.0400", later)

@@ -10,7 +10,7 @@ from difftori_ros.cloud import process_cloud
 from difftori_ros.observe import Refusal
 from difftori_ros.self_filter import SelfFilter
 from difftori_ros.types import Cloud, Reason
-from tests.unit.test_observe import (
+from tests.observers import (
     BASE,
     BOX,
     CAMERA,

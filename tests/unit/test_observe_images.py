@@ -10,7 +10,7 @@ from difftori_ros.observe import Observer
 from difftori_ros.processed import Processed
 from difftori_ros.rectify import Lens
 from difftori_ros.types import Image, Reason
-from tests.unit.test_observe import BASE, CAMERA, MS, NAMES, NOW, fill, observer, refused
+from tests.observers import BASE, CAMERA, MS, NAMES, NOW, fill, observer, refused
 
 EYES = {"camera": ImageSpec(16, 16, (0.0, 0.0, 0.5, 1.0)), "wrist": ImageSpec(8, 12)}
 
