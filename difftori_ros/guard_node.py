@@ -90,7 +90,7 @@ class GuardNode(Node):
         self._pending: Trajectory | None = None
         self._simulated = bool(self.get_parameter("use_sim_time").value)
         self._stall_watch = StallWatch()
-        self._joints_ns, self._seen_ns, self._seen_s = 0, 0, 0.0
+        self._joints_ns, self._seen_ns, self._seen_s, self._checked_s = 0, 0, 0.0, 0.0
         self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
         self._fresh, self._policy_heard = True, False
@@ -303,9 +303,8 @@ class GuardNode(Node):
         else:
             refusal = RefusedError(Reason.DISCONTINUOUS, "held up whenever it was to be sent")
         if refusal is None:
-            begun_s = self._steady_s()
-            self._publish(prepared)
-            self._report.window_s.add(self._steady_s() - begun_s)
+            self._publish(prepared)  # no clock is looked at in between: it could only be later
+            self._report.window_s.add(self._steady_s() - self._checked_s)
         verdict = self._guard.settle(judged, now_ns, refusal)
         self._fresh = self._fresh and not verdict.accepted
         if verdict.changed is not None:
@@ -378,7 +377,8 @@ class GuardNode(Node):
     def _in_time(self, begun_s: float, begun_ns: int, ahead_s: float = 0.0) -> bool:
         """Whether what was found or made then may still be sent: no clock has gone far since."""
         passed_s = 0.0 if self._simulated else abs(self._now_ns() - begun_ns) * 1e-9
-        return max(passed_s, self._steady_s() - begun_s) <= LATE_S + ahead_s
+        self._checked_s = self._steady_s()
+        return max(passed_s, self._checked_s - begun_s) <= LATE_S + ahead_s
 
     def _say(self) -> None:
         self._report.publish(self._guard.status, self._guard.latched, self._steady_s())
