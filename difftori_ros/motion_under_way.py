@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +36,7 @@ class MotionUnderWay:
         self.arm: Trajectory | None = None
         self.gripper: Trajectory | None = None
         self._before: Trajectory | None = None
+        self._undone: tuple[Trajectory | None, Trajectory | None] = None, None
         self._doubtful = False
 
     def moving(self, now_ns: int) -> bool:
@@ -52,6 +54,7 @@ class MotionUnderWay:
 
     def follow(self, arm: Trajectory, gripper: Trajectory | None = None) -> Trajectory:
         """The commands are under way from now on; returns the arm's."""
+        self._undone = self.arm, self._before
         self._before, self.arm, self._doubtful = self.arm, arm, False
         self.gripper = gripper or self.gripper
         return arm
@@ -87,16 +90,16 @@ class MotionUnderWay:
 
     def sent(self) -> None:
         """The arm's last command has been sent: `take_back` leaves it."""
-        self._before = self.arm
+        self._undone = self.arm, self._before
 
     def take_back(self) -> None:
-        """The arm's last command was never sent: the one before is still under way."""
-        self.arm = self._before
+        """The arm's last command was never sent: what was under way before it still is."""
+        self.arm, self._before = self._undone
 
     def forget(self) -> None:
         """Nothing is known to be under way."""
         self.arm = self.gripper = self._before = None
-        self._doubtful = False
+        self._undone, self._doubtful = (None, None), False
 
     def doubt(self, now_ns: int) -> None:
         """The arm may have been put elsewhere: only a motion that it may still follow counts."""
@@ -118,17 +121,24 @@ class MotionUnderWay:
 
     def put_off(self, arm_ns: int, gripper_ns: int) -> Trajectory | None:
         """The motions go on that much later than they were to [ns]; returns the arm's, if so."""
-        self.arm = self.arm and put_off(self.arm, arm_ns)
-        self._before = self._before and put_off(self._before, arm_ns)
+        self._change_arm(lambda part: put_off(part, arm_ns))
         self.gripper = self.gripper and put_off(self.gripper, gripper_ns)
         return self.arm if arm_ns else None
 
     def shift(self, step_ns: int) -> None:
         """The clock of the stamps was set by `step_ns` [ns]: the motion goes on as before."""
-        parts = (self.arm, self.gripper, self._before)
-        self.arm, self.gripper, self._before = (
-            part and replace(part, stamp_ns=part.stamp_ns + step_ns) for part in parts
-        )
+
+        def shifted(part: Trajectory) -> Trajectory:
+            return replace(part, stamp_ns=part.stamp_ns + step_ns)
+
+        self._change_arm(shifted)
+        self.gripper = self.gripper and shifted(self.gripper)
+
+    def _change_arm(self, changed: Callable[[Trajectory], Trajectory]) -> None:
+        arm, before = self._undone
+        self._undone = arm and changed(arm), before and changed(before)
+        self.arm = self.arm and changed(self.arm)
+        self._before = self._before and changed(self._before)
 
 
 def start_ns(trajectory: Trajectory) -> int:

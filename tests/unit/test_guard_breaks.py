@@ -112,6 +112,16 @@ def test_until_a_plan_starts_the_arm_is_on_the_motion_before():
     assert_brakes(guard.estop(True, at), first, at)
 
 
+def test_a_brake_made_again_before_a_plan_starts_leaves_the_motion_before_it():
+    guard = ready()
+    first = long_motion(guard)
+    start = AT + 40 * MS
+    accepted(guard, plan(AT, 0.06, reference_at(first, start), start, gripper=False), AT)
+    guard.estop(True, AT + 3 * MS)
+    at = AT + 20 * MS
+    assert_brakes(guard.again(at), first, at)
+
+
 # orders
 
 
