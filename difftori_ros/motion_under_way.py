@@ -103,8 +103,11 @@ class MotionUnderWay:
 
     def doubt(self, now_ns: int) -> None:
         """The arm may have been put elsewhere: only a motion that it may still follow counts."""
+        gripper = self.gripper
         if not self.moving(now_ns):
             self.forget()
+        if gripper is not None and now_ns < gripper.end_ns:
+            self.gripper = gripper  # after a brake of the arm the fingers go on alone
         self._doubtful = self.arm is not None
 
     def look(self, measured: JointState, tolerance_rad: float) -> None:

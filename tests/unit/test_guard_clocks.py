@@ -123,6 +123,20 @@ def test_fingers_that_hold_something_may_be_told_on_from_either_place():
         accepted(guard, with_gripper(later, start_at, 0.0), later)
 
 
+def test_fingers_that_close_on_after_a_brake_are_not_forgotten_by_a_resume():
+    guard = ready()
+    guard.joints(hand(NOW, 0.04), 100.0)
+    grasp = with_gripper(NOW, 0.04, 0.0)
+    accepted(guard, grasp)
+    guard.stop(NOW + 20 * MS, Reason.PAUSED)
+    at = NOW + 150 * MS  # the arm rests since, the fingers do not
+    assert at < grasp.end_ns
+    guard.start(at)
+    guard.joints(hand(at + MS, 0.04), 100.15)  # measured late
+    stray = with_gripper(at + MS, 0.04, 0.04)
+    refused(guard, stray, Reason.DISCONTINUOUS, "panda_finger_joint1", at + 2 * MS)
+
+
 def test_a_gripper_that_is_not_measured_is_joined_where_it_was_told_to_be():
     guard = ready()
     accepted(guard, with_gripper(NOW, 0.04, 0.04))
