@@ -107,12 +107,12 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "difftori = difftori_sim.cli:main",
-            "difftori-ros-bringup = difftori_ros.bringup:main",
-            "policy_node = difftori_ros.policy_node:main",
-            "guard_node = difftori_ros.guard_node:main",
-            "blackbox_node = difftori_ros.blackbox_node:main",
-            "sim_bridge = difftori_sim.ros_bridge:main",
+            "difftori = difftori_sim.cli.main:main",
+            "difftori-ros-bringup = difftori_ros.bringup.main:main",
+            "policy_node = difftori_ros.nodes.policy_node:main",
+            "guard_node = difftori_ros.nodes.guard_node:main",
+            "blackbox_node = difftori_ros.nodes.blackbox_node:main",
+            "sim_bridge = difftori_sim.ros.bridge_node:main",
         ],
     },
 )

@@ -4,10 +4,10 @@
     python benchmarks/guard_runs.py --runs 30000 --first-seed 0 --jobs 2 --json out/guard_runs.json
     python benchmarks/guard_runs.py --seed 4711
 
-A run is a function of its seed (`tests/support/cases.py`): the machine, the network, and what is
-done to processes, clocks and people's orders. P1 to P4 are judged whenever the guard publishes.
-With `--seed` one run is told event by event. `--quick` takes 200 runs. Finished blocks of runs
-stand in a `.jsonl` file beside the JSON file; of the same sources they are not run again.
+A run is a function of its seed (`tests/support/virtual/cases.py`): the machine, the network, and
+what is done to processes, clocks and people's orders. P1 to P4 are judged whenever the guard
+publishes. With `--seed` one run is told event by event. `--quick` takes 200 runs. Finished blocks
+of runs stand in a `.jsonl` file beside the JSON file; of the same sources they are not run again.
 
 JSON keys: `runs`, `breaches` (runs with any), `worst_rad` and `worst_rad_s` (greatest steps of a
 command, the latter in motion), `refused_share` (of all plans), `runs_per_s` (of one core),
@@ -42,9 +42,9 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.support.cases import random_case  # noqa: E402
-from tests.support.story import story  # noqa: E402
-from tests.support.world import run  # noqa: E402
+from tests.support.virtual.cases import random_case
+from tests.support.virtual.timeline import story
+from tests.support.virtual.world import run
 
 BLOCK = 50
 """Runs that are written down together."""

@@ -44,16 +44,16 @@ from std_srvs.srv import Trigger
 from tqdm import tqdm
 
 from difftori_ros import bringup, codecs
-from difftori_ros.base_node import STATUS_QOS
+from difftori_ros.nodes.node_base import STATUS_QOS
 from difftori_ros.types import JointState
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.episodes import Episode, Record, summary, write  # noqa: E402
-from benchmarks.load import busy  # noqa: E402
-from tests.faults.stand import SLACK_S, Stand  # noqa: E402
-from tests.promises import REST_WITHIN_S, longest_step  # noqa: E402
-from tests.ros.fake_robot import HOME, PROFILE  # noqa: E402
+from benchmarks.support.busy import busy
+from benchmarks.support.episodes import Episode, Record, summary, write
+from tests.support.fake_robot import HOME, PROFILE
+from tests.support.harness import SLACK_S, Stand
+from tests.support.promises import REST_WITHIN_S, longest_step
 
 NAMES = ("policy_node", "guard_node", "sim_bridge")
 KINDS = tuple((name, kind) for name in NAMES for kind in ("kill", "stop"))

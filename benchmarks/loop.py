@@ -46,21 +46,22 @@ from rich.console import Console
 from tqdm import tqdm
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_models.checkpoint import load_card
+from difftori_models.checkpoint.files import load_card
 from difftori_ros import codecs
-from difftori_ros.base_node import STATUS_QOS
-from difftori_ros.bringup import find_checkpoint, interrupt_on_termination
-from difftori_sim.ros_evaluate import evaluate_ros
+from difftori_ros.bringup.processes import interrupt_on_termination
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_sim.evaluation.through_ros import evaluate_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.load import busy, cpu_s  # noqa: E402
-from tests.faults.stand import Stand  # noqa: E402
-from tests.ros.conftest import values_of  # noqa: E402
-from tests.ros.fake_robot import PROFILE  # noqa: E402
+from benchmarks.support.busy import busy, cpu_s
+from tests.ros.conftest import values_of
+from tests.support.fake_robot import PROFILE
+from tests.support.harness import Stand
 
 mpl.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 WARM_S = 5.0
 QUICK_S = 20.0
@@ -95,7 +96,7 @@ class FedStand(Stand):
     def __init__(self, folder: Path, checkpoint: str, **named: Any) -> None:
         super().__init__(folder, checkpoint, **named)
         self.measured_is_known = False
-        module = "difftori_ros.policy_node"
+        module = "difftori_ros.nodes.policy_node"
         self.specs["policy_node"] = replace(self.specs["policy_node"], module=module)
 
     def _make_arm(self, cloud: bool, simulated: bool) -> Any:
@@ -136,7 +137,7 @@ class Heard:
 @contextmanager
 def feeding(environment: dict[str, str], joint_hz: float, cloud: bool) -> Iterator[Any]:
     """The feeder runs inside, and has ended after it; its output can be read then."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "feeder.py"), "--pictures"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "support" / "feeder.py"), "--pictures"]
     command += ["--joint-hz", str(joint_hz), *(["--cloud"] if cloud else [])]
     feeder = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:

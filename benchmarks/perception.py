@@ -34,11 +34,11 @@ from rich.console import Console
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from tqdm import tqdm
 
-from difftori_models.contract import PointSpec
-from difftori_ros.cloud import process_cloud
-from difftori_ros.codecs_cloud import decode_cloud, encode_cloud
-from difftori_ros.codecs_compressed import decode_compressed_image
-from difftori_ros.codecs_image import decode_image, encode_image
+from difftori_models.contract.specs import PointSpec
+from difftori_ros.codecs.compressed_image import decode_compressed_image
+from difftori_ros.codecs.image import decode_image, encode_image
+from difftori_ros.codecs.point_cloud import decode_cloud, encode_cloud
+from difftori_ros.observation.point_cloud import process_cloud
 from difftori_ros.types import Cloud
 
 mpl.use("agg")

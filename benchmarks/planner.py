@@ -29,10 +29,10 @@ import numpy as np
 from rich.console import Console
 from tqdm import tqdm
 
-from difftori_models.contract import Observation
-from difftori_models.export import export
-from difftori_models.planner import Planner
-from difftori_ros.bringup import available_checkpoints, find_checkpoint
+from difftori_models.contract.specs import Observation
+from difftori_models.inference.export import export
+from difftori_models.inference.planner import Planner
+from difftori_ros.config.paths import available_checkpoints, find_checkpoint
 
 mpl.use("agg")
 import matplotlib.pyplot as plt

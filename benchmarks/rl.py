@@ -32,6 +32,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -41,14 +42,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from problems import DISCOUNT, TASKS, Trained, trained
 from rich.console import Console
 from torch import Tensor, nn
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
+from benchmarks.support.problems import DISCOUNT, TASKS, Trained, trained
 from difftori_models.solver import AdamBox, BestSoFar, TheseusLM, solve
 from difftori_models.solver.problem import Problem
-from difftori_models.solver.trajectory import TrajectoryValue
+from difftori_models.solver.trajectory_value import TrajectoryValue
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.learner import Learner
 from difftori_models.training.rl.replay import Recorded, Replay

@@ -5,16 +5,16 @@
     python benchmarks/soak.py --minutes 30 --load 4 --json out/soak_load_4.json
 
 Real policy and guard processes in front of an arm that is only computed. The faults are drawn as
-cards from a deck, every kind before any comes again, from those of `difftori_sim.faults`: streams
-fall silent, freeze, lag, jump, or carry nonsense; the planner raises, diverges or hangs; a process
-is stopped for a while; the emergency stop is pressed. After each the arm is brought back into
-motion. Every command that was heard is held against the promises P1 to P4, judged by when it was
-published. JSON keys: `violations`, `rss_slope_mb_per_h` (the steepest of the processes, with `rss`
-for each: slope and its 95 % interval), `faults_injected` (and `faults` by kind), `idle` (rounds in
-which the machine was too busy to bring the arm into motion in time), `plans`,
-`refused_share` (of the plans that the guard has judged, those that it refused), `load` (busy loops
-beside it), `plan_ms_first` and `plan_ms_last` (medians of the first and the last fifth),
-`machine`.
+cards from a deck, every kind before any comes again, from those of
+`difftori_sim.ros.fault_injection`: streams fall silent, freeze, lag, jump, or carry nonsense; the
+planner raises, diverges or hangs; a process is stopped for a while; the emergency stop is pressed.
+After each the arm is brought back into motion. Every command that was heard is held against the
+promises P1 to P4, judged by when it was published. JSON keys: `violations`, `rss_slope_mb_per_h`
+(the steepest of the processes, with `rss` for each: slope and its 95 % interval),
+`faults_injected` (and `faults` by kind), `idle` (rounds in which the machine was too busy to bring
+the arm into motion in time), `plans`, `refused_share` (of the plans that the guard has judged,
+those that it refused), `load` (busy loops beside it), `plan_ms_first` and `plan_ms_last` (medians
+of the first and the last fifth), `machine`.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from scipy import stats
 from std_msgs.msg import Bool
 from tqdm import tqdm
 
-from difftori_ros.bringup import interrupt_on_termination
+from difftori_ros.bringup.processes import interrupt_on_termination
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.load import busy  # noqa: E402
-from tests.faults.stand import NotInTimeError, Stand  # noqa: E402
+from benchmarks.support.busy import busy
+from tests.support.harness import NotInTimeError, Stand
 
 mpl.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 EVERY_S = 10.0
 WARM_DECKS = 2

@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -34,14 +35,14 @@ import numpy as np
 import peers
 import plots
 import torch
-from floor import Floor, Work, chunk_work, trajectory_work
-from problems import TASKS, Trained, trained
-from quality import curves
 from rich.console import Console
 from torch import Tensor
 from tqdm import tqdm
 
-from difftori_models.compiled_gradient import compiled_gradient
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
+from benchmarks.support.problems import TASKS, Trained, trained
+from benchmarks.support.quality import curves
+from benchmarks.support.roofline import Floor, Work, chunk_work, trajectory_work
 from difftori_models.solver import (
     AdamBox,
     AdaptiveGradient,
@@ -49,7 +50,8 @@ from difftori_models.solver import (
     ProjectedGradient,
     ProjectedNewton,
 )
-from difftori_models.trajectory_gradient import TrajectoryGradient
+from difftori_models.world_model.compiled_gradient import compiled_gradient
+from difftori_models.world_model.trajectory_gradient import TrajectoryGradient
 
 THEIRS = "Theseus as called"
 FLOOR = "floor: products alone"

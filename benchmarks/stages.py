@@ -23,19 +23,26 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from difftori_models.contract import Observation, tip_at
-from difftori_models.planner import BasePlanner, Planner
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.cloud import process_cloud
-from difftori_ros.decode import Decoder
-from difftori_ros.guard_config import GuardConfig
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.plan_check import PlanCheck
-from difftori_ros.robot import load_profile
-from difftori_ros.scaling import fit
-from difftori_ros.timing import Reference, gripper_ramp, join, reference_at, schedule, split
+from difftori_models.contract.specs import Observation, tip_at
+from difftori_models.inference.planner import BasePlanner, Planner
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.guard.config import GuardConfig
+from difftori_ros.guard.plan_checks import PlanCheck
+from difftori_ros.guard.retiming import fit
+from difftori_ros.guard.workspace import Workspace
+from difftori_ros.motion.action_decoder import Decoder
+from difftori_ros.motion.trajectory import (
+    Reference,
+    gripper_ramp,
+    join,
+    reference_at,
+    schedule,
+    split,
+)
+from difftori_ros.observation.point_cloud import process_cloud
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Cloud, Trajectory
-from difftori_ros.workspace import Workspace
 
 CHECKPOINT = "pick_cube_points"
 STAMP = 1_000_000_000

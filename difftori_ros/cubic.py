@@ -8,8 +8,9 @@ Before the first point and after the last one the state is that of the point.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from difftori_models.contract import FloatArray
+FloatArray = NDArray[np.float64]
 
 
 def state_at(

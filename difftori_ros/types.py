@@ -9,22 +9,11 @@ from enum import Enum, IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from difftori_models.contract import FloatArray, Observation, Plan, PlanStatus
 from difftori_ros.cubic import state_at, states_at
 
-__all__ = [
-    "CameraInfo",
-    "Cloud",
-    "Image",
-    "JointState",
-    "Level",
-    "Observation",
-    "Plan",
-    "PlanStatus",
-    "Pose",
-    "Reason",
-    "Trajectory",
-]
+FloatArray = NDArray[np.float64]
+QUATERNION_TOLERANCE = 1e-3
+"""A quaternion whose norm is further from 1 than this is a fault, not rounding [1]."""
 
 
 @dataclass(frozen=True)

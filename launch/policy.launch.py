@@ -10,8 +10,8 @@ ros2 launch difftori_ros policy.launch.py --show-args
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-from difftori_ros.bringup import policy_specs
-from difftori_ros.launching import actions, remaps, typed
+from difftori_ros.bringup.launch_actions import actions, remaps, typed
+from difftori_ros.bringup.node_specs import policy_specs
 from launch import LaunchDescription
 
 ARGUMENTS = (

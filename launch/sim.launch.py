@@ -10,9 +10,9 @@ ros2 param set /sim_bridge seed 200007; ros2 service call /sim_bridge/reset std_
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from difftori_ros.bringup import bridge_spec, sim_policy_settings
-from difftori_ros.launching import actions, words
-from difftori_ros.paths import share_dir
+from difftori_ros.bringup.launch_actions import actions, words
+from difftori_ros.bringup.node_specs import bridge_spec, sim_policy_settings
+from difftori_ros.config.paths import share_dir
 from launch import LaunchDescription
 
 ARGUMENTS = (

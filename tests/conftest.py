@@ -80,7 +80,7 @@ def ros_env(tmp_path, monkeypatch) -> dict[str, str]:
 @functools.cache
 def why_nothing_renders() -> str:
     """One sentence; empty when SAPIEN renders."""
-    from difftori_sim.vulkan import VulkanError, require_vulkan
+    from difftori_sim.arm.vulkan import VulkanError, require_vulkan
 
     try:
         require_vulkan()

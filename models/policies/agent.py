@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..contract import Card
-from ..encoders import Inputs
-from ..network import (
+from difftori_models.contract.network_settings import (
     BASES,
     METHODS,
     RL_METHODS,
@@ -16,18 +14,21 @@ from ..network import (
     read_network,
     read_solver,
 )
-from ..normaliser import Normaliser
-from ..solver.method import solve
-from ..world_network import WorldSolver, solver_kind
+from difftori_models.contract.specs import Card
+from difftori_models.contract.world_model_settings import WorldSolver, solver_kind
+from difftori_models.networks import Inputs
+from difftori_models.networks.normaliser import Normaliser
+from difftori_models.solver.method import solve
+
 from .base import Base, Box, Proposed
 from .bc import BehaviourCloning
 from .bc_rnn import RecurrentCloning
 from .diffusion import Diffusion
-from .dynamics_score import DynamicsHead
 from .ibc import ImplicitCloning
-from .latent import LatentHead, LatentPrior
+from .objective_head import ScoreHead
 from .residual import ResidualHead
-from .score import ScoreHead
+from .rollout_objective import DynamicsHead
+from .world_model_policy import LatentHead, LatentPrior
 
 Head = ScoreHead | DynamicsHead | ResidualHead | LatentHead
 """What refines a base policy's chunk."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..encoders import Inputs
+from difftori_models.networks import Inputs
 
 Box = tuple[Tensor, Tensor]
 """Lower and upper corner of the unit actions, each of shape (A,)."""

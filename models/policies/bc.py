@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..encoders import Encoder, Inputs
-from ..network import Network
+from difftori_models.contract.network_settings import Network
+from difftori_models.networks import Encoder, Inputs
+
 from .base import Base, Box, Proposed
 
 

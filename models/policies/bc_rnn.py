@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..encoders import Encoder, Inputs
-from ..network import Network
+from difftori_models.contract.network_settings import Network
+from difftori_models.networks import Encoder, Inputs
+
 from .base import Base, Box, Proposed
 from .bc import perceptron
 

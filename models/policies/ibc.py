@@ -21,8 +21,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..encoders import Encoder, Inputs
-from ..network import Network
+from difftori_models.contract.network_settings import Network
+from difftori_models.networks import Encoder, Inputs
+
 from .base import Base, Box, Proposed
 from .bc import perceptron
 

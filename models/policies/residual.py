@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..encoders import Encoder
-from ..network import Network
-from ..solver.method import Climber, Method, Start, State, advance
-from ..solver.problem import Problem
-from ..solver.solution import Solution
+from difftori_models.contract.network_settings import Network
+from difftori_models.networks import Encoder
+from difftori_models.solver.method import Climber, Method, Start, State, advance
+from difftori_models.solver.problem import Problem
+from difftori_models.solver.solution import Solution
 
 
 class ResidualHead(nn.Module):

@@ -17,7 +17,7 @@ from .projected_gradient import AdaptiveGradient, ProjectedGradient
 from .projected_newton import ProjectedNewton
 from .solution import Solution, SolverStatus
 from .theseus import TheseusLM, TheseusMissingError
-from .trajectory import TrajectoryValue
+from .trajectory_value import TrajectoryValue
 from .wrappers import BestSoFar, Boxed, Deadline, MultiStart, RateLimited
 
 __all__ = [

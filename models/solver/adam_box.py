@@ -28,7 +28,8 @@ It bounds the derivative of a move by lr / 1e-8 where the gradient is exactly ze
 class AdamBox(Climber):
     """Adam, projected after every move.
 
-    The defaults were chosen for 20 iterations on validation states of `benchmarks/problems.py`.
+    The defaults were chosen for 20 iterations on validation states of
+    `benchmarks/support/problems.py`.
 
     Attributes:
         iterations: Evaluations of value and gradient, K.

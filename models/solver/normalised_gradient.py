@@ -7,7 +7,8 @@ with the mean over a sample's own entries. Where the gradient is large a step's 
 whatever the value's scale; where it is small, as at the start of training when the value is zero
 everywhere, the step is short and its derivative is at most s / eps. `AdamBox` has no such bound.
 
-The first step was chosen for 6 iterations on validation states of `benchmarks/problems.py`.
+The first step was chosen for 6 iterations on validation states of
+`benchmarks/support/problems.py`.
 """
 
 from __future__ import annotations

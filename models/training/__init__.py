@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Training from demonstrations: takes data, never a simulator."""
+"""Training: `imitation` from demonstrations, `rl` by reward; takes data, never a simulator."""

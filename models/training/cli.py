@@ -18,12 +18,13 @@ from typing import Any
 
 import tyro
 
-from ..checkpoint import CheckpointError
-from ..dataset import DemosError
-from .config import TrainConfig, preset
-from .resume import ResumeError
-from .settings import ConfigError, DivergedError
-from .trainer import Trainer
+from difftori_models.checkpoint.files import CheckpointError
+from difftori_models.data.demonstrations import DemosError
+from difftori_models.training.imitation.config import TrainConfig, preset
+from difftori_models.training.imitation.trainer import Trainer
+
+from .run_state import ResumeError
+from .validation import ConfigError, DivergedError
 
 
 def train_main(argv: Sequence[str] | None = None) -> int:

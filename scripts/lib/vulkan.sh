@@ -4,7 +4,7 @@
 # SAPIEN needs more than Mesa 22's software driver offers; Mesa 25's has it.
 
 can_render() {
-  run "$venv/bin/python" -c 'from difftori_sim.vulkan import require_vulkan; require_vulkan()'
+  run "$venv/bin/python" -c 'from difftori_sim.arm.vulkan import require_vulkan; require_vulkan()'
 }
 
 install_vulkan_driver() {

@@ -11,8 +11,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from .bridge import Bridge, bridged
-from .frames import SIDE, FrameStack
+from .frame_stack import SIDE, FrameStack
+from .gym_suite import Bridge, bridged
 
 ACTION_REPEAT = {
     "cartpole-swingup": 4,

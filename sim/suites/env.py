@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from difftori_models.contract import ActionSpec, FloatArray, Observation, ObservationSpec
+from difftori_models.contract.specs import ActionSpec, FloatArray, Observation, ObservationSpec
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 # MuJoCo reads it when it is first imported, by whichever suite: no window, no display.

@@ -15,18 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from difftori_models.contract import FloatArray, ImageSpec, Observation, ObservationSpec, PointSpec
-from difftori_ros.cloud import process_cloud
-from difftori_ros.frames import matrix_to_pose
-from difftori_ros.image import process_image
+from difftori_models.contract.specs import (
+    FloatArray,
+    ImageSpec,
+    Observation,
+    ObservationSpec,
+    PointSpec,
+)
+from difftori_ros.observation.image import process_image
+from difftori_ros.observation.point_cloud import process_cloud
+from difftori_ros.rigid import matrix_to_pose
 from difftori_ros.types import Cloud
+from difftori_sim.arm.tasks import Task, available_tasks, find_task
+from difftori_sim.arm.vulkan import require_vulkan
 
-from ..tasks import Task, available_tasks, find_task
-from ..vulkan import require_vulkan
-from .as_gym import AsGym
 from .env import Episode, SuiteError, Turn, env_action, roll_out
+from .gym_adapter import AsGym
 from .maniskill_plans import demonstrate
-from .push_t import push_t
+from .push_t_expert import push_t
 
 PANDA_TASKS = (
     *("PushCube-v1", "PickCube-v1", "PullCube-v1", "StackCube-v1", "LiftPegUpright-v1"),

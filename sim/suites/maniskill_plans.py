@@ -13,16 +13,13 @@ import contextlib
 import importlib
 import io
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from difftori_models.contract import FloatArray
+from difftori_models.contract.specs import FloatArray, Observation
 
-from .env import Episode, SuiteError
-
-if TYPE_CHECKING:
-    from .maniskill import ManiSkill
+from .env import Episode, SuiteError, Turn
 
 SOLUTIONS = {
     "PickCube-v1": "pick_cube",
@@ -39,6 +36,26 @@ SOLUTIONS = {
 """Environment -> ManiSkill's module that solves it."""
 REACH_RAD = 0.1
 """Displacement of a joint that is 1 in network units: the controller's own limit."""
+
+
+class Solvable(Protocol):
+    """What the solutions need of ManiSkill's environment, as `maniskill.ManiSkill` has it."""
+
+    env_id: str
+    max_steps: int
+
+    @property
+    def sim(self) -> Any:
+        """The simulator itself."""
+        ...
+
+    def reset(self, seed: int) -> Observation:
+        """Begin the episode of a seed."""
+        ...
+
+    def step(self, action: FloatArray) -> Turn:
+        """Do one action."""
+        ...
 
 
 class _Over(Exception):  # noqa: N818  (no error: the way out of a solution that is done)
@@ -60,7 +77,7 @@ class _Simulator:
 class _Watched:
     """An environment whose steps are written down as displacements."""
 
-    def __init__(self, env: ManiSkill, seed: int, noise: float) -> None:
+    def __init__(self, env: Solvable, seed: int, noise: float) -> None:
         self._env, self._noise = env, noise
         self._rng = np.random.default_rng(seed)
         self.unwrapped = _Simulator(env.sim)
@@ -84,7 +101,7 @@ class _Watched:
         return None, turn.reward, False, False, {}
 
 
-def demonstrate(env: ManiSkill, seed: int, noise: float) -> Episode:
+def demonstrate(env: Solvable, seed: int, noise: float) -> Episode:
     """An episode of the motion planner, until it first succeeds.
 
     Raises:

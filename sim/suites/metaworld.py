@@ -13,12 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from difftori_models.contract import FloatArray, ImageSpec, Observation, ObservationSpec, PointSpec
-from difftori_ros.cloud import process_cloud
-from difftori_ros.image import process_image
+from difftori_models.contract.specs import (
+    FloatArray,
+    ImageSpec,
+    Observation,
+    ObservationSpec,
+    PointSpec,
+)
+from difftori_ros.observation.image import process_image
+from difftori_ros.observation.point_cloud import process_cloud
 
-from .as_gym import AsGym
 from .env import Episode, SuiteError, Turn, env_action, roll_out
+from .gym_adapter import AsGym
 from .mujoco_camera import MujocoCamera
 
 PAPER_TASKS = (

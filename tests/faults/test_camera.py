@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from difftori_ros import codecs_image
-from difftori_ros.codecs import CodecError
-from difftori_ros.frames import FrameError, FrameTree
-from difftori_sim.faults import Line, parse
-from tests.promises import REST_WITHIN_S
-from tests.support.fault_stand import assert_within, standing
+from difftori_ros.codecs import image as image_codec
+from difftori_ros.codecs.fields import CodecError
+from difftori_ros.observation.frame_tree import FrameError, FrameTree
+from difftori_sim.ros.fault_injection import Line, parse
+from tests.support.promises import REST_WITHIN_S
+from tests.support.virtual.fault_harness import assert_within, standing
 
 MAX_AGE_S = 0.2
 """Oldest cloud a plan is made from [s]."""
@@ -103,7 +103,7 @@ def test_row_02_camera_that_repeats_its_content_with_new_stamps_is_named_frozen(
 def image(encoding="rgb8", step=0):
     pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     message = Image()
-    codecs_image.encode_image(pixels, message, 10**9, "camera")
+    image_codec.encode_image(pixels, message, 10**9, "camera")
     if encoding == "bgr8":
         message.encoding = encoding
         message.data = pixels[:, :, ::-1].tobytes()
@@ -117,7 +117,7 @@ def image(encoding="rgb8", step=0):
 def test_row_05_image_of_another_order_or_step_is_the_same_picture(encoding, step):
     message, pixels = image(encoding, step)
     message.is_bigendian = 1  # means nothing for bytes
-    np.testing.assert_array_equal(codecs_image.decode_image(message), pixels)
+    np.testing.assert_array_equal(image_codec.decode_image(message), pixels)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_row_05_image_that_cannot_be_read_is_dropped_with_what_was_wanted_and_ca
     line = Line([parse(f"camera/image_raw:{kind}:0:1", {"camera/image_raw": Image})])
     ((_, message),) = line.apply("camera/image_raw", image()[0], 0.0)
     with pytest.raises(CodecError, match=words):
-        codecs_image.decode_image(message)
+        image_codec.decode_image(message)
 
 
 def test_row_05_cloud_that_cannot_be_read_is_dropped_and_counts_as_a_camera_that_stopped(moving):

@@ -4,8 +4,8 @@
 import pytest
 
 from difftori_ros import codecs
-from tests.faults.stand import PATIENT, running
-from tests.promises import REST_WITHIN_S
+from tests.support.harness import PATIENT, running
+from tests.support.promises import REST_WITHIN_S
 
 pytestmark = pytest.mark.timeout(120)
 

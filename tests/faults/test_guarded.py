@@ -4,13 +4,13 @@
 import numpy as np
 import pytest
 
-from difftori_ros.base_node import status_message
-from difftori_ros.codecs_trajectory import write_trajectory
-from difftori_ros.kinematics import Kinematics
+from difftori_ros.codecs.serialized_trajectory import write_trajectory
+from difftori_ros.nodes.node_base import status_message
+from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.types import Trajectory
-from tests.promises import state_at
-from tests.ros.fake_robot import HOME, PROFILE
-from tests.support.fault_stand import VirtualStand, standing
+from tests.support.fake_robot import HOME, PROFILE
+from tests.support.promises import state_at
+from tests.support.virtual.fault_harness import VirtualStand, standing
 
 LOWEST_M = 0.15
 """Floor of the workspace box [m]."""

@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from tests.promises import REST_WITHIN_S
-from tests.support.fault_stand import assert_within, standing
+from tests.support.promises import REST_WITHIN_S
+from tests.support.virtual.fault_harness import assert_within, standing
 
 HEARTBEAT_TIMEOUT_S = 0.5
 LOOK_S, PERIOD_S = 0.5, 0.1

@@ -5,19 +5,20 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import JointState
 
-from difftori_models.checkpoint import load_card
+from difftori_models.checkpoint.files import load_card
+from difftori_models.contract.specs import Observation
 from difftori_ros import codecs
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.frames import FrameTree
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.observe import Observation, Observer
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.observation.frame_tree import FrameTree
+from difftori_ros.observation.observer import Observer
+from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.types import JointState as Joints
 from difftori_ros.types import Pose
-from difftori_sim.faults import Line, parse
-from tests.promises import REST_WITHIN_S
-from tests.ros.fake_robot import HOME, PROFILE
-from tests.support.fault_arm import STREAMS
-from tests.support.fault_stand import assert_within, standing
+from difftori_sim.ros.fault_injection import Line, parse
+from tests.support.fake_robot import HOME, PROFILE
+from tests.support.promises import REST_WITHIN_S
+from tests.support.virtual.fault_arm import STREAMS
+from tests.support.virtual.fault_harness import assert_within, standing
 
 JOINT_TIMEOUT_S = 0.15
 """The guard's patience with joint states: less than a plan lasts, so that it must brake [s]."""

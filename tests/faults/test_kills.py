@@ -4,7 +4,7 @@
 import pytest
 
 from benchmarks.kills import BLINKS, GUARD, KINDS, BridgedStand, Kills
-from tests.faults.stand import Stand, running
+from tests.support.harness import Stand, running
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -3,7 +3,7 @@
 
 import pytest
 
-from tests.faults.stand import assert_within, running
+from tests.support.harness import assert_within, running
 
 pytestmark = pytest.mark.timeout(120)
 

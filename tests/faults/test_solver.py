@@ -3,8 +3,8 @@
 
 import pytest
 
-from tests.promises import REST_WITHIN_S
-from tests.support.fault_stand import assert_within, standing
+from tests.support.promises import REST_WITHIN_S
+from tests.support.virtual.fault_harness import assert_within, standing
 
 HANG_S = 0.3
 """Time over its deadline after which a plan is given up [s]."""

@@ -12,11 +12,12 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import ParameterType
 
-from difftori_models.checkpoint import CheckpointError, load_card
-from difftori_models.planner import Planner
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.robot import ProfileError, check_card, load_profile
-from tests.faults.stand import PATIENT, Stand, running
+from difftori_models.checkpoint.files import CheckpointError, load_card
+from difftori_models.inference.planner import Planner
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.policy.compatibility import check_card
+from difftori_ros.robot.profile import ProfileError, load_profile
+from tests.support.harness import PATIENT, Stand, running
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
-from tests.promises import REST_WITHIN_S
-from tests.support.fault_stand import assert_within, standing
-from tests.support.virtual_ros import Named
+from tests.support.promises import REST_WITHIN_S
+from tests.support.virtual.fault_harness import assert_within, standing
+from tests.support.virtual.ros import Named
 
 MAX_AGE_S = 0.05
 LOOK_S = 0.5

@@ -3,7 +3,7 @@
 
 import pytest
 
-from tests.support.virtual_clock import BEGIN_NS, MS, Alarm, Process, Timeline
+from tests.support.virtual.clock import BEGIN_NS, MS, Alarm, Process, Timeline
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ process or chance, before an arm that follows exactly."""
 import numpy as np
 import pytest
 
-from difftori_ros.timing import Reference, reference_at, split
+from difftori_ros.motion.trajectory import Reference, reference_at, split
 from difftori_ros.types import Reason
-from tests.guard_plans import MS, NOW, PANDA, STILL, joint_state, plan, ready
-from tests.support.virtual_arm import Followed, start_ns
+from tests.support.guard_plans import MS, NOW, PANDA, STILL, joint_state, plan, ready
+from tests.support.virtual.arm import Followed, start_ns
 
 STEP_RAD, STEP_RAD_S, START_RAD_S = 0.02, 0.3, 0.5
 AT = NOW + 400 * MS

@@ -3,11 +3,11 @@
 
 import pytest
 
+from difftori_ros.guard.verdict import State
 from difftori_ros.types import Reason
-from difftori_ros.verdict import State
-from tests.support.cases import Case
-from tests.support.virtual_clock import BEGIN_NS, MS
-from tests.support.world import World
+from tests.support.virtual.cases import Case
+from tests.support.virtual.clock import BEGIN_NS, MS
+from tests.support.virtual.world import World
 
 STEADY = Case(end_ms=2600.0, plan_ms=5.0)
 

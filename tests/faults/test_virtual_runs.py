@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.guard import Guard
-from tests.support.cases import Case, grid_case, random_case
-from tests.support.story import story
-from tests.support.world import World, run
+from difftori_ros.guard.guard import Guard
+from tests.support.virtual.cases import Case, grid_case, random_case
+from tests.support.virtual.timeline import story
+from tests.support.virtual.world import World, run
 
 FOUND = [
     *(("blink", seed) for seed in (4, 6, 8, 9, 12, 15, 18, 19)),

@@ -3,10 +3,10 @@
 
 import pytest
 
-from difftori_ros.guard import Guard
-from difftori_ros.latch import Latch
-from difftori_ros.observe import Observer
-from tests.support.fault_stand import VirtualStand, assert_within, standing
+from difftori_ros.guard.guard import Guard
+from difftori_ros.observation.observer import Observer
+from difftori_ros.policy.fault_latch import Latch
+from tests.support.virtual.fault_harness import VirtualStand, assert_within, standing
 
 TICK_S = 0.025
 

@@ -3,8 +3,8 @@
 
 import pytest
 
-from tests.support.virtual_clock import BEGIN_NS, MS, Process, Timeline
-from tests.support.virtual_threads import VirtualThreads
+from tests.support.virtual.clock import BEGIN_NS, MS, Process, Timeline
+from tests.support.virtual.threads import VirtualThreads
 
 
 @pytest.fixture

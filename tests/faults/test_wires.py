@@ -6,10 +6,10 @@ import pytest
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
-from difftori_ros.base_node import COMMAND_QOS
-from tests.faults.stand import PATIENT, SLACK_S, assert_within, running
-from tests.promises import REST_WITHIN_S
-from tests.ros.fake_robot import PROFILE
+from difftori_ros.nodes.node_base import COMMAND_QOS
+from tests.support.fake_robot import PROFILE
+from tests.support.harness import PATIENT, SLACK_S, assert_within, running
+from tests.support.promises import REST_WITHIN_S
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from reach_task import make_demos, train
+
+from tests.support.reach_task import make_demos, train
 
 
 @pytest.fixture(scope="session")

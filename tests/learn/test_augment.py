@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from difftori_models.encoders import Inputs
-from difftori_models.training.augment import augment, random_colour, random_shift
-from difftori_models.training.config import TrainConfig
-from difftori_models.training.settings import ConfigError
+from difftori_models.networks import Inputs
+from difftori_models.training.imitation.augment import augment, random_colour, random_shift
+from difftori_models.training.imitation.config import TrainConfig
+from difftori_models.training.validation import ConfigError
 
 IMAGES = torch.randint(
     0, 256, (64, 12, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -97,7 +97,8 @@ def test_settings_that_make_no_sense_are_named(wrong) -> None:
 
 
 def test_what_plans_does_not_even_load_the_augmentation() -> None:
-    code = "import sys, difftori_models.planner, difftori_models.engines.torch_engine\n"
+    code = "import sys, difftori_models.inference.planner\n"
+    code += "import difftori_models.inference.backends.torch_backend\n"
     code += "print([name for name in sys.modules if 'training' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

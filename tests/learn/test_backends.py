@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from reach_task import make_demos, train
 
-from difftori_models import export as exporting
-from difftori_models.checkpoint import Checkpoint, CheckpointError, load, save
-from difftori_models.contract import PlanStatus
-from difftori_models.dataset import Demos, load_demos
-from difftori_models.engines.onnx_engine import OnnxEngine
-from difftori_models.engines.torch_engine import TorchEngine
-from difftori_models.export import ExportError, compare, export
-from difftori_models.planner import Planner
+from difftori_models.checkpoint.files import Checkpoint, CheckpointError, load, save
+from difftori_models.contract.specs import PlanStatus
+from difftori_models.data.demonstrations import Demos, load_demos
+from difftori_models.inference import export as exporting
+from difftori_models.inference.backends.onnx_backend import OnnxBackend
+from difftori_models.inference.backends.torch_backend import TorchBackend
+from difftori_models.inference.export import ExportError, compare, export
+from difftori_models.inference.planner import Planner
 from difftori_models.policies.agent import Agent
+from tests.support.reach_task import make_demos, train
 
 RUNS = {
     "difftori": {},
@@ -88,8 +88,8 @@ def test_exported_graphs_give_pytorchs_numbers_for_every_kind_of_policy(
     manifest = export(trained_kind, tmp_path)
     assert manifest.checked == exporting.SAMPLES
     assert manifest.difference <= 1e-4
-    eager = TorchEngine(load(trained_kind), "eager", "cpu", 1)
-    assert compare(eager, OnnxEngine(tmp_path, "cpu", 1), samples=5, seed=7) <= 1e-4
+    eager = TorchBackend(load(trained_kind), "eager", "cpu", 1)
+    assert compare(eager, OnnxBackend(tmp_path, "cpu", 1), samples=5, seed=7) <= 1e-4
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,9 @@ def test_a_deadline_ends_an_exported_policys_solve_between_two_iterations(
     for folder, backend in ((exported, "onnx"), (trained, "eager")):
         planner = Planner(folder, backend=backend)
         ticks = iter(float(k) for k in range(100))
-        monkeypatch.setattr("difftori_models.planner.time.monotonic", lambda t=ticks: next(t))
+        monkeypatch.setattr(
+            "difftori_models.inference.planner.time.monotonic", lambda t=ticks: next(t)
+        )
         plans.append(planner.plan(data.observation(3), deadline_s=3.5))
         monkeypatch.undo()
     assert [plan.iterations for plan in plans] == [3, 3]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reach_task import ACTION, CAMERAS, make_demos
 
-from difftori_models.dataset import DemosError, load_demos, write_demos
-from difftori_models.features import policy_images, policy_points, state_vector
+from difftori_models.contract.features import policy_images, policy_points, state_vector
+from difftori_models.data.demonstrations import DemosError, load_demos, write_demos
+from tests.support.reach_task import ACTION, CAMERAS, make_demos
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from difftori_models.encoders import Encoder, ImageEncoder, Inputs, PointEncoder
-from difftori_models.network import Network
+from difftori_models.contract.network_settings import Network
+from difftori_models.networks import Encoder, ImageEncoder, Inputs, PointEncoder
 
 
 def cloud(batch: int = 3, points: int = 40) -> torch.Tensor:

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_models.contract import Observation, ObservationSpec, PointSpec
-from difftori_models.features import (
+from difftori_models.contract.features import (
     FeatureError,
     policy_points,
     state_names,
     state_size,
     state_vector,
 )
+from difftori_models.contract.specs import Observation, ObservationSpec, PointSpec
 
 SPEC = ObservationSpec(
     frame="base",

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models import graph_cache
-from difftori_models.checkpoint import CheckpointError, load, save, update_results
-from difftori_models.dataset import load_demos
-from difftori_models.engines.onnx_engine import OnnxEngine
-from difftori_models.engines.torch_engine import TorchEngine
-from difftori_models.export import TOLERANCE, compare
-from difftori_models.graph_cache import ready_graphs
-from difftori_models.planner import Planner
+from difftori_models.checkpoint.files import CheckpointError, load, save, update_results
+from difftori_models.data.demonstrations import load_demos
+from difftori_models.inference import graph_cache
+from difftori_models.inference.backends.onnx_backend import OnnxBackend
+from difftori_models.inference.backends.torch_backend import TorchBackend
+from difftori_models.inference.export import TOLERANCE, compare
+from difftori_models.inference.graph_cache import ready_graphs
+from difftori_models.inference.planner import Planner
 
 FILES = {"card.json", "export.json", "propose.onnx", "step.onnx", "finish.onnx"}
 
@@ -90,8 +90,8 @@ def test_a_first_run_exports_and_says_so_before_and_after(made: tuple[Path, list
 def test_the_graphs_of_the_cache_give_pytorchs_numbers(
     trained: Path, demos: Path, made: tuple[Path, list[str]]
 ) -> None:
-    graphs = OnnxEngine(trained, "cpu", 1, made[0])
-    eager = TorchEngine(load(trained), "eager", "cpu", 1)
+    graphs = OnnxBackend(trained, "cpu", 1, made[0])
+    eager = TorchBackend(load(trained), "eager", "cpu", 1)
     assert compare(eager, graphs, samples=5, seed=7) <= TOLERANCE
     seen = load_demos(demos).observation(3)
     cached, torch = Planner(trained, graphs=made[0]), Planner(trained)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from solver_problems import in_box, iterates, quadratic, residual_net, ripple, rows, small_world
 from torch import Tensor
 
 from difftori_models.solver.adam_box import AdamBox
@@ -20,6 +19,15 @@ from difftori_models.solver.projected_gradient import AdaptiveGradient, Projecte
 from difftori_models.solver.projected_newton import ProjectedNewton
 from difftori_models.solver.solution import SolverStatus
 from difftori_models.solver.wrappers import BestSoFar
+from tests.support.solver_problems import (
+    in_box,
+    iterates,
+    quadratic,
+    residual_net,
+    ripple,
+    rows,
+    small_world,
+)
 
 Make = Callable[[int], tuple[Problem, Tensor]]
 

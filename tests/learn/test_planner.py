@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reach_task import make_demos, train
 
-from difftori_models.checkpoint import Checkpoint, load
-from difftori_models.contract import Observation, PlanStatus
-from difftori_models.dataset import Demos, load_demos
-from difftori_models.features import FeatureError
-from difftori_models.planner import Planner
+from difftori_models.checkpoint.files import Checkpoint, load
+from difftori_models.contract.features import FeatureError
+from difftori_models.contract.specs import Observation, PlanStatus
+from difftori_models.data.demonstrations import Demos, load_demos
+from difftori_models.inference.planner import Planner
 from difftori_models.policies.agent import Agent
+from tests.support.reach_task import make_demos, train
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_deadline_in_the_midst_of_the_solve_gives_the_iterate_reached(
     planner: Planner, data: Demos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter(float(k) for k in range(100))
-    monkeypatch.setattr("difftori_models.planner.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("difftori_models.inference.planner.time.monotonic", lambda: next(ticks))
     plan = planner.plan(data.observation(3), deadline_s=4.5)
     assert plan.status is PlanStatus.DEADLINE
     assert plan.iterations == 4
@@ -254,7 +254,7 @@ def test_no_iteration_begins_after_a_deadline_in_2000_plans(
         now += 1.0  # one look at the clock, one iteration
         return now
 
-    monkeypatch.setattr("difftori_models.planner.time.monotonic", clock)
+    monkeypatch.setattr("difftori_models.inference.planner.time.monotonic", clock)
     for _ in range(2000):
         deadline = float(rng.uniform(0, 14))
         plan = planner.plan(observation, deadline)

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reach_task import make_demos, train
 
-from difftori_models.checkpoint import CARD, WEIGHTS, load, load_card
-from difftori_models.contract import PlanStatus
-from difftori_models.dataset import Demos, load_demos
-from difftori_models.engines.onnx_engine import OnnxEngine
-from difftori_models.engines.torch_engine import TorchEngine
-from difftori_models.export import compare, export
-from difftori_models.planner import Planner
+from difftori_models.checkpoint.files import CARD, WEIGHTS, load, load_card
+from difftori_models.contract.specs import PlanStatus
+from difftori_models.data.demonstrations import Demos, load_demos
+from difftori_models.inference.backends.onnx_backend import OnnxBackend
+from difftori_models.inference.backends.torch_backend import TorchBackend
+from difftori_models.inference.export import compare, export
+from difftori_models.inference.planner import Planner
 from difftori_models.training.cli import parse, train_main
+from tests.support.reach_task import make_demos, train
 
 BRIEF = {"base_steps": 12, "head_steps": 6, "batch": 32, "save_every": 6, "ema": 0.5}
 KINDS = {
@@ -99,8 +99,8 @@ def test_exported_graphs_remember_and_draw_as_pytorch_does(
     folder = train(demos, tmp_path / "run", **(BRIEF | KINDS[kind]))
     manifest = export(folder, tmp_path)
     assert manifest.difference <= 1e-4
-    exported = OnnxEngine(tmp_path, "cpu", 1)
-    eager = TorchEngine(load(folder), "eager", "cpu", 1)
+    exported = OnnxBackend(tmp_path, "cpu", 1)
+    eager = TorchBackend(load(folder), "eager", "cpu", 1)
     assert (exported.noise, exported.memory) == (eager.noise, eager.memory)
     assert compare(eager, exported, samples=8, seed=5) <= 1e-4
 
@@ -162,7 +162,7 @@ def test_clouds_and_pictures_are_learned_from_too(tmp_path: Path, method: str, s
 def test_a_run_that_stops_in_any_phase_goes_on_as_if_nothing_had_happened(
     demos: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from difftori_models.training.trainer import Trainer
+    from difftori_models.training.imitation.trainer import Trainer
 
     settings = BRIEF | KINDS[kind]
     whole = train(demos, tmp_path / "whole", **settings)
@@ -261,8 +261,8 @@ def test_the_paper_preset_is_what_the_released_code_does(demos: Path, tmp_path: 
 def test_starts_out_of_fold_are_worse_than_those_that_were_trained_on(
     demos: Path, tmp_path: Path
 ) -> None:
-    from difftori_models.training.config import TrainConfig
-    from difftori_models.training.trainer import Trainer
+    from difftori_models.training.imitation.config import TrainConfig
+    from difftori_models.training.imitation.trainer import Trainer
 
     config = TrainConfig(
         demos,

@@ -10,14 +10,14 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from difftori_models.encoders import Inputs
-from difftori_models.network import Network, Solver
+from difftori_models.contract.network_settings import Network, Solver
+from difftori_models.networks import Inputs
 from difftori_models.policies import ddim
 from difftori_models.policies.bc_rnn import MODES, RecurrentCloning, log_density
-from difftori_models.policies.dynamics_score import DISCOUNT, DynamicsHead, rollout
 from difftori_models.policies.ibc import MARGIN, ImplicitCloning, info_nce, resampled
+from difftori_models.policies.rollout_objective import DISCOUNT, DynamicsHead, rollout
 from difftori_models.solver.method import solve
-from difftori_models.training.losses import contrast
+from difftori_models.training.imitation.losses import contrast
 
 SIZES = Network(state=3, feature=8, hidden=16, dropout=0.0)
 BOX = (torch.full((2,), -1.0), torch.full((2,), 1.0))

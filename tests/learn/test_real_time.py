@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models.dataset import load_demos
-from difftori_models.export import export
-from difftori_models.planner import Planner
+from difftori_models.data.demonstrations import load_demos
+from difftori_models.inference.export import export
+from difftori_models.inference.planner import Planner
 
 PERIOD_S = 0.005
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from point_world import STEPS, PointWorld
 
 from difftori_models.solver import BestSoFar, Boxed, LMRank1, solve
 from difftori_models.training.rl.config import PAPER, RLConfig, preset
@@ -19,8 +18,9 @@ from difftori_models.training.rl.losses import planned_loss
 from difftori_models.training.rl.networks import shifted
 from difftori_models.training.rl.replay import Recorded, Replay
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_models.training.settings import ConfigError, DivergedError
-from difftori_models.world_planning import CeilingError, world_problem
+from difftori_models.training.validation import ConfigError, DivergedError
+from difftori_models.world_model.planning import CeilingError, world_problem
+from tests.support.point_world import STEPS, PointWorld
 
 SMALL = RLConfig(
     "test", "point", Path("unused"), seed_steps=60, steps=120, hidden=32, latent=8, encoder=16,

@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from reach_task import train
 
 import difftori_models
-from difftori_models.checkpoint import WEIGHTS
-from difftori_models.training.config import TrainConfig
-from difftori_models.training.resume import ResumeError, draw_seed, sole_writer
-from difftori_models.training.trainer import Trainer
+from difftori_models.checkpoint.files import WEIGHTS
+from difftori_models.training.imitation.config import TrainConfig
+from difftori_models.training.imitation.trainer import Trainer
+from difftori_models.training.run_state import ResumeError, draw_seed, sole_writer
+from tests.support.reach_task import train
 
 SETTINGS = {"base_steps": 150, "head_steps": 60, "save_every": 10, "iterations": 3, "batch": 32}
 

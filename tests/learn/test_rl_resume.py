@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from point_world import PointWorld
 from test_reinforcement import SMALL
 
-from difftori_models.training.resume import ResumeError, load_state, sole_writer
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.trainer import RLTrainer
+from difftori_models.training.run_state import ResumeError, load_state, sole_writer
+from tests.support.point_world import PointWorld
 
 CONFIG = replace(SMALL, steps=180, seed_steps=40, save_every=60, eval_every=80, capacity=90)
 SHORT = replace(CONFIG, steps=100)

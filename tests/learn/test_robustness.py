@@ -7,18 +7,6 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from solver_problems import (
-    corners,
-    in_box,
-    iterates,
-    quadratic,
-    residual_net,
-    ripple,
-    rows,
-    scaled,
-    small_world,
-    states,
-)
 from torch import Tensor
 
 from difftori_models.solver.adam_box import AdamBox
@@ -31,6 +19,18 @@ from difftori_models.solver.projected_gradient import AdaptiveGradient, Projecte
 from difftori_models.solver.projected_newton import ProjectedNewton
 from difftori_models.solver.solution import Solution, SolverStatus
 from difftori_models.solver.wrappers import BestSoFar, Deadline
+from tests.support.solver_problems import (
+    corners,
+    in_box,
+    iterates,
+    quadratic,
+    residual_net,
+    ripple,
+    rows,
+    scaled,
+    small_world,
+    states,
+)
 
 GRADIENT: dict[str, Method] = {
     "gradient": ProjectedGradient(6, 0.3),

@@ -17,8 +17,8 @@ from difftori_models.solver.problem import Problem
 from difftori_models.solver.projected_gradient import ProjectedGradient
 from difftori_models.solver.projected_newton import ProjectedNewton
 from difftori_models.solver.solution import SolverStatus
-from difftori_models.solver.trajectory import TrajectoryValue
-from difftori_models.world_model import WorldModel, WorldModelSizes
+from difftori_models.solver.trajectory_value import TrajectoryValue
+from difftori_models.world_model.world_model import WorldModel, WorldModelSizes
 
 B, H, A = 6, 2, 3
 N = H * A

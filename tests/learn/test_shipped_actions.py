@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from difftori_ros.bringup import available_checkpoints, find_checkpoint
+from difftori_ros.config.paths import available_checkpoints, find_checkpoint
 from tests.support.shipped_actions import COUNT, FOLDER, actions_of, machine, recorded
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from difftori_models.network import Network, Solver
+from difftori_models.contract.network_settings import Network, Solver
+from difftori_models.policies.objective_head import ScoreHead
 from difftori_models.policies.residual import ResidualHead
-from difftori_models.policies.score import ScoreHead
 from difftori_models.solver.method import solve
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.solution import Solution, SolverStatus

@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reach_task import ACTION, CAMERAS, observation_spec, picture, train
 
-from difftori_models.checkpoint import load_card
-from difftori_models.dataset import Demos, DemosError, Meta, load_demos, write_demos
-from difftori_models.encoders import Encoder, Inputs
-from difftori_models.export import export
-from difftori_models.features import (
+from difftori_models.checkpoint.files import load_card
+from difftori_models.contract.features import (
     FeatureError,
     policy_images,
     policy_points,
     state_names,
     state_vector,
 )
-from difftori_models.network import Network
-from difftori_models.planner import Planner
-from difftori_models.training.augment import augment
-from difftori_models.training.config import TrainConfig
+from difftori_models.contract.network_settings import Network
+from difftori_models.data.demonstrations import Demos, DemosError, Meta, load_demos, write_demos
+from difftori_models.inference.export import export
+from difftori_models.inference.planner import Planner
+from difftori_models.networks import Encoder, Inputs
+from difftori_models.training.imitation.augment import augment
+from difftori_models.training.imitation.config import TrainConfig
+from tests.support.reach_task import ACTION, CAMERAS, observation_spec, picture, train
 
 STEPS = 12
 

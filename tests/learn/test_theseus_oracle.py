@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from solver_problems import imitation, in_double, iterates, reinforcement, rows
 from torch import Tensor
 
 from difftori_models.solver.adam_box import AdamBox
@@ -25,7 +24,8 @@ from difftori_models.solver.method import solve
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.theseus import TheseusLM
 from difftori_models.solver.wrappers import BestSoFar
-from difftori_models.world_model import WorldModelSizes
+from difftori_models.world_model.world_model import WorldModelSizes
+from tests.support.solver_problems import imitation, in_double, iterates, reinforcement, rows
 
 SHAPES = [pytest.param(4, 5, id="A4-H5"), pytest.param(7, 8, id="A7-H8")]
 

@@ -18,7 +18,7 @@ from difftori_models.solver import (
 )
 from difftori_models.solver.compiled import compiled
 from difftori_models.solver.tracing import TracedStep
-from difftori_models.world_model import WorldModel, WorldModelSizes
+from difftori_models.world_model.world_model import WorldModel, WorldModelSizes
 
 LOW, HIGH = -torch.ones(2), torch.ones(2)
 

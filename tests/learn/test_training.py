@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reach_task import make_demos, train
 
-from difftori_models.checkpoint import load, load_card
-from difftori_models.dataset import load_demos
+from difftori_models.checkpoint.files import load, load_card
+from difftori_models.data.demonstrations import load_demos
 from difftori_models.policies.agent import Agent
 from difftori_models.solver.method import solve
 from difftori_models.training.cli import train_main
-from difftori_models.training.config import TrainConfig
-from difftori_models.training.data import Samples, new_card
+from difftori_models.training.imitation.config import TrainConfig
+from difftori_models.training.imitation.data import Samples, new_card
+from tests.support.reach_task import make_demos, train
 
 
 def rows(run: Path) -> list[dict]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from difftori_models.compiled_gradient import compiled_gradient
 from difftori_models.solver import AdamBox, LMRank1, Problem, TrajectoryValue, solve
-from difftori_models.trajectory_gradient import TrajectoryGradient
-from difftori_models.world_model import WorldModel, WorldModelSizes
+from difftori_models.world_model.compiled_gradient import compiled_gradient
+from difftori_models.world_model.trajectory_gradient import TrajectoryGradient
+from difftori_models.world_model.world_model import WorldModel, WorldModelSizes
 
 TERMINALS = ("soft", "mean", "min")
 

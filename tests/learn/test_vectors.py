@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_models.card import decode_card
-from difftori_models.contract import ActionSpec, Card, Observation, ObservationSpec
-from difftori_models.dataset import DemosError, Meta, load_demos, write_demos
-from difftori_models.features import FeatureError, state_names, state_vector
-from difftori_models.jsonio import encode, loads
-from difftori_ros.paths import checkpoint_dir
-from difftori_ros.robot import ProfileError, check_card, load_profile
+from difftori_models.contract.card import decode_card
+from difftori_models.contract.features import FeatureError, state_names, state_vector
+from difftori_models.contract.specs import ActionSpec, Card, Observation, ObservationSpec
+from difftori_models.contract.strict_json import encode, loads
+from difftori_models.data.demonstrations import DemosError, Meta, load_demos, write_demos
+from difftori_ros.config.paths import checkpoint_dir
+from difftori_ros.policy.compatibility import check_card
+from difftori_ros.robot.profile import ProfileError, load_profile
 
 SPEC = ObservationSpec(
     frame="world",

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import LinearConstraint, minimize
-from solver_problems import in_box, iterates, quadratic, ripple, rows, small_world, states
 from torch import Tensor
 
 from difftori_models.solver.adam_box import AdamBox
@@ -21,6 +20,15 @@ from difftori_models.solver.problem import Params, Problem
 from difftori_models.solver.projected_gradient import AdaptiveGradient, ProjectedGradient
 from difftori_models.solver.solution import SolverStatus
 from difftori_models.solver.wrappers import BestSoFar, Deadline, MultiStart, RateLimited
+from tests.support.solver_problems import (
+    in_box,
+    iterates,
+    quadratic,
+    ripple,
+    rows,
+    small_world,
+    states,
+)
 
 INNER = [
     pytest.param(AdamBox(12), id="adam"),

@@ -14,10 +14,10 @@ from rclpy.executors import SingleThreadedExecutor
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import bringup, codecs
-from difftori_ros.base_node import COMMAND_QOS, STATUS_QOS
-from difftori_ros.robot import load_profile
-from difftori_sim.asking import Asked
-from tests.promises import REST_WITHIN_S, assert_promises
+from difftori_ros.nodes.node_base import COMMAND_QOS, STATUS_QOS
+from difftori_ros.robot.profile import load_profile
+from difftori_sim.ros.service_retry import Asked
+from tests.support.promises import REST_WITHIN_S, assert_promises
 
 
 class Graph:

@@ -7,7 +7,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
 
-from difftori_sim.asking import Asked
+from difftori_sim.ros.service_retry import Asked
 
 
 @contextlib.contextmanager

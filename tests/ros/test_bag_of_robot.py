@@ -9,17 +9,18 @@ import sys
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint import load_card
-from difftori_models.graph_cache import ready_graphs
-from difftori_models.planner import Planner
-from difftori_ros.bag_replay import replay
-from difftori_ros.bags import Bag
-from difftori_ros.bringup import find_checkpoint, sim_policy_settings
-from difftori_ros.parameter_files import values_of
-from difftori_ros.parameters import POLICY
-from difftori_ros.robot import load_profile
-from difftori_sim.operator_node import Operator
-from difftori_sim.tasks import VALIDATION_SEEDS
+from difftori_models.checkpoint.files import load_card
+from difftori_models.inference.graph_cache import ready_graphs
+from difftori_models.inference.planner import Planner
+from difftori_ros.bringup.node_specs import sim_policy_settings
+from difftori_ros.config.parameter_files import values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.recording.bag_reader import Bag
+from difftori_ros.recording.bag_replay import replay
+from difftori_ros.robot.profile import load_profile
+from difftori_sim.arm.tasks import VALIDATION_SEEDS
+from difftori_sim.ros.process_operator import Operator
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -35,7 +36,7 @@ def driven(tmp_path_factory):
     with Operator(CHECKPOINT, logs=folder, domain=int(domain)) as operator, log.open("wb") as out:
         words = ["bag", "--checkpoint", CHECKPOINT, "--out", str(path)]
         recorder = subprocess.Popen(
-            [sys.executable, "-m", "difftori_sim.cli", *words], stdout=out, stderr=out
+            [sys.executable, "-m", "difftori_sim.cli.main", *words], stdout=out, stderr=out
         )
         try:
             names = operator.node.get_node_names

@@ -16,32 +16,33 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
 from sensor_msgs.msg import Image as ImageMessage
 from sensor_msgs.msg import JointState as JointStateMessage
 
-from difftori_models.dataset import load_demos
-from difftori_models.features import policy_images, policy_points, state_vector
+from difftori_models.contract.features import policy_images, policy_points, state_vector
+from difftori_models.data.demonstrations import load_demos
 from difftori_ros import codecs
-from difftori_ros.bag_node import BagNode
-from difftori_ros.bag_replay import replay
-from difftori_ros.bags import Bag
-from difftori_ros.base_node import STATUS_QOS, declare, trajectory_message
-from difftori_ros.codecs_camera import encode_camera_info
-from difftori_ros.codecs_cloud import encode_cloud
-from difftori_ros.codecs_image import encode_image
-from difftori_ros.frames import FrameTree, pose_to_matrix
-from difftori_ros.health import Health
-from difftori_ros.inputs_node import Inputs
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.observe import Observer, Refusal
-from difftori_ros.parameter_files import values_of
-from difftori_ros.parameters import POLICY
-from difftori_ros.paths import config_dir, share_dir
-from difftori_ros.plan_times import PlanTimes
-from difftori_ros.robot import load_profile
-from difftori_ros.sources import Sources
-from difftori_ros.timing import hold
+from difftori_ros.codecs.camera_info import encode_camera_info
+from difftori_ros.codecs.image import encode_image
+from difftori_ros.codecs.point_cloud import encode_cloud
+from difftori_ros.config.parameter_files import values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import config_dir, share_dir
+from difftori_ros.motion.trajectory import hold
+from difftori_ros.nodes.bag_recorder_node import BagNode
+from difftori_ros.nodes.node_base import STATUS_QOS, declare, trajectory_message
+from difftori_ros.nodes.policy_inputs import Inputs
+from difftori_ros.observation.frame_tree import FrameTree
+from difftori_ros.observation.input_topics import Sources
+from difftori_ros.observation.observer import Observer, Refusal
+from difftori_ros.policy.plan_schedule import PlanTimes
+from difftori_ros.recording.bag_reader import Bag
+from difftori_ros.recording.bag_replay import replay
+from difftori_ros.rigid import pose_to_matrix
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
+from difftori_ros.status.health import Health
+from difftori_ros.tools.bag_to_demos import NO_SEED, collect
 from difftori_ros.types import Cloud, JointState, Pose
-from difftori_sim.collect import NO_SEED, collect
-from difftori_sim.record import expert_card
-from difftori_sim.tasks import find_task
+from difftori_sim.arm.tasks import find_task
+from difftori_sim.demonstrations.record import expert_card
 
 PANDA = load_profile("panda")
 RAW = {"image_transport": "raw", "points_from": "cloud"}

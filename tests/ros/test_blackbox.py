@@ -12,14 +12,14 @@ from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
 from difftori_ros import codecs
-from difftori_ros.base_node import STATUS_QOS
-from difftori_ros.blackbox_node import decode
-from difftori_ros.bringup import policy_specs
-from difftori_ros.recording import Entry, load
-from difftori_sim.replay import read
+from difftori_ros.bringup.node_specs import policy_specs
+from difftori_ros.nodes.blackbox_node import decode
+from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_ros.recording.mcap_file import Entry, load
+from difftori_ros.tools.show_recording import read
 from tests.ros.conftest import values_of
-from tests.ros.fake_policy import FakePolicy
-from tests.ros.fake_robot import PROFILE, FakeRobot
+from tests.support.fake_policy import FakePolicy
+from tests.support.fake_robot import PROFILE, FakeRobot
 from tests.unit.test_import_rules import loaded_after
 
 
@@ -186,4 +186,4 @@ def test_wrong_setting_ends_it_with_one_sentence(graph, setting, sentence):
 
 
 def test_its_process_never_loads_torch():
-    assert "torch" not in loaded_after(["difftori_ros.blackbox_node"])
+    assert "torch" not in loaded_after(["difftori_ros.nodes.blackbox_node"])

@@ -19,15 +19,18 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from difftori_ros import bringup, codecs, codecs_camera, codecs_cloud, codecs_image
-from difftori_ros.base_node import COMMAND_QOS, LATCHED_QOS, STATUS_QOS
-from difftori_ros.frames import pose_to_matrix
-from difftori_ros.paths import config_dir, share_dir
-from difftori_ros.robot import load_profile
-from difftori_ros.timing import Reference, hold, schedule
+from difftori_ros import bringup, codecs
+from difftori_ros.codecs import camera_info as camera_info_codec
+from difftori_ros.codecs import image as image_codec
+from difftori_ros.codecs import point_cloud as point_cloud_codec
+from difftori_ros.config.paths import config_dir, share_dir
+from difftori_ros.motion.trajectory import Reference, hold, schedule
+from difftori_ros.nodes.node_base import COMMAND_QOS, LATCHED_QOS, STATUS_QOS
+from difftori_ros.rigid import pose_to_matrix
+from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Trajectory
-from difftori_sim.asking import Asked
-from difftori_sim.tasks import TEST_SEEDS
+from difftori_sim.arm.tasks import TEST_SEEDS
+from difftori_sim.ros.service_retry import Asked
 from tests.conftest import next_domain
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
@@ -196,9 +199,9 @@ def test_messages_of_an_observation_describe_one_scene(stand):
     assert state.names == PANDA.joint_names
     np.testing.assert_allclose(state.position[:7], PANDA.home, atol=0.1)
     np.testing.assert_allclose(state.velocity, 0.0, atol=1e-6)
-    cloud = codecs_cloud.decode_cloud(messages["points"])
-    image = codecs_image.decode_image(messages["camera/image_raw"])
-    matrix = codecs_camera.decode_camera_info(messages["camera/camera_info"]).k
+    cloud = point_cloud_codec.decode_cloud(messages["points"])
+    image = image_codec.decode_image(messages["camera/image_raw"])
+    matrix = camera_info_codec.decode_camera_info(messages["camera/camera_info"]).k
     info = messages["camera/camera_info"]
     assert image.shape == (info.height, info.width, 3)
     # every point of the cloud lies on a pixel of its own colour

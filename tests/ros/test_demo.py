@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from difftori_sim.demo import COLUMNS
-from difftori_sim.picture import PATH_COLOR
-from difftori_sim.tasks import TEST_SEEDS
+from difftori_sim.arm.tasks import TEST_SEEDS
+from difftori_sim.cli.demo import COLUMNS
+from difftori_sim.cli.picture import PATH_COLOR
 from tests.unit.test_results import documented_keys
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(400)]
@@ -26,7 +26,7 @@ CHECKPOINT, EPISODES = "pick_cube_state", 2
 def demo(tmp_path_factory):
     """One run of the command: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "difftori_sim.cli", "demo", "--checkpoint", CHECKPOINT]
+    command = [sys.executable, "-m", "difftori_sim.cli.main", "demo", "--checkpoint", CHECKPOINT]
     command += ["--episodes", str(EPISODES), "--out", str(folder / "out")]
     done = subprocess.run(
         [*command, "--json", str(folder / "result.json")],

@@ -4,9 +4,9 @@
 import numpy as np
 
 from difftori_ros import codecs
-from tests.promises import assert_valid
-from tests.ros.fake_policy import ready
-from tests.ros.fake_robot import HOME, PROFILE
+from tests.support.fake_policy import ready
+from tests.support.fake_robot import HOME, PROFILE
+from tests.support.promises import assert_valid
 
 
 def test_valid_plan_reaches_both_controllers_unchanged(graph):

@@ -9,7 +9,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from difftori_ros import codecs
-from tests.ros.fake_policy import ready, start_guard
+from tests.support.fake_policy import ready, start_guard
 
 LONG = 1.5
 """A plan's length, so that a stop comes in motion [s]."""

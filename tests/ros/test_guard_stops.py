@@ -8,9 +8,9 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
-from difftori_ros.base_node import COMMAND_QOS, LATCHED_QOS, STATUS_QOS
-from tests.ros.fake_policy import ready
-from tests.ros.fake_robot import HOME
+from difftori_ros.nodes.node_base import COMMAND_QOS, LATCHED_QOS, STATUS_QOS
+from tests.support.fake_policy import ready
+from tests.support.fake_robot import HOME
 
 LONG = 1.5
 """A plan's length, so that a stop comes in motion [s]."""
@@ -172,7 +172,7 @@ def test_an_output_whose_messages_are_not_installed_is_refused(graph):
         pass
     else:
         pytest.skip("control_msgs is installed here")
-    from difftori_ros.bringup import policy_specs
+    from difftori_ros.bringup.node_specs import policy_specs
 
     guard, *_ = policy_specs("pick_cube_state", "panda", guard_parameters={"output": "action"})
     graph.start(guard)

@@ -11,24 +11,25 @@ from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Float32MultiArray
 
-from difftori_models.checkpoint import save
-from difftori_models.contract import Card, ImageSpec, Observation, ObservationSpec
-from difftori_models.features import state_size
-from difftori_models.jsonio import encode
-from difftori_models.network import Solver, network_for
-from difftori_models.planner import Planner
+from difftori_models.checkpoint.files import save
+from difftori_models.contract.features import state_size
+from difftori_models.contract.network_settings import Solver, network_for
+from difftori_models.contract.specs import Card, ImageSpec, Observation, ObservationSpec
+from difftori_models.contract.strict_json import encode
+from difftori_models.inference.planner import Planner
 from difftori_models.policies.agent import Agent
-from difftori_ros import codecs_camera, codecs_image
-from difftori_ros.base_node import STATUS_QOS
-from difftori_ros.bringup import policy_specs
-from difftori_ros.frames import FrameTree
-from difftori_ros.image import image_topic, info_topic
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.observe import Observer
-from difftori_ros.rectify import Lens, decode_lens
+from difftori_ros.bringup.node_specs import policy_specs
+from difftori_ros.codecs import camera_info as camera_info_codec
+from difftori_ros.codecs import image as image_codec
+from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_ros.observation.frame_tree import FrameTree
+from difftori_ros.observation.image import image_topic, info_topic
+from difftori_ros.observation.observer import Observer
+from difftori_ros.observation.rectify import Lens, decode_lens
+from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.types import Image, JointState
-from difftori_sim.tasks import find_task
-from tests.ros.fake_robot import HOME, PROFILE, FakeRobot
+from difftori_sim.arm.tasks import find_task
+from tests.support.fake_robot import HOME, PROFILE, FakeRobot
 
 CAMERAS = {
     "front": ImageSpec(24, 32, (0.1, 0.0, 0.9, 0.75)),
@@ -88,13 +89,13 @@ class Cameras:
             if calibrated:
                 self.infos[name].publish(calibration(stamp_ns))
             message = ImageMessage()
-            codecs_image.encode_image(picture, message, stamp_ns, name)
+            image_codec.encode_image(picture, message, stamp_ns, name)
             self.images[name].publish(message)
 
 
 def calibration(stamp_ns: int) -> CameraInfo:
     message = CameraInfo()
-    codecs_camera.encode_camera_info(message, stamp_ns, "wrist", MATRIX, 64, 48)
+    camera_info_codec.encode_camera_info(message, stamp_ns, "wrist", MATRIX, 64, 48)
     message.d = BENT
     return message
 

@@ -14,19 +14,21 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sensor_msgs.msg import JointState as JointStateMessage
 
-from difftori_models.contract import ImageSpec, ObservationSpec, PointSpec
-from difftori_ros import codecs, codecs_camera, codecs_image
-from difftori_ros.base_node import StartupError
-from difftori_ros.cloud import process_cloud
-from difftori_ros.frames import FrameTree
-from difftori_ros.health import Health
-from difftori_ros.image import process_image
-from difftori_ros.inputs_node import Inputs
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.observe import Observation, Observer
+from difftori_models.contract.specs import ImageSpec, Observation, ObservationSpec, PointSpec
+from difftori_ros import codecs
+from difftori_ros.codecs import camera_info as camera_info_codec
+from difftori_ros.codecs import image as image_codec
+from difftori_ros.nodes.node_base import StartupError
+from difftori_ros.nodes.policy_inputs import Inputs
+from difftori_ros.observation.frame_tree import FrameTree
+from difftori_ros.observation.image import process_image
+from difftori_ros.observation.observer import Observer
+from difftori_ros.observation.point_cloud import process_cloud
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.status.health import Health
 from difftori_ros.types import Cloud, JointState
 from tests.conftest import next_domain
-from tests.ros.fake_robot import HOME, PROFILE
+from tests.support.fake_robot import HOME, PROFILE
 
 BASE = PROFILE.base_frame
 POINTS = PointSpec(BASE, 64, False, (-1.0, -1.0, 0.1), (1.0, 1.0, 2.0))
@@ -118,7 +120,7 @@ def test_compressed_picture_is_the_one_that_was_taken(ear):
 def test_raw_picture_is_the_one_that_was_taken(ear):
     picture = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     message = Image()
-    codecs_image.encode_image(picture, message, STAMP, BASE)
+    image_codec.encode_image(picture, message, STAMP, BASE)
     seen = ear(replace(BARE, images={"camera": SEEN})).hears(camera__image_raw=message)
     np.testing.assert_array_equal(seen.images["camera"], process_image(picture, SEEN))
 
@@ -129,12 +131,12 @@ def test_depth_image_becomes_points_once_its_calibration_is_known(ear):
     message.data = depth.tobytes()
     info = CameraInfo()
     matrix = np.array([[40.0, 0.0, 16.0], [0.0, 40.0, 12.0], [0.0, 0.0, 1.0]])
-    codecs_camera.encode_camera_info(info, STAMP, BASE, matrix, 32, 24)
+    camera_info_codec.encode_camera_info(info, STAMP, BASE, matrix, 32, 24)
     spec = replace(BARE, points=POINTS)
     listening = ear(spec, points_from="depth")
     seen = listening.hears(points__image_rect_raw=message, points__camera_info=info)
-    camera = codecs_camera.decode_camera_info(info)
-    xyz = codecs_camera.depth_points(depth, camera)
+    camera = camera_info_codec.decode_camera_info(info)
+    xyz = camera_info_codec.depth_points(depth, camera)
     expected = process_cloud(Cloud(STAMP, BASE, xyz, None), np.eye(4), POINTS)
     np.testing.assert_array_equal(seen.points, expected)
     assert listening.inputs.topics()["points"] == "/points/image_rect_raw"

@@ -12,19 +12,18 @@ from PIL import Image
 from rclpy.executors import SingleThreadedExecutor
 from rich.console import Console
 
-from difftori_models.checkpoint import load_card
-from difftori_models.dataset import DemosError, load_demos
-from difftori_models.normaliser import statistics
-from difftori_models.summaries import POINTS, summary_statistics
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.parameter_files import values_of
-from difftori_ros.parameters import POLICY
-from difftori_ros.paths import config_dir
-from difftori_sim.cli import main
-from difftori_sim.inspect_node import InspectNode
-from difftori_sim.inspection import nearest
+from difftori_models.checkpoint.files import load_card
+from difftori_models.contract.input_statistics import POINTS, summary_statistics
+from difftori_models.data.demonstrations import DemosError, load_demos
+from difftori_models.networks.normaliser import statistics
+from difftori_ros.config.parameter_files import values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import config_dir, find_checkpoint
+from difftori_ros.tools.input_report import nearest
+from difftori_ros.tools.inspect_node import InspectNode
+from difftori_sim.cli.main import main
 from tests.conftest import next_domain
-from tests.ros.fake_robot import PROFILE, FakeRobot
+from tests.support.fake_robot import PROFILE, FakeRobot
 
 VALUES = values_of("policy_node", POLICY, [config_dir() / "sim.yaml"])
 VALUES |= {"joint_states_max_age_s": 5.0, "points_max_age_s": 5.0, "pose_max_age_s": 5.0}
@@ -67,7 +66,7 @@ def looked(tmp_path):
 
 def demos_like(card, path):
     """Demonstrations with the card's observation, standing about where the fake robot stands."""
-    from difftori_models.dataset import Meta, write_demos
+    from difftori_models.data.demonstrations import Meta, write_demos
 
     rng, steps, spec = np.random.default_rng(0), 5, card.observation
     pose = np.tile([0.6, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0], (steps, 1))

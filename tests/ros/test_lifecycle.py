@@ -12,9 +12,9 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 
-from difftori_ros.bringup import policy_specs
-from difftori_ros.paths import checkpoint_dir, config_dir
-from tests.ros.fake_robot import FakeRobot
+from difftori_ros.bringup.node_specs import policy_specs
+from difftori_ros.config.paths import checkpoint_dir, config_dir
+from tests.support.fake_robot import FakeRobot
 
 
 def start(graph, autostart=True, remaps=None, **parameters):

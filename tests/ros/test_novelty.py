@@ -3,10 +3,10 @@
 
 import numpy as np
 
-from difftori_ros.bringup import policy_specs
-from difftori_ros.paths import config_dir
+from difftori_ros.bringup.node_specs import policy_specs
+from difftori_ros.config.paths import config_dir
 from tests.ros.conftest import values_of
-from tests.ros.fake_robot import FakeRobot
+from tests.support.fake_robot import FakeRobot
 
 
 def start(graph, **parameters):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from difftori_ros.bringup import policy_specs, start, stop
-from difftori_sim.operator_node import Operator, OperatorError
-from difftori_sim.tasks import TEST_SEEDS
-from tests.ros.fake_robot import FakeRobot
+from difftori_ros.bringup.node_specs import policy_specs
+from difftori_ros.bringup.processes import start, stop
+from difftori_sim.arm.tasks import TEST_SEEDS
+from difftori_sim.ros.process_operator import Operator, OperatorError
+from tests.support.fake_robot import FakeRobot
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 
@@ -47,7 +48,7 @@ def until(done, limit_s=60.0):
 
 
 def demo(tmp_path):
-    command = [sys.executable, "-m", "difftori_sim.cli", "demo", "--no-video"]
+    command = [sys.executable, "-m", "difftori_sim.cli.main", "demo", "--no-video"]
     command += ["--checkpoint", "pick_cube_state", "--episodes", "50", "--out", str(tmp_path)]
     return subprocess.Popen(
         command,
@@ -83,7 +84,7 @@ def test_whatever_ends_the_demo_leaves_no_process_behind(tmp_path, number):
 
 def test_demo_is_never_on_the_callers_own_domain(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "91")
-    monkeypatch.setattr("difftori_sim.private_network.DOMAINS", range(91, 93))
+    monkeypatch.setattr("difftori_sim.ros.isolated_domain.DOMAINS", range(91, 93))
     domains = set()
     for _ in range(5):
         monkeypatch.setenv("ROS_DOMAIN_ID", "91")
@@ -95,7 +96,7 @@ def test_demo_is_never_on_the_callers_own_domain(monkeypatch):
 
 
 def test_domain_that_others_use_is_not_drawn(monkeypatch):
-    monkeypatch.setattr("difftori_sim.private_network.DOMAINS", range(93, 95))
+    monkeypatch.setattr("difftori_sim.ros.isolated_domain.DOMAINS", range(93, 95))
     monkeypatch.setenv("ROS_DOMAIN_ID", "91")
     first = Operator("pick_cube_state")
     second = Operator("pick_cube_state")

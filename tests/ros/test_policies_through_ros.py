@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models.engines.engine import open_engine
-from difftori_models.export import export
-from difftori_models.training.config import TrainConfig
-from difftori_models.training.trainer import Trainer
-from difftori_ros.robot import load_profile
-from difftori_sim.evaluate import evaluate_direct
-from difftori_sim.record import record
-from difftori_sim.ros_evaluate import evaluate_ros
-from difftori_sim.tasks import VALIDATION_SEEDS, find_task
-from tests.promises import assert_promises
+from difftori_models.inference.backends.open_backend import open_backend
+from difftori_models.inference.export import export
+from difftori_models.training.imitation.config import TrainConfig
+from difftori_models.training.imitation.trainer import Trainer
+from difftori_ros.robot.profile import load_profile
+from difftori_sim.arm.tasks import VALIDATION_SEEDS, find_task
+from difftori_sim.demonstrations.record import record
+from difftori_sim.evaluation.direct import evaluate_direct
+from difftori_sim.evaluation.through_ros import evaluate_ros
+from tests.support.promises import assert_promises
 
 pytestmark = [pytest.mark.slow, pytest.mark.vulkan, pytest.mark.timeout(1800)]
 
@@ -46,7 +46,7 @@ def test_a_briefly_trained_policy_drives_the_arm_through_ros_as_in_one_process(
     config = TrainConfig(demos, tmp_path, policy, **(brief | POLICIES[policy]))
     folder = Trainer(config).run()
     export(folder, folder)
-    assert open_engine(folder, "auto", "cpu", 1).backend == "onnx"
+    assert open_backend(folder, "auto", "cpu", 1).backend == "onnx"
     direct, ros = [], []
     first_seed = VALIDATION_SEEDS.start
     evaluate_direct(folder, episodes=1, first_seed=first_seed, on_episode=direct.append)

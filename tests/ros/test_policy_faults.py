@@ -15,11 +15,11 @@ from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
 from difftori_ros import codecs
-from difftori_ros.base_node import STATUS_QOS
-from difftori_ros.bringup import policy_specs
-from difftori_ros.paths import config_dir
-from tests.ros.fake_robot import FakeRobot
-from tests.ros.faulty_policy import VARIABLE
+from difftori_ros.bringup.node_specs import policy_specs
+from difftori_ros.config.paths import config_dir
+from difftori_ros.nodes.node_base import STATUS_QOS
+from tests.support.fake_robot import FakeRobot
+from tests.support.faulty_policy import VARIABLE
 
 
 class Moody:
@@ -35,7 +35,7 @@ class Moody:
             config_file=config_dir() / "sim.yaml",
             parameters={"hang_s": 0.5} | parameters,
         )
-        graph.start(replace(policy, module="tests.ros.faulty_policy"))
+        graph.start(replace(policy, module="tests.support.faulty_policy"))
         self.robot = FakeRobot(graph.node)
         self.plans()
 

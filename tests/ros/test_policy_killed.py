@@ -9,10 +9,10 @@ import pytest
 from sensor_msgs.msg import JointState
 
 from difftori_ros import codecs
-from difftori_ros.base_node import STATUS_QOS
-from difftori_sim.operator_node import Operator
-from difftori_sim.tasks import TEST_SEEDS
-from tests.promises import assert_promises
+from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_sim.arm.tasks import TEST_SEEDS
+from difftori_sim.ros.process_operator import Operator
+from tests.support.promises import assert_promises
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 

@@ -11,7 +11,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState
 
-from difftori_ros.polled_subscription import JointNames, PolledSubscription, stamp_ns
+from difftori_ros.nodes.polled_subscription import JointNames, PolledSubscription, stamp_ns
 from tests.conftest import next_domain
 
 DEPTH = 8

@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import sys
 
-from difftori_ros.bringup import policy_specs
-from difftori_ros.paths import checkpoint_dir, config_dir
-from tests.ros.fake_robot import FakeRobot
+from difftori_ros.bringup.node_specs import policy_specs
+from difftori_ros.config.paths import checkpoint_dir, config_dir
+from tests.support.fake_robot import FakeRobot
 
 
 def start_policy(graph, checkpoint="pick_cube_state", robot="panda", parameters=None, remaps=None):
@@ -127,7 +127,7 @@ def test_robot_that_delivers_everything_gets_plans(graph):
 
 def test_missing_vulkan_driver_is_one_sentence_that_names_the_remedy(tmp_path):
     environment = dict(os.environ) | {"VK_ICD_FILENAMES": str(tmp_path / "none.json")}
-    command = [sys.executable, "-m", "difftori_sim.cli", "evaluate", "--episodes", "1"]
+    command = [sys.executable, "-m", "difftori_sim.cli.main", "evaluate", "--episodes", "1"]
     command += ["--checkpoint", "pick_cube_state"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1

@@ -8,15 +8,15 @@ import contextlib
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint import load_card
-from difftori_models.export import TOLERANCE, export
-from difftori_models.planner import Planner
+from difftori_models.checkpoint.files import load_card
+from difftori_models.inference.export import TOLERANCE, export
+from difftori_models.inference.planner import Planner
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.learner import Learner
 from difftori_models.training.rl.trainer import best_tensors
 from difftori_sim import suites
-from difftori_sim.ros_evaluate import evaluate_ros
-from difftori_sim.train_rl import train_rl
+from difftori_sim.cli.train_rl import train_rl
+from difftori_sim.evaluation.through_ros import evaluate_ros
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(900)]
 

@@ -8,9 +8,9 @@ import pytest
 from sensor_msgs.msg import JointState as JointStateMessage
 
 from difftori_ros import codecs
-from difftori_ros.bringup import policy_specs
+from difftori_ros.bringup.node_specs import policy_specs
 from difftori_ros.types import JointState
-from tests.ros.fake_robot import HOME, PROFILE
+from tests.support.fake_robot import HOME, PROFILE
 
 TIMES = np.linspace(0.0, 1.0, 21)
 FIRST = HOME + np.append(np.eye(7)[0] * 0.3, 0.0)

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from difftori_ros.bringup import policy_specs, sim_specs
-from difftori_ros.paths import config_dir
+from difftori_ros.bringup.node_specs import policy_specs, sim_specs
+from difftori_ros.config.paths import config_dir
 
 FILE = config_dir() / "sros2" / "policies.xml"
 NODES = ("policy_node", "guard_node", "blackbox_node", "sim_bridge")

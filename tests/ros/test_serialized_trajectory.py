@@ -9,8 +9,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
-from difftori_ros.base_node import trajectory_message
-from difftori_ros.codecs_trajectory import read_trajectory, write_trajectory
+from difftori_ros.codecs.serialized_trajectory import read_trajectory, write_trajectory
+from difftori_ros.nodes.node_base import trajectory_message
 from difftori_ros.types import Trajectory
 
 NAMES = st.lists(st.text("abcdefgh_/äß1", min_size=1, max_size=24), min_size=1, max_size=9)

@@ -21,7 +21,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from difftori_ros import spin_node
+from difftori_ros.nodes import spin
 from tests.conftest import ROOT, next_domain
 
 AT_ONCE_S = 0.1
@@ -110,8 +110,8 @@ def test_what_a_callback_raises_reaches_the_node(ros_env):
 
 def test_a_signal_is_noted_and_ends_the_wait():
     woken = threading.Event()
-    before = {number: signal.getsignal(number) for number in spin_node.ENDING}
-    signals = spin_node.Signals(woken.set)
+    before = {number: signal.getsignal(number) for number in spin.ENDING}
+    signals = spin.Signals(woken.set)
     try:
         assert not signals.come()
         os.kill(os.getpid(), signal.SIGHUP)
@@ -125,8 +125,8 @@ def test_a_signal_is_noted_and_ends_the_wait():
 
 def test_a_signal_that_ends_nothing_is_left_to_others():
     woken, handled = threading.Event(), threading.Event()
-    before = {number: signal.getsignal(number) for number in spin_node.ENDING}
-    signals = spin_node.Signals(woken.set)
+    before = {number: signal.getsignal(number) for number in spin.ENDING}
+    signals = spin.Signals(woken.set)
     other = signal.signal(signal.SIGUSR1, lambda *_: handled.set())
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -141,13 +141,13 @@ def test_a_signal_that_ends_nothing_is_left_to_others():
 
 
 def test_without_an_events_executor_the_ordinary_one_is_taken_and_the_log_says_so(monkeypatch):
-    assert not spin_node.lacks_executor()
-    monkeypatch.setattr(spin_node, "EventsExecutor", None)
+    assert not spin.lacks_executor()
+    monkeypatch.setattr(spin, "EventsExecutor", None)
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=int(next_domain()))
-    executor = spin_node.make_executor(context)
+    executor = spin.make_executor(context)
     assert isinstance(executor, SingleThreadedExecutor)
-    assert "SingleThreadedExecutor" in spin_node.lacks_executor()
+    assert "SingleThreadedExecutor" in spin.lacks_executor()
     executor.shutdown()
     context.try_shutdown()
 
@@ -159,13 +159,13 @@ def test_what_is_left_alone_is_freed_once_it_is_looked_at_again():
     loop = Loop()
     loop.itself = loop
     alive = weakref.ref(loop)
-    spin_node.leave_memory_alone()
+    spin.leave_memory_alone()
     try:
         del loop
         gc.collect()
         assert alive() is not None
     finally:
-        spin_node.look_at_memory_again()
+        spin.look_at_memory_again()
     assert alive() is None
 
 
@@ -177,7 +177,7 @@ class Bench:
         rclpy.init(context=self.context, domain_id=int(next_domain()))
         given = [Parameter(name, value=value) for name, value in parameters.items()]
         self.node = rclpy.create_node("bench", context=self.context, parameter_overrides=given)
-        self.executor = spin_node.make_executor(self.context)
+        self.executor = spin.make_executor(self.context)
         self.executor.add_node(self.node)
 
     def until(self, done, limit_s=30.0, each=None):

@@ -8,8 +8,8 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 
-from difftori_ros.base_node import STATUS_QOS
-from difftori_ros.status_node import DIAGNOSTICS_S, StatusTeller
+from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_ros.nodes.status_publisher import DIAGNOSTICS_S, StatusTeller
 from tests.conftest import next_domain
 
 

@@ -8,11 +8,11 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Float64MultiArray
 
-from difftori_ros.base_node import STATUS_QOS
-from difftori_ros.command_node import make_output
-from difftori_ros.motion_under_way import put_off
-from difftori_ros.robot import load_profile
-from difftori_ros.timing import Reference, schedule
+from difftori_ros.guard.motion_under_way import put_off
+from difftori_ros.motion.trajectory import Reference, schedule
+from difftori_ros.nodes.controller_outputs import make_output
+from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_ros.robot.profile import load_profile
 
 PANDA = load_profile("panda")
 MS = 1_000_000

@@ -4,11 +4,11 @@
 import numpy as np
 import pytest
 
-from difftori_ros.robot import load_profile
-from difftori_sim.evaluate import evaluate_direct
-from difftori_sim.ros_evaluate import evaluate_ros
-from difftori_sim.tasks import TEST_SEEDS
-from tests.promises import assert_promises
+from difftori_ros.robot.profile import load_profile
+from difftori_sim.arm.tasks import TEST_SEEDS
+from difftori_sim.evaluation.direct import evaluate_direct
+from difftori_sim.evaluation.through_ros import evaluate_ros
+from tests.support.promises import assert_promises
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(900)]
 

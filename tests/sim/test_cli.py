@@ -7,12 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from difftori_models.dataset import load_demos
-from difftori_ros.bringup import available_checkpoints
-from difftori_ros.paths import checkpoint_dir
-from difftori_sim.cli import main
-from difftori_sim.results import wilson
-from difftori_sim.tasks import TEST_SEEDS, VALIDATION_SEEDS, available_tasks
+from difftori_models.data.demonstrations import load_demos
+from difftori_ros.config.paths import available_checkpoints, checkpoint_dir
+from difftori_sim.arm.tasks import TEST_SEEDS, VALIDATION_SEEDS, available_tasks
+from difftori_sim.cli.main import main
+from difftori_sim.evaluation.results import wilson
 from tests.unit.test_results import documented_keys
 
 CHECKPOINT = "pick_cube_state"

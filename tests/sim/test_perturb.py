@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from difftori_ros.robot import load_profile
-from difftori_sim.perturb import PERTURBATIONS, Perturbation, PerturbedWorld
-from difftori_sim.tasks import find_task
+from difftori_ros.robot.profile import load_profile
+from difftori_sim.arm.camera_perturbation import PERTURBATIONS, Perturbation, PerturbedWorld
+from difftori_sim.arm.tasks import find_task
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 SEED = 100_000

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models.dataset import load_demos
-from difftori_models.features import policy_images, policy_points, state_vector
-from difftori_ros.robot import load_profile
-from difftori_sim.experts import expert
-from difftori_sim.loop import DirectLoop
-from difftori_sim.record import NoisyExpert, expert_card, record
-from difftori_sim.tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, find_task
-from difftori_sim.world import World
-from tests.promises import assert_valid
+from difftori_models.contract.features import policy_images, policy_points, state_vector
+from difftori_models.data.demonstrations import load_demos
+from difftori_ros.robot.profile import load_profile
+from difftori_sim.arm.direct_loop import DirectLoop
+from difftori_sim.arm.experts import expert
+from difftori_sim.arm.tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, find_task
+from difftori_sim.arm.world import World
+from difftori_sim.demonstrations.record import NoisyExpert, expert_card, record
+from tests.support.promises import assert_valid
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 

@@ -14,11 +14,11 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
-from difftori_ros.base_node import status_message, trajectory_message
-from difftori_ros.recording import Channel, Heard, definition, save, type_name
+from difftori_ros.nodes.node_base import status_message, trajectory_message
+from difftori_ros.recording.mcap_file import Channel, Heard, definition, save, type_name
+from difftori_ros.tools.show_recording import read, replay
 from difftori_ros.types import JointState, Trajectory
-from difftori_sim.cli import main
-from difftori_sim.replay import read, replay
+from difftori_sim.cli.main import main
 
 S = 10**9
 FAULT_NS = 100 * S

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models.dataset import load_demos
+from difftori_models.data.demonstrations import load_demos
 from difftori_models.training.rl.config import PAPER, RLConfig
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_models.training.settings import ConfigError
+from difftori_models.training.validation import ConfigError
 from difftori_sim import suites
-from difftori_sim.cli import main
+from difftori_sim.cli.main import main
+from difftori_sim.cli.train_rl import parse, train_rl, wants
 from difftori_sim.suites import dmc
-from difftori_sim.train_rl import parse, train_rl, wants
 
 pytest.importorskip("dm_control")
 

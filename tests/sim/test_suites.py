@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from difftori_models.dataset import DemosError, load_demos
-from difftori_sim.cli import main
-from difftori_sim.suite_commands import train_words, wants_suite
+from difftori_models.data.demonstrations import DemosError, load_demos
+from difftori_sim.arm.tasks import TEST_SEEDS
+from difftori_sim.cli.main import main
+from difftori_sim.cli.suite_commands import train_words, wants_suite
+from difftori_sim.demonstrations.from_hdf5 import convert
 from difftori_sim.suites import make, metaworld, open_suite, robomimic
 from difftori_sim.suites.env import SuiteError, roll_out
-from difftori_sim.suites.hdf5 import convert
 from difftori_sim.suites.maniskill import own_task
-from difftori_sim.tasks import TEST_SEEDS
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from difftori_models.dataset import load_demos
-from difftori_sim.cli import main
+from difftori_models.data.demonstrations import load_demos
+from difftori_sim.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

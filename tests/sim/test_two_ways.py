@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from difftori_models.contract import Observation, Plan, PlanStatus
-from difftori_models.dataset import load_demos
-from difftori_sim.tasks import TEST_SEEDS
-from difftori_sim.two_ways import ACTION, expert_action, record_two_ways, run_course
+from benchmarks.support.bimodal_course import ACTION, expert_action, record_two_ways, run_course
+from difftori_models.contract.specs import Observation, Plan, PlanStatus
+from difftori_models.data.demonstrations import load_demos
+from difftori_sim.arm.tasks import TEST_SEEDS
 
 SEEDS = range(TEST_SEEDS.start, TEST_SEEDS.start + 20)
 

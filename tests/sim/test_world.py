@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import yaml
 
-from difftori_ros.frames import matrix_to_pose, pose_to_matrix
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.paths import config_dir
-from difftori_ros.robot import load_profile
-from difftori_ros.self_filter import SelfFilter
-from difftori_ros.timing import Reference, hold, schedule
+from difftori_ros.config.paths import config_dir
+from difftori_ros.motion.trajectory import Reference, hold, schedule
+from difftori_ros.observation.self_filter import SelfFilter
+from difftori_ros.rigid import matrix_to_pose, pose_to_matrix
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Trajectory
-from difftori_sim.tasks import TRAIN_SEEDS, find_task
-from difftori_sim.world import CAMERA_FRAME, World
+from difftori_sim.arm.tasks import TRAIN_SEEDS, find_task
+from difftori_sim.arm.world import CAMERA_FRAME, World
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from difftori_models.contract import Observation
-from difftori_models.planner import Planner
+from difftori_models.contract.specs import Observation
+from difftori_models.inference.planner import Planner
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "shipped_actions"
 COUNT = 20
@@ -98,12 +98,12 @@ def actions_of(checkpoint: Path, observations: list[Observation]) -> np.ndarray:
 
 def record(name: str) -> None:
     """Take 20 observations of the checkpoint's own episodes, and what it does with them."""
-    from difftori_ros.bringup import find_checkpoint
-    from difftori_ros.observe import Refusal
-    from difftori_ros.robot import load_profile
-    from difftori_sim.loop import DirectLoop
-    from difftori_sim.tasks import VALIDATION_SEEDS, task_of
-    from difftori_sim.world import World
+    from difftori_ros.config.paths import find_checkpoint
+    from difftori_ros.observation.observer import Refusal
+    from difftori_ros.robot.profile import load_profile
+    from difftori_sim.arm.direct_loop import DirectLoop
+    from difftori_sim.arm.tasks import VALIDATION_SEEDS, task_of
+    from difftori_sim.arm.world import World
 
     folder = find_checkpoint(name)
     planner = Planner(folder, backend="eager", threads=1)

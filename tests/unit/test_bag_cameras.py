@@ -9,22 +9,22 @@ import PIL.Image
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from difftori_models.checkpoint import load_card
-from difftori_models.contract import ImageSpec, PointSpec
-from difftori_models.dataset import load_demos
-from difftori_ros.bag_replay import replay
-from difftori_ros.bags import Bag
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.cloud import process_cloud
-from difftori_ros.codecs_camera import decode_camera_info, depth_points
-from difftori_ros.frames import pose_to_matrix
-from difftori_ros.image import process_image
-from difftori_ros.parameter_files import values_of
-from difftori_ros.parameters import POLICY
-from difftori_ros.sources import SourceError, Sources
+from difftori_models.checkpoint.files import load_card
+from difftori_models.contract.specs import ImageSpec, PointSpec
+from difftori_models.data.demonstrations import load_demos
+from difftori_ros.codecs.camera_info import decode_camera_info, depth_points
+from difftori_ros.config.parameter_files import values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.observation.image import process_image
+from difftori_ros.observation.input_topics import SourceError, Sources
+from difftori_ros.observation.point_cloud import process_cloud
+from difftori_ros.recording.bag_reader import Bag
+from difftori_ros.recording.bag_replay import replay
+from difftori_ros.rigid import pose_to_matrix
+from difftori_ros.tools.bag_to_demos import collect
 from difftori_ros.types import Cloud
-from difftori_sim.collect import collect
-from tests.bag_files import FIRST_NS, PANDA, TYPES, gripper_trajectory, header, joints
+from tests.support.bag_files import FIRST_NS, PANDA, TYPES, gripper_trajectory, header, joints
 
 T = TYPES.types
 STEPS, PERIOD_NS = 12, 50_000_000

@@ -5,16 +5,25 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
-from difftori_models.checkpoint import load_card
-from difftori_ros.bag_replay import BagReplay, replay
-from difftori_ros.bag_writer import BagWriter
-from difftori_ros.bags import Bag, BagError
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.parameter_files import values_of
-from difftori_ros.parameters import POLICY
-from difftori_ros.recording import Channel
-from difftori_sim.cli import main
-from tests.bag_files import FIRST_NS, JOINTS, PANDA, PERIOD_NS, POSE, TYPES, joints, written
+from difftori_models.checkpoint.files import load_card
+from difftori_ros.config.parameter_files import values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.recording.bag_reader import Bag, BagError
+from difftori_ros.recording.bag_replay import BagReplay, replay
+from difftori_ros.recording.bag_writer import BagWriter
+from difftori_ros.recording.mcap_file import Channel
+from difftori_sim.cli.main import main
+from tests.support.bag_files import (
+    FIRST_NS,
+    JOINTS,
+    PANDA,
+    PERIOD_NS,
+    POSE,
+    TYPES,
+    joints,
+    written,
+)
 
 CARD = load_card(find_checkpoint("pick_cube_state"))
 VALUES = values_of("policy_node", POLICY)

@@ -14,9 +14,8 @@ from sensor_msgs.msg import CameraInfo, JointState, PointCloud2
 from std_msgs.msg import Float32MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_ros import recording
-from difftori_ros.blackbox import OVERHEAD, FaultWatch, Ring
-from difftori_ros.recording import (
+from difftori_ros.recording import mcap_file
+from difftori_ros.recording.mcap_file import (
     Channel,
     Heard,
     RecordingError,
@@ -25,6 +24,7 @@ from difftori_ros.recording import (
     save,
     type_name,
 )
+from difftori_ros.recording.ring_buffer import OVERHEAD, FaultWatch, Ring
 
 S = 10**9
 TYPES = (
@@ -203,7 +203,7 @@ def test_every_part_of_a_definition_is_defined_once():
     ],
 )
 def test_field_types_become_those_of_msg_files(idl, text):
-    assert recording._field(idl)[1] == text
+    assert mcap_file._field(idl)[1] == text
 
 
 # files ---------------------------------------------------------------------------------------

@@ -13,13 +13,14 @@ import rclpy
 import yaml
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from difftori_models.checkpoint import CheckpointError, load_card
+from difftori_models.checkpoint.files import CheckpointError, load_card
 from difftori_ros import bringup
-from difftori_ros.blackbox_node import inputs
-from difftori_ros.bringup import NodeSpec, command_line, find_checkpoint
-from difftori_ros.parameters import BLACKBOX, GUARD, POLICY
-from difftori_ros.paths import checkpoint_dir, config_dir
-from difftori_ros.robot import load_profile
+from difftori_ros.bringup.node_specs import NodeSpec
+from difftori_ros.bringup.processes import command_line
+from difftori_ros.config.parameters import BLACKBOX, GUARD, POLICY
+from difftori_ros.config.paths import checkpoint_dir, config_dir, find_checkpoint
+from difftori_ros.nodes.blackbox_node import inputs
+from difftori_ros.robot.profile import load_profile
 
 CHECKPOINT = "pick_cube_state"
 VALUES = {
@@ -214,7 +215,7 @@ def test_process_that_has_ended_keeps_its_exit_status():
 
 def test_failure_of_a_node_ends_the_other_and_the_starter(ros_env):
     done = subprocess.run(
-        [sys.executable, "-m", "difftori_ros.bringup", "--checkpoint", "nope", "--dry-run"],
+        [sys.executable, "-m", "difftori_ros.bringup.main", "--checkpoint", "nope", "--dry-run"],
         env=ros_env,
         capture_output=True,
         text=True,
@@ -226,7 +227,7 @@ def test_failure_of_a_node_ends_the_other_and_the_starter(ros_env):
 
 
 def test_starter_ends_its_nodes_when_it_is_told_to_end(ros_env, tmp_path):
-    command = [sys.executable, "-m", "difftori_ros.bringup", "--checkpoint", CHECKPOINT]
+    command = [sys.executable, "-m", "difftori_ros.bringup.main", "--checkpoint", CHECKPOINT]
     with subprocess.Popen(
         [*command, "--dry-run"], env=ros_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as starter:
@@ -246,7 +247,7 @@ def test_starter_ends_its_nodes_when_it_is_told_to_end(ros_env, tmp_path):
 
 
 def test_black_box_that_dies_is_named_and_ends_nothing(ros_env):
-    command = [sys.executable, "-m", "difftori_ros.bringup", "--checkpoint", CHECKPOINT]
+    command = [sys.executable, "-m", "difftori_ros.bringup.main", "--checkpoint", CHECKPOINT]
     with subprocess.Popen(
         [*command, "--dry-run"], env=ros_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as starter:

@@ -4,7 +4,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from difftori_models.contract import ImageSpec
+from difftori_models.contract.specs import ImageSpec
 from tests.unit.test_checkpoint import edit_card, load, new_card, save, weights
 
 

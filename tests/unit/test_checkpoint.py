@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors import numpy as safetensors
 
-from difftori_models.checkpoint import (
+from difftori_models.checkpoint.files import (
     CARD,
     WEIGHTS,
     CheckpointError,
@@ -25,9 +25,9 @@ from difftori_models.checkpoint import (
     save,
     update_results,
 )
-from difftori_models.contract import ActionSpec, Card, ObservationSpec, PointSpec
-from difftori_models.jsonio import encode
-from difftori_models.network import Solver
+from difftori_models.contract.network_settings import Solver
+from difftori_models.contract.specs import ActionSpec, Card, ObservationSpec, PointSpec
+from difftori_models.contract.strict_json import encode
 from difftori_models.policies.agent import Agent
 
 ACTION = ActionSpec(

@@ -3,7 +3,7 @@
 
 import pytest
 
-from difftori_ros.clock_watch import AHEAD_NS, ClockWatch, shown_ns
+from difftori_ros.status.clock_jump import AHEAD_NS, ClockWatch, shown_ns
 
 T0 = 1_800_000_000.0
 

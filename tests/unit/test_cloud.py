@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_models.contract import PointSpec
-from difftori_ros.cloud import CloudError, farthest_points, process_cloud
-from difftori_ros.frames import pose_to_matrix
+from difftori_models.contract.specs import PointSpec
+from difftori_ros.observation.point_cloud import CloudError, farthest_points, process_cloud
+from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.types import Cloud, Reason
 
 SPEC = PointSpec("base", 128, True, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -274,8 +274,9 @@ def test_points_of_any_memory_layout_give_the_same_bits():
 
 def test_another_process_gives_the_same_bits():
     code = (
-        "import numpy as np, hashlib;from difftori_models.contract import PointSpec;"
-        "from difftori_ros.cloud import process_cloud;from difftori_ros.types import Cloud;"
+        "import numpy as np, hashlib;from difftori_models.contract.specs import PointSpec;"
+        "from difftori_ros.observation.point_cloud import process_cloud;"
+        "from difftori_ros.types import Cloud;"
         "r=np.random.default_rng(3);x=r.random((2000,3)).astype(np.float32);"
         "s=PointSpec('base',512,True,(0.,0.,0.),(1.,1.,1.));"
         "print(hashlib.sha256(process_cloud(Cloud(1,'c',x,x[::-1]),np.eye(4),s)).hexdigest())"

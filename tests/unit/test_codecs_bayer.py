@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 
-from difftori_ros.codecs import CodecError
-from difftori_ros.codecs_bayer import PATTERNS
-from difftori_ros.codecs_image import decode_image
+from difftori_ros.codecs.bayer import PATTERNS
+from difftori_ros.codecs.fields import CodecError
+from difftori_ros.codecs.image import decode_image
 
 sizes = st.integers(2, 9)
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import PointCloud2, PointField
 
-from difftori_ros.codecs import CodecError
-from difftori_ros.codecs_cloud import decode_cloud, encode_cloud
+from difftori_ros.codecs.fields import CodecError
+from difftori_ros.codecs.point_cloud import decode_cloud, encode_cloud
 from difftori_ros.types import Cloud
 
 FORMATS = {

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from sensor_msgs.msg import CompressedImage
 
-from difftori_ros.codecs import CodecError
-from difftori_ros.codecs_compressed import decode_compressed_depth, decode_compressed_image
+from difftori_ros.codecs.compressed_image import decode_compressed_depth, decode_compressed_image
+from difftori_ros.codecs.fields import CodecError
 
 RNG = np.random.default_rng(0)
 SMOOTH = np.add.outer(np.arange(40) * 3, np.arange(56) * 2)[:, :, None] + np.array([0, 20, 40])

@@ -33,14 +33,12 @@ from sensor_msgs.msg import (
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from difftori_ros import (
-    codecs,
-    codecs_camera,
-    codecs_cloud,
-    codecs_compressed,
-    codecs_image,
-)
-from difftori_ros.codecs import CodecError
+from difftori_ros import codecs
+from difftori_ros.codecs import camera_info as camera_info_codec
+from difftori_ros.codecs import compressed_image as compressed_image_codec
+from difftori_ros.codecs import image as image_codec
+from difftori_ros.codecs import point_cloud as point_cloud_codec
+from difftori_ros.codecs.fields import CodecError
 
 MEMORY = 40
 """A decoder may take this many times the bytes of the message..."""
@@ -254,8 +252,12 @@ def decode_depth_cloud(message):
     """With a calibration of the size that the message states, as far as one can be."""
     width, height = (message.width or 1, message.height or 1)
     info = CameraInfo()
-    codecs_camera.encode_camera_info(info, 1, "camera", np.diag([9.0, 9.0, 1.0]), width, height)
-    return codecs_camera.decode_depth_cloud(message, codecs_camera.decode_camera_info(info))
+    camera_info_codec.encode_camera_info(
+        info, 1, "camera", np.diag([9.0, 9.0, 1.0]), width, height
+    )
+    return camera_info_codec.decode_depth_cloud(
+        message, camera_info_codec.decode_camera_info(info)
+    )
 
 
 def assert_joint_state(state):
@@ -323,19 +325,19 @@ CASES = {
     "joint state": (joint_states(), codecs.decode_joint_state, assert_joint_state),
     "pose": (poses(), codecs.decode_pose, assert_pose),
     "trajectory": (trajectories(), codecs.decode_trajectory, assert_trajectory),
-    "cloud": (clouds(), codecs_cloud.decode_cloud, assert_cloud),
-    "image": (images(), codecs_image.decode_image, assert_image),
-    "depth image": (images(), codecs_image.decode_depth, assert_depth),
+    "cloud": (clouds(), point_cloud_codec.decode_cloud, assert_cloud),
+    "image": (images(), image_codec.decode_image, assert_image),
+    "depth image": (images(), image_codec.decode_depth, assert_depth),
     "depth image to cloud": (images(), decode_depth_cloud, assert_points),
-    "camera info": (camera_infos(), codecs_camera.decode_camera_info, assert_camera),
+    "camera info": (camera_infos(), camera_info_codec.decode_camera_info, assert_camera),
     "compressed image": (
         compressed_images(),
-        codecs_compressed.decode_compressed_image,
+        compressed_image_codec.decode_compressed_image,
         assert_image,
     ),
     "compressed depth": (
         compressed_images(),
-        codecs_compressed.decode_compressed_depth,
+        compressed_image_codec.decode_compressed_depth,
         assert_depth,
     ),
 }

@@ -19,7 +19,7 @@ from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from difftori_ros import codecs
-from difftori_ros.codecs import CodecError
+from difftori_ros.codecs.fields import CodecError
 from difftori_ros.types import JointState, Pose, Trajectory
 
 quick = settings(deadline=None, max_examples=100)

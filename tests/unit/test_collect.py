@@ -6,16 +6,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint import load_card
-from difftori_models.contract import ActionSpec
-from difftori_models.dataset import load_demos
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.parameter_files import values_of
-from difftori_ros.parameters import POLICY
-from difftori_sim.cli import main
-from difftori_sim.collect import collect
-from tests.bag_files import PANDA, written
+from difftori_models.checkpoint.files import load_card
+from difftori_models.contract.specs import ActionSpec
+from difftori_models.data.demonstrations import load_demos
+from difftori_ros.config.parameter_files import values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.tools.bag_to_demos import collect
+from difftori_sim.cli.main import main
+from tests.support.bag_files import PANDA, written
 
 CARD = load_card(find_checkpoint("pick_cube_state"))
 TURN = 0.1

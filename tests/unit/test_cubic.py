@@ -9,7 +9,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from difftori_ros.cubic import state_at, states_at
 from difftori_ros.types import Trajectory
-from tests.motion_checks import seeds
+from tests.support.motion_checks import seeds
 
 
 def points(seed, count: int):

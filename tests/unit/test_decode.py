@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_models.contract import ActionSpec, Observation, Plan, PlanStatus
-from difftori_ros.decode import Decoder, Waypoints
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.robot import ProfileError, load_profile
+from difftori_models.contract.specs import ActionSpec, Observation, Plan, PlanStatus
+from difftori_ros.motion.action_decoder import Decoder, Waypoints
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import ProfileError, load_profile
 from difftori_ros.types import Reason
 
 PANDA = load_profile("panda")

@@ -6,16 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_models.contract import (
-    ActionSpec,
-    Observation,
-    PlanStatus,
-)
-from difftori_ros.driver import Driver
-from difftori_ros.robot import ProfileError, load_profile
-from difftori_ros.timing import reference_at, split
+from difftori_models.contract.specs import ActionSpec, Observation, PlanStatus
+from difftori_ros.motion.trajectory import reference_at, split
+from difftori_ros.policy.pipeline import Driver
+from difftori_ros.robot.profile import ProfileError, load_profile
 from difftori_ros.types import Reason
-from tests.driver_script import (
+from tests.support.promises import assert_valid, state_at
+from tests.support.scripted_driver import (
     ARM,
     HOME,
     KINDS,
@@ -29,7 +26,6 @@ from tests.driver_script import (
     on_the_way,
     seen,
 )
-from tests.promises import assert_valid, state_at
 
 
 @pytest.fixture(params=KINDS)

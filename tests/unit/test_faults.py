@@ -17,12 +17,14 @@ from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 
-from difftori_models.contract import Plan, PlanStatus
-from difftori_ros import codecs, codecs_cloud, codecs_image
-from difftori_ros.codecs import CodecError
+from difftori_models.contract.specs import Plan, PlanStatus
+from difftori_ros import codecs
+from difftori_ros.codecs import image as image_codec
+from difftori_ros.codecs import point_cloud as point_cloud_codec
+from difftori_ros.codecs.fields import CodecError
 from difftori_ros.types import Cloud, Pose
 from difftori_ros.types import JointState as Joints
-from difftori_sim.faults import (
+from difftori_sim.ros.fault_injection import (
     KINDS,
     SIGNALS,
     Fault,
@@ -62,14 +64,14 @@ def cloud(stamp_ns=SECOND, count=20):
     message = PointCloud2()
     xyz = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
     rgb = np.full((count, 3), 0.5, np.float32)
-    codecs_cloud.encode_cloud(Cloud(stamp_ns, "camera", xyz, rgb), message, PointField)
+    point_cloud_codec.encode_cloud(Cloud(stamp_ns, "camera", xyz, rgb), message, PointField)
     return message
 
 
 def image(stamp_ns=SECOND):
     message = Image()
     pixels = np.zeros((4, 6, 3), np.uint8)
-    codecs_image.encode_image(pixels, message, stamp_ns, "camera")
+    image_codec.encode_image(pixels, message, stamp_ns, "camera")
     return message
 
 
@@ -89,8 +91,8 @@ MAKE = {
 DECODE = {
     "joint_states": codecs.decode_joint_state,
     "goal": codecs.decode_pose,
-    "points": codecs_cloud.decode_cloud,
-    "camera/image_raw": codecs_image.decode_image,
+    "points": point_cloud_codec.decode_cloud,
+    "camera/image_raw": image_codec.decode_image,
     "clock": lambda message: codecs.stamp_to_ns(message.clock),
 }
 
@@ -225,9 +227,9 @@ def test_points_become_invalid_by_the_share_asked_for_and_the_cloud_lies_about_i
     for kind in ("nan", "inf"):
         (message,) = struck(f"points:{kind}:0:1:0.25")
         assert message.is_dense
-        assert len(codecs_cloud.decode_cloud(message).xyz) == 15
-    assert len(codecs_cloud.decode_cloud(struck("points:nan:0:1")[0]).xyz) == 0
-    assert len(codecs_cloud.decode_cloud(struck("points:empty:0:1")[0]).xyz) == 0
+        assert len(point_cloud_codec.decode_cloud(message).xyz) == 15
+    assert len(point_cloud_codec.decode_cloud(struck("points:nan:0:1")[0]).xyz) == 0
+    assert len(point_cloud_codec.decode_cloud(struck("points:empty:0:1")[0]).xyz) == 0
 
 
 def test_the_frame_becomes_one_that_nobody_knows():

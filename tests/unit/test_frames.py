@@ -13,14 +13,10 @@ from geometry_msgs.msg import TransformStamped
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.codecs import CodecError
-from difftori_ros.frames import (
-    FrameError,
-    FrameTree,
-    decode_transforms,
-    matrix_to_pose,
-    pose_to_matrix,
-)
+from difftori_ros.codecs.fields import CodecError
+from difftori_ros.codecs.transforms import decode_transforms
+from difftori_ros.observation.frame_tree import FrameError, FrameTree
+from difftori_ros.rigid import matrix_to_pose, pose_to_matrix
 
 SECOND = 1_000_000_000
 quick = settings(deadline=None, max_examples=50)

@@ -6,17 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.robot import Gripper
-from difftori_ros.timing import (
-    gripper_ramp,
-    hold,
-    join,
-    schedule,
-    split,
-)
+from difftori_ros.motion.trajectory import gripper_ramp, hold, join, schedule, split
+from difftori_ros.robot.profile import Gripper
 from difftori_ros.types import Trajectory
-from tests.motion_checks import DT, GRIPPER, MS, PANDA, STAMP, at_rest, ends_at_rest_where, seeds
-from tests.promises import assert_valid, everywhere
+from tests.support.motion_checks import (
+    DT,
+    GRIPPER,
+    MS,
+    PANDA,
+    STAMP,
+    at_rest,
+    ends_at_rest_where,
+    seeds,
+)
+from tests.support.promises import assert_valid, everywhere
 
 
 @settings(max_examples=200, deadline=None)

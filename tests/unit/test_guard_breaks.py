@@ -5,11 +5,11 @@
 import numpy as np
 import pytest
 
-from difftori_ros.guard import State
-from difftori_ros.timing import Reference, reference_at
+from difftori_ros.guard.guard import State
+from difftori_ros.guard.verdict import Latched
+from difftori_ros.motion.trajectory import Reference, reference_at
 from difftori_ros.types import Reason
-from difftori_ros.verdict import Latched
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     AT,
     MS,
     NOW,

@@ -3,10 +3,10 @@
 
 import pytest
 
-from difftori_ros.guard import Guard, GuardConfig, State
-from difftori_ros.timing import reference_at
+from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.motion.trajectory import reference_at
 from difftori_ros.types import Reason
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     AT,
     MS,
     NOW,

@@ -3,10 +3,10 @@
 
 import numpy as np
 
-from difftori_ros.guard import Guard, GuardConfig, State
-from difftori_ros.timing import Reference
+from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.motion.trajectory import Reference
 from difftori_ros.types import Level, Reason
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     MS,
     NOW,
     PANDA,
@@ -19,7 +19,7 @@ from tests.guard_plans import (
     refused,
     two_points,
 )
-from tests.promises import assert_valid
+from tests.support.promises import assert_valid
 
 LATE = {"coast_after_s": 0.1, "coast_s": 0.1, "follow_tolerance_rad": 3.0}
 

@@ -5,9 +5,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.timing import Reference, schedule
+from difftori_ros.motion.trajectory import Reference, schedule
 from difftori_ros.types import Trajectory
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     DT,
     MS,
     NAMES,
@@ -19,7 +19,7 @@ from tests.guard_plans import (
     joint_state,
     ready,
 )
-from tests.promises import assert_valid
+from tests.support.promises import assert_valid
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-3.0, 3.0)
 

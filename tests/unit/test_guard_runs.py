@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.judge import Breach
+from tests.support.virtual.judge import Breach
 
 
 @pytest.fixture(scope="module")

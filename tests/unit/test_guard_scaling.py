@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicHermiteSpline
 
-from difftori_ros.guard import GuardConfig, State
-from difftori_ros.plan_check import PlanCheck, RefusedError
-from difftori_ros.scaling import fit
-from difftori_ros.timing import split
+from difftori_ros.guard.guard import GuardConfig, State
+from difftori_ros.guard.plan_checks import PlanCheck, RefusedError
+from difftori_ros.guard.retiming import fit
+from difftori_ros.motion.trajectory import split
 from difftori_ros.types import Level, Reason, Trajectory
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     MS,
     NAMES,
     NOW,
@@ -24,7 +24,7 @@ from tests.guard_plans import (
     refused,
     two_points,
 )
-from tests.promises import assert_valid
+from tests.support.promises import assert_valid
 
 
 def reaching(joint, reach, duration_s, stamp_ns=NOW) -> Trajectory:

@@ -5,11 +5,11 @@ controller is taken where it was left."""
 import numpy as np
 import pytest
 
-from difftori_ros.guard import Guard, GuardConfig, State
-from difftori_ros.motion_under_way import put_off
-from difftori_ros.timing import Reference, reference_at
+from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.guard.motion_under_way import put_off
+from difftori_ros.motion.trajectory import Reference, reference_at
 from difftori_ros.types import Reason
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     AT,
     GRIPPER,
     MS,

@@ -3,9 +3,9 @@
 
 import numpy as np
 
-from difftori_ros.timing import Reference
+from difftori_ros.motion.trajectory import Reference
 from difftori_ros.types import Reason
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     MS,
     NOW,
     PANDA,

@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
-from difftori_ros.guard import Guard, GuardConfig, State
-from difftori_ros.timing import Reference
+from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.motion.trajectory import Reference
 from difftori_ros.types import Level, Reason
-from tests.guard_plans import (
+from tests.support.guard_plans import (
     MS,
     NOW,
     PANDA,

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from difftori_ros.health import Health, Percentiles, Rate
+from difftori_ros.status.health import Health, Percentiles, Rate
 from difftori_ros.types import Level, Reason
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_models.contract import ImageSpec
-from difftori_ros.codecs import CodecError
-from difftori_ros.image import ImageError, crop_box, process_image, resized
-from difftori_ros.rectify import Lens, decode_lens
+from difftori_models.contract.specs import ImageSpec
+from difftori_ros.codecs.fields import CodecError
+from difftori_ros.observation.image import ImageError, crop_box, process_image, resized
+from difftori_ros.observation.rectify import Lens, decode_lens
 from difftori_ros.types import Reason
 
 RNG = np.random.default_rng(0)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.frames import pose_to_matrix
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.robot import ProfileError, load_profile
+from difftori_ros.rigid import pose_to_matrix
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import ProfileError, load_profile
 
 PROFILES = {name: load_profile(name) for name in ("panda", "xarm7")}
 KINEMATICS = {name: Kinematics(profile) for name, profile in PROFILES.items()}

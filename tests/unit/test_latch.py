@@ -3,8 +3,8 @@
 
 import pytest
 
-from difftori_models.contract import PlanStatus
-from difftori_ros.latch import Fault, Latch, is_device_error
+from difftori_models.contract.specs import PlanStatus
+from difftori_ros.policy.fault_latch import Fault, Latch, is_device_error
 from difftori_ros.types import Reason
 
 

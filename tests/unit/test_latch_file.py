@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from difftori_ros.latch_file import LatchFile, latch_path
+from difftori_ros.guard.latch_file import LatchFile, latch_path
+from difftori_ros.guard.verdict import Latched
 from difftori_ros.types import Reason
-from difftori_ros.verdict import Latched
 
 HELD = Latched(Reason.SECOND_COMMANDER, "/other publishes 'arm'")
 

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 import setuptools
 
-from difftori_ros import bringup, launching
-from difftori_ros.parameters import GUARD, POLICY
-from difftori_ros.paths import share_dir
+from difftori_ros import bringup
+from difftori_ros.bringup import launch_actions
+from difftori_ros.config.parameters import GUARD, POLICY
+from difftori_ros.config.paths import share_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -41,9 +42,9 @@ def run_start(path: Path, given: dict[str, str]):
         "policy_specs": bringup.policy_specs,
         "bridge_spec": bringup.bridge_spec,
         "sim_policy_settings": bringup.sim_policy_settings,
-        "typed": launching.typed,
-        "words": launching.words,
-        "remaps": launching.remaps,
+        "typed": launch_actions.typed,
+        "words": launch_actions.words,
+        "remaps": launch_actions.remaps,
         "share_dir": share_dir,
         "actions": lambda specs, namespace, log_level: list(specs),
         "PythonLaunchDescriptionSource": Path,
@@ -86,7 +87,7 @@ def test_every_argument_has_a_description_and_is_used(path):
         assert len(text) > 10
         used = source.count(f"'{name}'") >= 2
         inherited = path == SIM_FILE and name in arguments(POLICY_FILE)
-        assert used or inherited or name.removesuffix("_topic") in launching.TOPICS, name
+        assert used or inherited or name.removesuffix("_topic") in launch_actions.TOPICS, name
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -158,12 +159,12 @@ def test_topic_arguments_become_remaps_of_both_nodes():
 
 def test_typed_and_words_are_inverse():
     values = {"use_sim_time": True, "deadline_s": 0.0, "trigger": "observation", "threads": 2}
-    assert launching.typed(launching.words(values), *values) == values
-    assert launching.words(values)["use_sim_time"] == "true"
+    assert launch_actions.typed(launch_actions.words(values), *values) == values
+    assert launch_actions.words(values)["use_sim_time"] == "true"
 
 
 def test_whole_number_for_a_float_is_a_float_as_ros_would_refuse_it():
-    assert repr(launching.typed({"deadline_s": "0", "dry_run": "false"}, "deadline_s")) == (
+    assert repr(launch_actions.typed({"deadline_s": "0", "dry_run": "false"}, "deadline_s")) == (
         "{'deadline_s': 0.0}"
     )
 

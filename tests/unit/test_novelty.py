@@ -6,16 +6,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from difftori_models.card import CheckpointError, check_card
-from difftori_models.checkpoint import load_card
-from difftori_models.contract import ImageSpec, Observation, ObservationSpec, PointSpec
-from difftori_models.features import state_names
-from difftori_models.summaries import summaries, summary_names, summary_statistics
-from difftori_ros.bringup import find_checkpoint
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.novelty import FAR, Novelty, NoveltyWatch, novelty
-from difftori_ros.robot import load_profile
-from difftori_ros.scripted import ScriptedPlanner
+from difftori_models.checkpoint.files import load_card
+from difftori_models.contract.card import CheckpointError, check_card
+from difftori_models.contract.features import state_names
+from difftori_models.contract.input_statistics import summaries, summary_names, summary_statistics
+from difftori_models.contract.specs import ImageSpec, Observation, ObservationSpec, PointSpec
+from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.observation.novelty import FAR, Novelty, NoveltyWatch, novelty
+from difftori_ros.policy.scripted import ScriptedPlanner
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
 
 PANDA = load_profile("panda")
 CARD = load_card(find_checkpoint("pick_cube_state"))

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_models.contract import Observation
-from difftori_ros.frames import pose_to_matrix
-from difftori_ros.observe import MAX_AGE_S, Observer, Refusal
-from difftori_ros.stream import Unread
+from difftori_models.contract.specs import Observation
+from difftori_ros.observation.observer import MAX_AGE_S, Observer, Refusal
+from difftori_ros.observation.stream_buffer import Unread
+from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.types import Cloud, JointState, Reason
-from tests.observers import (
+from tests.support.observers import (
     BASE,
     BOX,
     CAMERA,

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from difftori_models.contract import Observation
-from difftori_ros.cloud import process_cloud
-from difftori_ros.observe import Refusal
-from difftori_ros.self_filter import SelfFilter
+from difftori_models.contract.specs import Observation
+from difftori_ros.observation.observer import Refusal
+from difftori_ros.observation.point_cloud import process_cloud
+from difftori_ros.observation.self_filter import SelfFilter
 from difftori_ros.types import Cloud, Reason
-from tests.observers import (
+from tests.support.observers import (
     BASE,
     BOX,
     CAMERA,

@@ -4,11 +4,11 @@
 import numpy as np
 import pytest
 
-from difftori_models.contract import ImageSpec, ObservationSpec
-from difftori_ros.frames import FrameTree
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.observe import Observer, Refusal
-from difftori_ros.robot import load_profile
+from difftori_models.contract.specs import ImageSpec, ObservationSpec
+from difftori_ros.observation.frame_tree import FrameTree
+from difftori_ros.observation.observer import Observer, Refusal
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Image, JointState, Reason
 
 PANDA = load_profile("panda")

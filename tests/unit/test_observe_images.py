@@ -4,13 +4,13 @@
 import numpy as np
 import pytest
 
-from difftori_models.contract import ImageSpec, Observation, ObservationSpec
-from difftori_ros.image import process_image
-from difftori_ros.observe import Observer
-from difftori_ros.processed import Processed
-from difftori_ros.rectify import Lens
+from difftori_models.contract.specs import ImageSpec, Observation, ObservationSpec
+from difftori_ros.observation.image import process_image
+from difftori_ros.observation.observer import Observer
+from difftori_ros.observation.processed import Processed
+from difftori_ros.observation.rectify import Lens
 from difftori_ros.types import Image, Reason
-from tests.observers import BASE, CAMERA, MS, NAMES, NOW, fill, observer, refused
+from tests.support.observers import BASE, CAMERA, MS, NAMES, NOW, fill, observer, refused
 
 EYES = {"camera": ImageSpec(16, 16, (0.0, 0.0, 0.5, 1.0)), "wrist": ImageSpec(8, 12)}
 

@@ -4,9 +4,9 @@
 import pytest
 import yaml
 
-from difftori_ros.parameter_files import ParameterFileError, values_of
-from difftori_ros.parameters import POLICY
-from difftori_ros.paths import config_dir
+from difftori_ros.config.parameter_files import ParameterFileError, values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import config_dir
 
 
 def test_shipped_file_gives_the_defaults():

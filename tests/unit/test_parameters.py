@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from difftori_ros.guard import GuardConfig
-from difftori_ros.parameters import BLACKBOX, GUARD, POLICY, REAL_TIME, Parameter
+from difftori_ros.config.parameters import BLACKBOX, GUARD, POLICY, REAL_TIME, Parameter
+from difftori_ros.guard.guard import GuardConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = {"policy_node": POLICY, "guard_node": GUARD, "blackbox_node": BLACKBOX}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from difftori_sim.picture import NEAR_COLOR, PATH_COLOR, draw_path, write_strip, write_video
+from difftori_sim.cli.picture import NEAR_COLOR, PATH_COLOR, draw_path, write_strip, write_video
 
 SIZE = 128
 # a camera at the origin that looks along z, 100 px focal length

@@ -4,12 +4,12 @@
 import numpy as np
 import pytest
 
-from difftori_models.contract import ObservationSpec
-from difftori_ros.frames import FrameTree
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.observe import Observer
-from difftori_ros.plan_times import PlanTimes
-from difftori_ros.robot import load_profile
+from difftori_models.contract.specs import ObservationSpec
+from difftori_ros.observation.frame_tree import FrameTree
+from difftori_ros.observation.observer import Observer
+from difftori_ros.policy.plan_schedule import PlanTimes
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import JointState, Pose
 
 PANDA = load_profile("panda")

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from difftori_models.contract import PlanStatus
+from difftori_models.contract.specs import PlanStatus
+from difftori_ros.policy.planner_thread import Worker
 from difftori_ros.types import Reason, Trajectory
-from difftori_ros.worker import Worker
-from tests.policy_rig import HOME, LIMIT_S, MS, Rig
+from tests.support.policy_rig import HOME, LIMIT_S, MS, Rig
 
 
 @pytest.fixture

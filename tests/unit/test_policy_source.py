@@ -8,17 +8,17 @@ import shutil
 import numpy as np
 import pytest
 
-from difftori_models import graph_cache
-from difftori_models.checkpoint import CheckpointError
-from difftori_models.contract import Observation
-from difftori_models.export import export
-from difftori_models.planner import BasePlanner, Planner
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.parameters import POLICY
-from difftori_ros.paths import checkpoint_dir
-from difftori_ros.policy_source import open_policy, refined
-from difftori_ros.robot import load_profile
-from difftori_ros.scripted import ScriptedPlanner
+from difftori_models.checkpoint.files import CheckpointError
+from difftori_models.contract.specs import Observation
+from difftori_models.inference import graph_cache
+from difftori_models.inference.export import export
+from difftori_models.inference.planner import BasePlanner, Planner
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.config.paths import checkpoint_dir
+from difftori_ros.policy.open_policy import open_policy, refined
+from difftori_ros.policy.scripted import ScriptedPlanner
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
 
 PANDA = load_profile("panda")
 SHIPPED = checkpoint_dir() / "pick_cube_state"

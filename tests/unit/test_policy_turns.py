@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_ros.observe import MAX_AGE_S
+from difftori_ros.observation.observer import MAX_AGE_S
+from difftori_ros.policy.planner_thread import Worker
 from difftori_ros.types import JointState
-from difftori_ros.worker import Worker
-from tests.policy_rig import HOME, MS, PANDA, Rig
+from tests.support.policy_rig import HOME, MS, PANDA, Rig
 
 
 @pytest.fixture

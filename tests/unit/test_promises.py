@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
-from difftori_ros.robot import load_profile
+from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import JointState, Trajectory
-from tests.promises import (
+from tests.support.promises import (
     Followed,
     assert_joins,
     assert_promises,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difftori_ros.paths import share_dir
-from difftori_sim.results import summarise, wilson, write_json
+from difftori_ros.config.paths import share_dir
+from difftori_sim.evaluation.results import summarise, wilson, write_json
 
 
 @pytest.mark.parametrize(

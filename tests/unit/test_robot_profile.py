@@ -9,8 +9,8 @@ import pinocchio as pin
 import pytest
 import yaml
 
-from difftori_ros.paths import config_dir
-from difftori_ros.robot import ProfileError, available_robots, load_profile
+from difftori_ros.config.paths import config_dir
+from difftori_ros.robot.profile import ProfileError, available_robots, load_profile
 
 BUNDLED = {
     "panda": ("panda/panda_v2.urdf", "panda_hand_tcp"),

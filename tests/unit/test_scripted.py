@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_models.contract import Observation
-from difftori_ros.driver import Driver
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.robot import load_profile
-from difftori_ros.scripted import ScriptError, is_scripted, load_recording, open_script
-from tests.promises import assert_valid
+from difftori_models.contract.specs import Observation
+from difftori_ros.policy.pipeline import Driver
+from difftori_ros.policy.scripted import ScriptError, is_scripted, load_recording, open_script
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import load_profile
+from tests.support.promises import assert_valid
 
 PANDA = load_profile("panda")
 ARM = Kinematics(PANDA)

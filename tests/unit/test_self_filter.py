@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.robot import ProfileError, load_profile
-from difftori_ros.self_filter import SelfFilter, Shape
+from difftori_ros.observation.self_filter import SelfFilter, Shape
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import ProfileError, load_profile
 
 PANDA = load_profile("panda")
 MARGIN = 0.01

@@ -3,7 +3,7 @@
 
 import pytest
 
-from difftori_ros.stall_watch import StallWatch
+from difftori_ros.guard.stall_watch import StallWatch
 
 BEGIN_S, NOW_NS = 100.0, 10_000_000_000_000
 

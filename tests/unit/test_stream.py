@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.stream import Stream, StreamStats, Unread
+from difftori_ros.observation.stream_buffer import Stream, StreamStats, Unread
 
 LATER = 10**12
 MS = 1_000_000

@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_models.contract import Card, Observation, ObservationSpec
-from difftori_models.features import state_size
-from difftori_ros.paths import config_dir
-from difftori_ros.robot import check_card, load_profile
-from difftori_sim import tasks
-from difftori_sim.evaluate import seed_range
-from difftori_sim.experts import EXPERTS, expert
-from difftori_sim.record import expert_card
-from difftori_sim.tasks import (
+from difftori_models.contract.features import state_size
+from difftori_models.contract.specs import Card, Observation, ObservationSpec
+from difftori_ros.config.paths import config_dir
+from difftori_ros.policy.compatibility import check_card
+from difftori_ros.robot.profile import load_profile
+from difftori_sim.arm import tasks
+from difftori_sim.arm.experts import EXPERTS, expert
+from difftori_sim.arm.tasks import (
     TEST_SEEDS,
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
@@ -22,6 +21,8 @@ from difftori_sim.tasks import (
     available_tasks,
     find_task,
 )
+from difftori_sim.demonstrations.record import expert_card
+from difftori_sim.evaluation.direct import seed_range
 
 PANDA = load_profile("panda")
 TASKS = [find_task(name) for name in available_tasks()]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.motion import Motion, MotionError
-from difftori_ros.timing import (
+from difftori_ros.motion.ruckig_path import Motion, MotionError
+from difftori_ros.motion.trajectory import (
     Reference,
     brake,
     hold,
@@ -16,7 +16,7 @@ from difftori_ros.timing import (
     segment_accelerations,
 )
 from difftori_ros.types import Trajectory
-from tests.motion_checks import (
+from tests.support.motion_checks import (
     DT,
     MS,
     PANDA,
@@ -28,7 +28,7 @@ from tests.motion_checks import (
     ends_at_rest_where,
     seeds,
 )
-from tests.promises import assert_valid, everywhere
+from tests.support.promises import assert_valid, everywhere
 
 
 def reach(t: np.ndarray, size: float, duration_s: float) -> np.ndarray:

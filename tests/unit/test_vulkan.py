@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from difftori_sim import vulkan
+from difftori_sim.arm import vulkan
 
 ASK = """
 import os, sys

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from difftori_ros.worker import Supervisor, Worker
+from difftori_ros.policy.planner_thread import Supervisor, Worker
 
 LIMIT_S = 10.0
 TURN_S = 0.005

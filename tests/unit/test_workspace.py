@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_ros.guard import Guard, GuardConfig
-from difftori_ros.guard_config import OFF_M
-from difftori_ros.kinematics import Kinematics
-from difftori_ros.plan_check import RefusedError
-from difftori_ros.robot import ProfileError
+from difftori_ros.guard.config import OFF_M
+from difftori_ros.guard.guard import Guard, GuardConfig
+from difftori_ros.guard.plan_checks import RefusedError
+from difftori_ros.guard.workspace import Workspace
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import ProfileError
 from difftori_ros.types import Reason, Trajectory
-from difftori_ros.workspace import Workspace
-from tests.guard_plans import NAMES, NOW, PANDA, XARM, joint_state, ready
-from tests.promises import assert_valid
+from tests.support.guard_plans import NAMES, NOW, PANDA, XARM, joint_state, ready
+from tests.support.promises import assert_valid
 
 TIP = Kinematics(PANDA).tip_pose(PANDA.home)[:3]
 FOLDED = np.array([0.0, -1.5, 0.0, -3.0, 0.0, 0.3, 0.0])
@@ -105,7 +105,7 @@ def test_without_box_and_spheres_nothing_is_loaded_and_nothing_refused():
 
 
 def test_without_pinocchio_the_guard_says_what_needs_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "difftori_ros.kinematics", None)
+    monkeypatch.setitem(sys.modules, "difftori_ros.robot.kinematics", None)
     with pytest.raises(ProfileError, match="need Pinocchio: pip install pin, or set self_coll"):
         Workspace(PANDA, GuardConfig())
     assert not Workspace(PANDA, GuardConfig(self_collision=False)).active

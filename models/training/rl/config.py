@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...network import RL_METHODS
-from ...world_network import PLANNERS
-from ..settings import (
+from difftori_models.contract.network_settings import RL_METHODS
+from difftori_models.contract.world_model_settings import PLANNERS
+from difftori_models.training.validation import (
     ConfigError,
     require_at_least,
     require_device,

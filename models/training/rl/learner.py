@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...solver.method import solve
-from ...solver.trajectory import TrajectoryValue
-from ...world_model import WorldModelSizes
-from ...world_planning import require_below_ceiling, world_method, world_problem
-from ..resume import optimizer_tensors, restore_optimizer
+from difftori_models.solver.method import solve
+from difftori_models.solver.trajectory_value import TrajectoryValue
+from difftori_models.training.run_state import optimizer_tensors, restore_optimizer
+from difftori_models.world_model.planning import require_below_ceiling, world_method, world_problem
+from difftori_models.world_model.world_model import WorldModelSizes
+
 from .config import RLConfig
 from .losses import Windows, model_loss, planned_loss, prior_loss, solver_of
 from .networks import Sizes, Told, shifted

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...jsonio import JsonError, loads, write_atomically
-from ..resume import ResumeError
+from difftori_models.contract.strict_json import JsonError, loads, write_atomically
+from difftori_models.training.run_state import ResumeError
 
 
 class Log:

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...solver.backward import truncated, unrolled
-from ...solver.method import Method
-from ...world_network import WorldSolver
-from ...world_planning import require_below_ceiling, world_method, world_problem
+from difftori_models.contract.world_model_settings import WorldSolver
+from difftori_models.solver.backward import truncated, unrolled
+from difftori_models.solver.method import Method
+from difftori_models.world_model.planning import require_below_ceiling, world_method, world_problem
+
 from .config import RLConfig
 from .networks import Told
 from .sampling import ITERATIONS

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...world_model import WorldModel, WorldModelSizes, action_value, begin, state_encoder
+from difftori_models.world_model.world_model import (
+    WorldModel,
+    WorldModelSizes,
+    action_value,
+    begin,
+    state_encoder,
+)
 
 CHANNELS = 32
 PAD = {84: 4}

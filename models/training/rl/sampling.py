@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...solver.trajectory import TrajectoryValue
-from ...world_model import WorldModel
+from difftori_models.solver.trajectory_value import TrajectoryValue
+from difftori_models.world_model.world_model import WorldModel
 
 ITERATIONS = 6
 SAMPLES = 512

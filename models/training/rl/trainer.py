@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ...jsonio import decode, dumps, loads
-from ..resume import (
+from difftori_models.contract.strict_json import decode, dumps, loads
+from difftori_models.training.run_state import (
     Progress,
     ResumeError,
     difference,
@@ -29,7 +29,8 @@ from ..resume import (
     save_state,
     sole_writer,
 )
-from ..settings import DivergedError
+from difftori_models.training.validation import DivergedError
+
 from .config import RLConfig
 from .environment import Environment, require_fit
 from .learner import Learner

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+"""The guard: it alone decides what reaches the controller. No ROS, no threads, no clock.
+
+`guard` is the state machine. A plan is judged by itself (`plan_checks`, `workspace`, `retiming`),
+then joined to what the arm follows in the moment of sending (`continuity_checks`); `watchdog` and
+`stall_watch` say when something has gone silent; `latch_file` keeps a fault across restarts.
+"""
+
+from .config import GuardConfig
+from .guard import Guard
+from .plan_checks import RefusedError
+from .verdict import State, Status, Verdict
+
+__all__ = ["Guard", "GuardConfig", "RefusedError", "State", "Status", "Verdict"]

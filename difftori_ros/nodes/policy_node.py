@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""The lifecycle node: messages in, plans out. It wires the stages together and holds no maths."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from std_srvs.srv import Trigger
+
+from difftori_models.checkpoint.files import CheckpointError
+from difftori_models.contract.specs import Observation
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.observation.frame_tree import FrameError, FrameTree
+from difftori_ros.observation.observer import Observer
+from difftori_ros.policy.loop import PolicyLoop, Ports
+from difftori_ros.policy.open_policy import Source, open_policy, refined
+from difftori_ros.policy.pipeline import Driver, Motion
+from difftori_ros.policy.scripted import ScriptedPlanner, ScriptError
+from difftori_ros.policy.start_gate import StartPose
+from difftori_ros.policy.summary import summary_table
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import ProfileError, RobotProfile, load_profile
+from difftori_ros.status.clock_jump import ClockWatch
+from difftori_ros.status.health import Health
+from difftori_ros.types import Level, Reason
+
+from .node_base import STATUS_QOS, GuardedLifecycleNode, StartupError, declare, let_change, run
+from .policy_inputs import Inputs
+from .policy_outputs import Outputs
+from .realtime import apply_realtime
+from .spin import leave_memory_alone, look_at_memory_again
+from .status_publisher import StatusTeller
+
+HEARTBEAT_S = 0.1
+"""Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
+SILENT_S = 0.09
+"""Silence after which a heartbeat is due [s, steady clock]: every plan is told of, and then it is
+not."""
+TRY_AGAIN_S = 0.2
+"""Time between two attempts to activate with `autostart` [s, steady clock]."""
+
+
+class PolicyNode(GuardedLifecycleNode):
+    """Drives one robot with one checkpoint.
+
+    Callbacks run in the executor's thread and only decode and store; planning runs in the loop's
+    own thread, and nobody waits for it.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__("policy_node", **options)
+        self._values = declare(self, POLICY)
+        let_change(self, POLICY, self._on_change)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._health = Health()
+        self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
+        self._status = StatusTeller(self, STATUS_QOS)
+        self.create_timer(HEARTBEAT_S, self._heartbeat, clock=self._steady)
+        # Of simulated time only steps back are jumps; the system's clock is watched separately.
+        threshold = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+        )
+        self._jump = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
+        self._clock_watch = None if self.get_parameter("use_sim_time").value else ClockWatch()
+        self._loop: PolicyLoop | None = None
+        self._observer: Observer | None = None
+        self._autostart: bool = self._values["autostart"]
+        self._tried_s = 0.0
+        self.finished: int | None = None
+
+    def step(self) -> None:
+        """Between two spins: with `autostart`, configure, and activate once that is possible."""
+        if not self._autostart or self._steady_s() - self._tried_s < TRY_AGAIN_S:
+            return
+        self._tried_s = self._steady_s()
+        if self._loop is None:
+            self.trigger_configure()
+        elif self._state_machine.current_state[1] != "inactive":
+            self._autostart = False  # somebody else is at the wheel
+            return
+        elif lacking := self._lacking():
+            self._health.set(Reason.MISSING, self._steady_s(), detail=lacking)
+            return
+        else:
+            self._autostart = False
+            self.trigger_activate()
+        if self.failure is not None:
+            self.finished = 1
+
+    def stop(self) -> None:
+        """Deactivate before the process ends."""
+        self.deactivate()
+
+    def on_exception(self, error: Exception) -> None:
+        """A callback has raised: no plans until `~/reset`, and the node lives to say so."""
+        if self._loop is not None:
+            self._loop.crashed(error)
+
+    # lifecycle -----------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        """Load and check everything, warm up, and print what this node will do."""
+        values = self._values
+        try:
+            profile = load_profile(values["robot"])
+            source = open_policy(values, profile)
+            kinematics = Kinematics(profile)
+            driver = Driver(refined(source.planner, values["refine"]), profile, kinematics)
+            frames = FrameTree()
+            if values["camera_frame"]:
+                pose = np.array(values["camera_pose"])
+                frames.set_static_pose(profile.base_frame, values["camera_frame"], pose)
+        except (CheckpointError, ScriptError, ProfileError, FrameError, OSError) as error:
+            raise StartupError(str(error)) from error
+        card = source.planner.card
+        spec = card.observation
+        self._observer = Observer(
+            spec,
+            profile,
+            kinematics,
+            frames,
+            {name: values[f"{spec.kind(name)}_max_age_s"] for name in spec.streams},
+            frozen_frames=values["frozen_frames"],
+            frozen_is_fault=values["frozen_is_fault"],
+        )
+        driver.reset(values["seed"])
+        ports = Ports(
+            self._now_ns,
+            self._steady_s,
+            self._deliver,
+            self._missing,
+            self._publish_status,
+            lambda text: self.get_logger().error(text),
+            lambda: self._inputs.take(),
+        )
+        start_pose = _start_pose(source, profile, values)
+        loop = PolicyLoop(values, source, driver, self._observer, start_pose, self._health, ports)
+        self._inputs = Inputs(self, self._observer, frames, loop, self._health, self._steady_s)
+        self._outputs = Outputs(self, card.action, profile.base_frame)
+        self._loop = loop
+        self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
+        wishes = (values["realtime_priority"], values["cpu_affinity"], values["lock_memory"])
+        complaints = apply_realtime(*wishes)
+        for complaint in complaints:
+            self.get_logger().warning(complaint)
+        self._health.note(
+            sha256=source.sha256[:12], realtime="; ".join(complaints) or "as configured"
+        )
+        table = summary_table(card, profile, values, self._inputs.topics(), source)
+        self._outputs.summary(table)
+        self.get_logger().info("configured\n" + table)
+        leave_memory_alone()
+
+    def activate(self) -> None:
+        """Start planning.
+
+        Raises:
+            StartupError: Nobody publishes a stream, or nobody listens to the plans.
+        """
+        assert self._loop is not None
+        if lacking := self._lacking():
+            raise StartupError(lacking)
+        self._loop.start()
+
+    def deactivate(self) -> None:
+        """Stop planning; when this returns no further plan is published."""
+        if self._loop is not None:
+            self._loop.stop()
+        self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
+        self._publish_status()
+
+    def cleanup(self) -> None:
+        """Free the network and every subscription."""
+        if self._loop is None:
+            return  # never configured
+        self._inputs.close()
+        self._outputs.close()
+        self.destroy_service(self._reset_service)
+        self._loop = self._observer = None
+        del self._inputs, self._outputs
+        look_at_memory_again()  # the loop and what it calls know each other: this frees them
+        self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
+
+    def _lacking(self) -> str:
+        """What must be there before this node can be active, in sentences; empty when it is."""
+        lacking = self._inputs.unpublished()
+        unheard = None if self._values["dry_run"] else self._outputs.unheard()
+        return "; ".join([*lacking, *([unheard] if unheard else [])])
+
+    # orders --------------------------------------------------------------------------------------
+
+    def _on_change(self, name: str, value: Any) -> None:
+        self._values[name] = value
+        if self._loop is not None:
+            self._loop.change(name, value)
+
+    def _on_reset(self, request: Any, response: Any) -> Any:
+        assert self._loop is not None
+        response.success, response.message = True, self._loop.reset()
+        return response
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        self._jumped(jump.delta.nanoseconds * 1e-9)
+
+    def _jumped(self, jump_s: float) -> None:
+        if self._loop is not None:
+            self._inputs.forget()
+            self._loop.jumped(f"by {jump_s:+.3f} s")
+
+    def _watch_clock(self) -> None:
+        if self._clock_watch is None:
+            return
+        before_s, now_ns = self._steady_s(), self._now_ns()
+        jump_s = self._clock_watch.look(before_s, now_ns, self._steady_s())
+        if jump_s is not None:
+            self._jumped(jump_s)
+
+    # what comes out ------------------------------------------------------------------------------
+
+    def _deliver(self, observation: Observation, motion: Motion, send: bool) -> None:
+        self._outputs.deliver(motion, send)
+        self._publish_status()
+
+    def _missing(self) -> str | None:
+        return "; ".join(self._inputs.unpublished(silent_only=True)) or None
+
+    def _heartbeat(self) -> None:
+        self._watch_clock()
+        if self._loop is not None:
+            self._inputs.take()  # also while a plan takes long
+            self._loop.tells_context = self._outputs.latent_is_wanted()
+            self._loop.watch()
+        if self._status.silent_s(self._steady_s()) >= SILENT_S:
+            self._publish_status()
+
+    def _publish_status(self) -> None:
+        steady_s = self._steady_s()
+        report = self._health.status(steady_s)
+        seen = self._observer.report(self._now_ns()) if self._observer is not None else {}
+        values = {"code": report.code, **report.values, **seen}
+        self._status.tell(report.level, report.text, values, steady_s)
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _steady_s(self) -> float:
+        return self._steady.now().nanoseconds * 1e-9
+
+
+def _start_pose(source: Source, profile: RobotProfile, values: dict[str, Any]) -> StartPose:
+    planner, joints = source.planner, profile.arm_joints
+    if isinstance(planner, ScriptedPlanner) and planner.start_position is not None:
+        tolerance, first = values["start_tolerance_rad"], planner.start_position
+        return StartPose(joints, first, tolerance, "recording's first point", after_stops=True)
+    return StartPose(joints, profile.home, values["start_pose_tolerance_rad"], "home pose")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    return run(PolicyNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""A bag becomes the observations that the policy would have planned from.
+
+Its messages go through the decoders, streams and the observer of the policy node, in the order in
+which they were recorded, and an observation is made whenever the node would have planned. The
+clock is `/clock` where the bag holds it, and otherwise the time at which a message was recorded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from difftori_models.contract.specs import Card, Observation
+from difftori_ros import codecs
+from difftori_ros.config.parameter_files import values_of
+from difftori_ros.config.parameters import POLICY
+from difftori_ros.observation.frame_tree import FrameError, FrameTree, take_transforms
+from difftori_ros.observation.input_topics import CAMERA_INFO, Sources
+from difftori_ros.observation.observer import Observer, Refusal
+from difftori_ros.policy.compatibility import check_card
+from difftori_ros.policy.plan_schedule import PlanTimes
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import RobotProfile
+from difftori_ros.status.clock_jump import shown_ns
+
+from .bag_reader import CLOCK, TF, TF_STATIC, Bag, BagError, Recorded
+
+
+class BagReplay:
+    """One pass through a bag.
+
+    Attributes:
+        refusals: How often an observation was due and there was none, by the code of the reason.
+        last_refusal: The reason of the newest one, in words.
+        unreadable: Messages dropped because they could not be decoded.
+    """
+
+    def __init__(
+        self,
+        bag: Bag,
+        card: Card,
+        profile: RobotProfile,
+        values: Mapping[str, Any] | None = None,
+        *,
+        remaps: Mapping[str, str] | None = None,
+        period_s: float | None = None,
+        also: Sequence[str] = (),
+        hear: Callable[[int, Recorded], None] = lambda now_ns, recorded: None,
+    ):
+        """Find every stream in the bag.
+
+        Args:
+            bag: The bag.
+            card: What the policy sees, and how often it plans.
+            profile: The robot; it must be the card's.
+            values: Parameters of the policy node: age limits, camera extrinsics, `trigger`,
+                `image_transport`, `points_from`; the defaults without.
+            remaps: Name of a topic -> name under which it was recorded.
+            period_s: Time between two observations with `trigger` timer; the card's by default.
+            also: Topics beside the streams that `hear` is called with.
+            hear: Takes what the clock shows [ns] and the message.
+
+        Raises:
+            BagError: A stream is not in the bag.
+            SourceError: The streams cannot come in the way that `values` say.
+            ProfileError: The card is that of another robot.
+            FrameError: The camera's pose in `values` is not one.
+        """
+        check_card(card, profile)
+        self._bag, self._also, self._hear = bag, frozenset(also), hear
+        self._values = values = values or values_of("policy_node", POLICY)
+        spec = card.observation
+        self._sources = Sources(spec, values)
+        self._streams = {
+            bag.topic(topic, (self._sources.types[stream],), remaps or {}): stream
+            for stream, topic in self._sources.topics.items()
+        }
+        self._cameras = {
+            bag.topic(topic, (CAMERA_INFO,), remaps or {}): stream
+            for stream, topic in self._sources.calibrations.items()
+        }
+        self._simulated = CLOCK in bag.topics
+        self._frames = FrameTree()
+        if values["camera_frame"]:
+            pose = np.array(values["camera_pose"])
+            self._frames.set_static_pose(profile.base_frame, values["camera_frame"], pose)
+        self._observer = Observer(
+            spec,
+            profile,
+            Kinematics(profile),
+            self._frames,
+            {name: values[f"{spec.kind(name)}_max_age_s"] for name in spec.streams},
+            frozen_frames=values["frozen_frames"],
+            frozen_is_fault=values["frozen_is_fault"],
+        )
+        period_s = card.action.plan_period_s if period_s is None else period_s
+        self._times = PlanTimes(self._observer, values["trigger"], period_s)
+        self._now_ns = 0
+        self.refusals: Counter[str] = Counter()
+        self.last_refusal, self.unreadable = "", 0
+
+    def observations(self) -> Iterator[Observation]:
+        """Every observation that a plan would have been made from, in order.
+
+        Raises:
+            BagError: The bag is damaged.
+        """
+        around = (CLOCK, TF, TF_STATIC, *self._cameras)
+        for recorded in self._bag.messages([*around, *self._streams, *self._also]):
+            self._take(recorded)
+            time_ns = self._times.time_ns(self._now_ns)
+            if time_ns is None:
+                continue
+            seen = self._observer.observe(time_ns)
+            if isinstance(seen, Refusal):
+                self.refusals[seen.reason.name] += 1
+                self.last_refusal = f"{seen.reason.name}: {seen.detail}"
+            elif self._times.observed(seen.stamp_ns):
+                yield seen
+
+    def _take(self, recorded: Recorded) -> None:
+        topic, message = recorded.topic, recorded.message
+        if not self._simulated:
+            self._now_ns = recorded.time_ns
+        if topic == CLOCK:
+            self._tick(codecs.stamp_to_ns(message.clock))
+        elif topic in (TF, TF_STATIC):
+            self._transforms(message, topic == TF_STATIC)
+        elif topic in self._cameras:
+            self._calibrate(self._cameras[topic], message)
+        elif topic in self._streams:
+            self._sample(self._streams[topic], message)
+        if topic in self._also:
+            self._hear(self._now_ns, recorded)
+
+    def _tick(self, now_ns: int) -> None:
+        if now_ns < self._now_ns:  # as the node does when the clock jumps back
+            self._observer.clear()
+            self._times.clear()
+        self._now_ns = now_ns
+
+    def _sample(self, stream: str, message: Any) -> None:
+        try:
+            sample = self._sources.decode(stream, message)
+        except codecs.CodecError as error:
+            self._observer.dropped(stream, str(error))
+            self.unreadable += 1
+            return
+        now_ns = shown_ns(self._now_ns, sample.stamp_ns, self._simulated)
+        self._observer.push(stream, sample, now_ns)
+
+    def _calibrate(self, stream: str, message: Any) -> None:
+        try:
+            self._sources.calibrate(stream, message, self._observer)
+        except codecs.CodecError:
+            self.unreadable += 1
+
+    def _transforms(self, message: Any, static: bool) -> None:
+        try:
+            take_transforms(self._frames, message, static)
+        except (codecs.CodecError, FrameError):
+            self.unreadable += 1
+
+
+def replay(
+    bag: Bag, card: Card, profile: RobotProfile, values: Mapping[str, Any] | None = None
+) -> Iterator[Observation]:
+    """The observations of a bag at the times at which the policy of `card` would have planned.
+
+    Raises:
+        BagError: A stream is not in the bag, nothing can be observed, or it is damaged.
+    """
+    player = BagReplay(bag, card, profile, values)
+    empty = True
+    for observation in player.observations():
+        empty = False
+        yield observation
+    if empty:
+        raise BagError(
+            f"{bag.path}: nothing can be observed: {player.last_refusal or 'no messages'}"
+        )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Learning from demonstrations: the base policy's loss, and the loss through the solver."""

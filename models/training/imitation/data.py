@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""From demonstrations to what the trainer needs: samples, and the card of the checkpoint to be."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from difftori_models.contract.input_statistics import summary_statistics
+from difftori_models.contract.network_settings import Solver, network_for
+from difftori_models.contract.specs import Card
+from difftori_models.contract.strict_json import encode
+from difftori_models.data.demonstrations import Demos
+from difftori_models.networks import Inputs
+from difftori_models.networks.normaliser import statistics
+from difftori_models.policies.agent import Agent
+
+from .config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some episodes.
+
+    Attributes:
+        steps: Their samples, shape (S,).
+        sequences: The same samples as a policy with memory meets them: every `execute`-th of an
+            episode from its first, its second, ... step on; shape (S, L), -1 where one is over.
+    """
+
+    steps: Tensor
+    sequences: Tensor
+
+    @classmethod
+    def of(cls, demos: Demos, steps: NDArray[np.intp], delay: int, device: str) -> Part:
+        """The part that holds these steps, whole episodes, with 0 to `delay` steps of delay."""
+        stride = demos.meta.action.execute
+        rows = []
+        for episode in np.unique(demos.episode[steps]):
+            own = steps[demos.episode[steps] == episode]
+            rows += [own[first::stride] for first in range(min(stride, len(own)))]
+        padded = np.full((len(rows), max(map(len, rows), default=1)), -1)
+        for k, row in enumerate(rows):
+            padded[k, : len(row)] = row
+        every = np.concatenate([steps + k * len(demos) for k in range(1 + delay)])
+        sequences = np.concatenate(
+            [np.where(padded < 0, -1, padded + k * len(demos)) for k in range(1 + delay)]
+        )
+        return cls(torch.from_numpy(every).to(device), torch.from_numpy(sequences).to(device))
+
+    def draw(self, count: int, sequences: bool) -> tuple[Tensor, Tensor]:
+        """Random steps, and which are real; both of shape (count, 1), or (sequences, L).
+
+        There are as many sequences as come nearest to `count` steps, but four at least.
+        """
+        if not sequences:
+            chosen = torch.randint(len(self.steps), (count,)).to(self.steps.device)
+            steps = self.steps[chosen][:, None]
+            return steps, torch.ones_like(steps, dtype=torch.bool)
+        rows = len(self.sequences)
+        count = max(4, round(count * rows / len(self.steps)))
+        steps = self.sequences[torch.randint(rows, (count,)).to(self.steps.device)]
+        longest = int((steps >= 0).sum(dim=1).max())
+        steps = steps[:, :longest]
+        return steps.clamp(min=0), steps >= 0
+
+
+class Samples:
+    """All samples as normalised tensors on the training device.
+
+    Of every step there is one sample for each delay, from 0 to `config.delay` steps: its clouds
+    and images are then those of an earlier step. S samples in all, those without delay first.
+
+    Attributes:
+        labels: The expert's chunks in unit actions, shape (S, H, A).
+        every: All samples.
+        training: Samples to train on.
+        validation: Samples kept out.
+        folds: Two halves of the training episodes.
+    """
+
+    def __init__(self, agent: Agent, demos: Demos, config: TrainConfig) -> None:
+        training, validation = demos.split(config.val_fraction, config.seed)
+        rank = np.searchsorted(np.unique(demos.episode[training]), demos.episode[training])
+
+        def part(steps: NDArray[np.intp]) -> Part:
+            return Part.of(demos, steps, config.delay, config.device)
+
+        self.every = part(np.arange(len(demos)))
+        self.training, self.validation = part(training), part(validation)
+        self.folds = tuple(part(training[rank % 2 == k]) for k in range(2))
+        seen = np.concatenate([demos.before(k) for k in range(1 + config.delay)])
+        self._seen = torch.from_numpy(seen).to(config.device)
+        clouds = demos.clouds()
+        with torch.no_grad():
+            self._inputs = agent.inputs(
+                torch.from_numpy(delayed_states(demos, config.delay)).to(config.device),
+                None if clouds is None else torch.from_numpy(clouds).to(config.device),
+                tuple(torch.from_numpy(rows).to(config.device) for rows in demos.pictures()),
+            )
+            labels = agent.normaliser.to_unit(torch.from_numpy(demos.chunks()).to(config.device))
+            self.labels = labels.repeat(1 + config.delay, 1, 1)
+
+    def at(self, samples: Tensor) -> Inputs:
+        """Inputs of some samples."""
+        found, seen = self._inputs, self._seen[samples]
+        points = None if found.points is None else found.points[seen]
+        return Inputs(found.state[samples], points, tuple(image[seen] for image in found.images))
+
+
+def delayed_states(demos: Demos, delay: int) -> NDArray[np.float32]:
+    """State vectors with clouds and images 0 to `delay` steps late, one delay after the other."""
+    return np.concatenate([demos.states(k) for k in range(1 + delay)])
+
+
+def new_card(config: TrainConfig, demos: Demos) -> Card:
+    """The card of the checkpoint this run will make; results and hash are still to come."""
+    meta = demos.meta
+    training, _ = demos.split(config.val_fraction, config.seed)
+    training_samples = np.concatenate([training + k * len(demos) for k in range(1 + config.delay)])
+    settings = {
+        k: v for k, v in asdict(config).items() if k not in ("demos", "out", "name", "device")
+    }
+    return Card(
+        name=config.name,
+        task=meta.task,
+        robot=meta.robot,
+        method=config.method,
+        observation=meta.observation,
+        action=meta.action,
+        network=encode(
+            network_for(
+                meta.observation,
+                config.dropout,
+                config.latent,
+                config.head_residuals,
+                config.score,
+            )
+        ),
+        normaliser={
+            **statistics(
+                delayed_states(demos, config.delay)[training_samples], demos.actions[training]
+            ),
+            **summary_statistics(
+                meta.observation, demos.poses, demos.points, demos.images, training
+            ),
+        },
+        solver=encode(
+            Solver(
+                config.solver,
+                config.iterations,
+                answer="best" if config.latents > 1 else "last",
+                starts=(config.start if config.start in ("zero", "random") else "base",),
+                latent="sample" if config.latents else "zero",
+                latents=max(1, config.latents),
+                sampler=config.sampler,
+            )
+        ),
+        base=config.below,
+        training={
+            "demos_sha256": demos.sha256,
+            "demos_command": meta.command,
+            "episodes": len(np.unique(demos.episode)),
+            "steps": len(demos),
+            "settings": settings,
+        },
+    )

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""What a base policy proposes on the demonstrations, each episode from its start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from difftori_models.policies.agent import Agent
+from difftori_models.policies.base import Base
+
+from .data import Part, Samples
+
+PROPOSALS = 8
+"""Proposals per step of a base policy that draws quickly: a head meets them all in training."""
+EVALUATION_BATCH = 512
+"""Steps at once; enough for speed, and little memory."""
+
+
+@torch.no_grad()
+def proposals(
+    agent: Agent, base: Base, data: Samples, part: Part, count: int = 1, seed: int = 0
+) -> Tensor:
+    """Unit actions inside the box at the steps of `part`, zero elsewhere, (count, T, H, A).
+
+    Args:
+        agent: Whose box holds the actions.
+        base: Who is asked; it should be in evaluation mode.
+        data: The demonstrations.
+        part: The steps.
+        count: Proposals per step, of different noise.
+        seed: Of the noise.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    found = data.labels.new_zeros(count, *data.labels.shape)
+
+    def noise(rows: int) -> Tensor:
+        return torch.randn(rows, *base.noise, generator=draw).to(data.labels)
+
+    for k in range(count):
+        if base.memory:
+            for rows in part.sequences.split(EVALUATION_BATCH):
+                memory = None
+                for steps in rows.unbind(dim=1):
+                    inputs, real = data.at(steps.clamp(min=0)), steps >= 0
+                    actions, memory = agent.recall(inputs, noise(len(steps)), memory, base)
+                    found[k, steps[real]] = actions[real]
+        else:
+            for steps in part.steps.split(EVALUATION_BATCH):
+                found[k, steps] = agent.recall(data.at(steps), noise(len(steps)), base=base)[0]
+    return found

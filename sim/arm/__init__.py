@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The simulated arm: its world in ManiSkill, the tasks, the experts, the loop without ROS."""

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""One episode in one process: world, observer, driver and guard in lockstep, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from difftori_models.contract.specs import Observation, ObservationSpec
+from difftori_ros.guard.guard import Guard, GuardConfig
+from difftori_ros.observation.frame_tree import FrameTree
+from difftori_ros.observation.observer import Observer, Refusal
+from difftori_ros.observation.rectify import Lens
+from difftori_ros.policy.pipeline import Driver, Motion, Planner
+from difftori_ros.robot.kinematics import Kinematics
+from difftori_ros.robot.profile import RobotProfile
+from difftori_ros.types import Image, Trajectory
+
+from .world import CAMERA_FRAME, World
+
+PLANNER_SEED = 0
+"""Seed of the planner's episode, here and by default on ROS: the two must agree."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one turn of the loop."""
+
+    observation: Observation
+    motion: Motion
+    accepted: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode: its seed, whether the task succeeded, and every step."""
+
+    seed: int
+    success: bool
+    steps: list[Step] = field(default_factory=list)
+
+
+class DirectLoop:
+    """The whole line from sensors to guarded command, with the world waiting for every plan."""
+
+    def __init__(
+        self,
+        world: World,
+        profile: RobotProfile,
+        spec: ObservationSpec,
+        planner: Planner,
+        *,
+        execute: int | None = None,
+    ):
+        kinematics = Kinematics(profile)
+        frames = FrameTree()
+        frames.set_static(profile.base_frame, CAMERA_FRAME, world.camera().base_from_camera)
+        self.world, self._profile, self._planner = world, profile, planner
+        self.observer = Observer(spec, profile, kinematics, frames)
+        for name in world.cameras:
+            camera = world.camera(name)
+            matrix = tuple(camera.matrix.ravel().tolist())
+            self.observer.set_lens(name, Lens(camera.width, camera.height, matrix))
+        self.driver = Driver(planner, profile, kinematics)
+        self.guard = Guard(profile, GuardConfig())
+        action = planner.card.action
+        self._period_s = (execute or action.execute) * action.dt_s
+
+    def run(
+        self,
+        seed: int,
+        max_steps: int,
+        on_step: Callable[[Step], None] | None = None,
+        on_command: Callable[[Trajectory], None] | None = None,
+    ) -> Episode:
+        """Run the episode of `seed` until success or for `max_steps` actions.
+
+        Args:
+            seed: Seed of the world and of the planner.
+            max_steps: Actions after which the episode ends.
+            on_step: Called after every turn, before time goes on.
+            on_command: Called with every trajectory that goes to a controller.
+        """
+        action = self._planner.card.action
+        self.begin(seed)
+        steps: list[Step] = []
+        turns = int(max_steps * action.dt_s / self._period_s + 0.5)
+        for _ in range(turns):
+            observation = self.observe()
+            if isinstance(observation, Refusal):
+                break
+            steps.append(self.command(observation, on_command))
+            if on_step:
+                on_step(steps[-1])
+            self.world.advance(self._period_s)
+            if self.world.succeeded:
+                break
+        return Episode(seed, self.world.succeeded, steps)
+
+    def begin(self, seed: int) -> None:
+        """The episode of `seed` begins."""
+        self.world.reset(seed)
+        self.observer.clear()
+        self.driver.reset(PLANNER_SEED)
+        self.guard.reset(self.world.now_ns)
+        self.guard.start(self.world.now_ns)
+
+    def observe(self) -> Observation | Refusal:
+        """What is seen now."""
+        self._sense()
+        return self.observer.observe(self.world.now_ns)
+
+    def command(
+        self,
+        observation: Observation,
+        on_command: Callable[[Trajectory], None] | None = None,
+    ) -> Step:
+        """Plan from `observation`; the robot follows what the guard has passed on."""
+        world = self.world
+        steady_s = world.now_ns * 1e-9
+        self.guard.joints(world.joint_state(), steady_s)
+        self.guard.heartbeat(steady_s)
+        motion = self.driver.drive(observation, lambda: world.now_ns)
+        accepted, detail = False, motion.reason.value
+        if motion.trajectory is not None:
+            verdict = self.guard.check(motion.trajectory, world.now_ns)
+            accepted, detail = verdict.accepted, verdict.detail
+            for channel in verdict.channels if verdict.accepted else ():
+                world.command(channel)
+                if on_command:
+                    on_command(channel)
+            if not verdict.accepted:
+                self.driver.refused(motion.trajectory.stamp_ns)
+            elif verdict.changed is not None:
+                self.driver.replaced(verdict.changed)
+        return Step(observation, motion, accepted, detail)
+
+    def _sense(self) -> None:
+        world = self.world
+        now_ns = world.now_ns
+        self.observer.push("joint_states", world.joint_state(), now_ns)
+        poses = world.poses()
+        for name in self.observer.streams:
+            if name in poses:
+                self.observer.push(name, poses[name], now_ns)
+        wanted = set(self.observer.streams)
+        if not wanted & {"points", *world.cameras}:
+            return
+        pictures, cloud = world.sense()
+        if "points" in wanted:
+            self.observer.push("points", cloud, now_ns)
+        for name in wanted & set(pictures):
+            # cameras may be late; then their stamps say so
+            image = Image(cloud.stamp_ns, f"{name}_optical_frame", pictures[name])
+            self.observer.push(name, image, now_ns)

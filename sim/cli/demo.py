@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""The demonstration: a trained checkpoint drives the simulated arm through the ROS processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from difftori_models.checkpoint.files import load_card
+from difftori_models.inference.graph_cache import ready_graphs
+from difftori_ros.config.paths import find_checkpoint
+from difftori_sim.arm.tasks import task_of
+from difftori_sim.evaluation.direct import seed_range
+from difftori_sim.evaluation.results import Result
+from difftori_sim.evaluation.through_ros import result_of
+from difftori_sim.ros.process_operator import Operator, RosEpisode
+
+from .picture import draw_path, write_strip, write_video
+
+VIDEO_FPS = 20.0
+SHOWN = 8
+COLUMNS = (
+    "time [s]",
+    "plan [ms]",
+    "iter.",
+    "cost before",
+    "cost after",
+    "age [s]",
+    "policy",
+    "guard",
+)
+"""Age is that of the oldest input; cost is minus the learned score, of the base policy's actions
+and of the refined ones."""
+
+
+def run_demo(
+    checkpoint: str,
+    *,
+    episodes: int,
+    first_seed: int,
+    out: Path,
+    console: Console,
+    clock: str = "lockstep",
+    domain: int | None = None,
+    video: bool = True,
+) -> Result:
+    """Run episodes through the three processes and show what happens; return the result.
+
+    Args:
+        checkpoint: Folder, or the name of one that ships.
+        episodes: How many.
+        first_seed: First seed.
+        out: Folder for the video, the strip and the logs.
+        console: Where to show it.
+        clock: `lockstep` or `wall`.
+        domain: ROS domain; None takes a random one.
+        video: Write pictures of the first episode.
+    """
+    seeds = seed_range(first_seed, episodes)
+    card = load_card(find_checkpoint(checkpoint))
+    task = task_of(card)
+    console.print(
+        f"[bold]{card.task}[/bold] with [bold]{card.name}[/bold] ({card.method}), "
+        f"{episodes} episodes on {seeds} seeds from {first_seed}, {clock}",
+        soft_wrap=True,
+    )
+    ready_graphs(find_checkpoint(checkpoint), say=console.print)
+    console.print("starting ...")
+    done: list[RosEpisode] = []
+    with Operator(
+        checkpoint,
+        clock=clock,
+        domain=domain,
+        logs=out / "logs",
+        bridge_parameters={"max_time_s": task.max_steps * task.action.dt_s},
+    ) as stand:
+        console.print(f"sim_bridge, guard_node and policy_node run on ROS domain {stand.domain}")
+        with Live(console=console, refresh_per_second=8, transient=False) as live:
+            stand.on_plan = lambda values: live.update(_screen(stand, done, episodes))
+            for k in range(episodes):
+                done.append(stand.run(first_seed + k, view=video and k == 0))
+                live.update(_screen(stand, done, episodes))
+        if not console.is_terminal:
+            console.line()  # what Live leaves out when its output goes to a file
+        projection = stand.view_projection
+    result = result_of(done, card, card.method, first_seed)
+    if video and projection is not None and done[0].views:
+        frames = [draw_path(frame, path, projection) for frame, path in done[0].views]
+        write_video(out / "episode.mp4", frames, VIDEO_FPS)
+        write_strip(out / "episode.png", frames)
+        console.print(f"wrote {out / 'episode.mp4'} and {out / 'episode.png'}")
+    for episode in done:
+        if episode.stops:
+            console.print(f"seed {episode.seed}: the guard stepped in: {', '.join(episode.stops)}")
+    console.print(f"[bold]{result.sentence}[/bold]", soft_wrap=True)
+    console.print(
+        f"plan time: median {result.plan_ms_p50:.1f} ms, p99 {result.plan_ms_p99:.1f} ms"
+    )
+    return result
+
+
+def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
+    table = Table(title=f"episode {min(len(done) + 1, episodes)} of {episodes}")
+    for name in COLUMNS:
+        word = name in ("policy", "guard")
+        justify, width = ("left", 8) if word else ("right", 5)
+        table.add_column(escape(name), justify=justify, min_width=width)
+    statuses = stand.current.statuses[-SHOWN:] if stand.current else []
+    start_ns = int(stand.episode.get("start_ns", 0))
+    for values in statuses:
+        ages = [float(text) for key, text in values.items() if key.startswith("age_")]
+        table.add_row(
+            f"{(int(values['stamp_ns']) - start_ns) * 1e-9:.2f}",
+            values["plan_ms"],
+            values["iterations"],
+            _cost(values["value_before"]),
+            _cost(values["value_after"]),
+            f"{max(ages, default=0.0):.2f}",
+            values["plan"] if values["code"] == "OK" else values["code"],
+            stand.guard.get("state", ""),
+        )
+    marks = "".join("[green]✓[/green]" if e.success else "[red]✗[/red]" for e in done)
+    return Group(table, f"episodes: {marks or '-'}  {sum(e.success for e in done)}/{len(done)}")
+
+
+def _cost(value: str) -> str:
+    """Cost = minus the learned score."""
+    return f"{-float(value):.3f}"

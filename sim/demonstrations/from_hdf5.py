@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Files of the Robomimic data sets become demonstrations.
+
+The layout (robomimic's documentation, "Dataset contents"): a group `data` whose attribute
+`env_args` is JSON with the environment's name; in it one group per episode, `demo_0`, `demo_1`,
+and so on, each with `actions` (T, A) in [-1, 1] and `obs/<key>` (T, ...). Pictures
+`obs/<camera>_image` are (T, H, W, 3) uint8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from difftori_models.data.demonstrations import DemosError, Meta, write_demos
+from difftori_ros.observation.image import process_image
+from difftori_ros.tools.bag_to_demos import NO_SEED
+from difftori_sim.suites.env import SuiteError, env_action
+from difftori_sim.suites.robomimic import DT_S, action_names, find, observation_spec, vector_names
+
+MOST_CUT = 0.05
+"""Largest share of action entries outside the box that is cut and not refused."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written.
+
+    Attributes:
+        episodes: Episodes in the file.
+        steps: Their steps.
+        cut: Share of the action entries that lay outside -1 to 1 and were cut.
+    """
+
+    episodes: int
+    steps: int
+    cut: float
+
+
+def convert(
+    path: Path, task: str, variant: str, out: Path, episodes: int | None = None
+) -> Converted:
+    """Write the episodes of a file to `out`, as `difftori_models.data` reads them.
+
+    Args:
+        path: The `.hdf5` file.
+        task: The task that it must be of, such as `Square`.
+        variant: `state` or `rgb`.
+        out: The `.npz` file.
+        episodes: How many of them, the first ones; all without.
+
+    Raises:
+        DemosError: The file is not there, has another layout, is of another task or controller,
+            or lacks an array; the message says what is there.
+        SuiteError: There are no clouds in such files.
+    """
+    import h5py
+
+    wanted = find(task)
+    if variant == "points":
+        raise SuiteError("the files of Robomimic hold no clouds: take --obs state or rgb")
+    if not path.is_file():
+        raise DemosError(f"no file {path}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DemosError(f"{path}: not an HDF5 file ({error})") from error
+    with file:
+        data = _named(file, "data", str(path))
+        _check_env(data, wanted.env_name, path)
+        numbered = (name for name in data if re.fullmatch(r"demo_\d+", name))
+        names = sorted(numbered, key=lambda name: int(name[5:]))
+        if not names:
+            raise DemosError(f"{path}: data has no demo_0, demo_1, ...")
+        if episodes is not None and episodes > len(names):
+            raise DemosError(f"{path}: wanted {episodes} episodes, it has {len(names)}")
+        names = names[:episodes]
+        vectors: dict[str, list[Any]] = {n: [] for n in vector_names(wanted, variant)}
+        cameras = wanted.cameras if variant == "rgb" else ()
+        pictures: dict[str, list[Any]] = {camera: [] for camera in cameras}
+        actions, lengths = [], []
+        columns = action_names(wanted.arms)
+        first = _named(data[names[0]], "obs", f"{path}: {names[0]}")
+        sizes = {n: _rows(first, n, f"{path}: {names[0]}/obs").shape[1] for n in vectors}
+        spec = observation_spec(wanted, variant, sizes)
+        for name in tqdm(names, desc="convert", unit="episode", disable=None):
+            where = f"{path}: {name}"
+            demo = data[name]
+            rows = _rows(demo, "actions", where).astype(np.float32)
+            if len(rows) == 0 or rows.shape[1] != len(columns):
+                raise DemosError(
+                    f"{where}/actions: wanted at least one row of {len(columns)}, got {rows.shape}"
+                )
+            obs = _named(demo, "obs", where)
+            actions.append(rows)
+            lengths.append(len(rows))
+            for key, found in vectors.items():
+                found.append(_rows(obs, key, f"{where}/obs", (len(rows), sizes[key])))
+            for camera, found in pictures.items():
+                seen = np.asarray(_named(obs, f"{camera}_image", f"{where}/obs"))
+                if len(seen) != len(rows):
+                    raise DemosError(f"{where}: {len(rows)} actions, {len(seen)} of '{camera}'")
+                want = spec.images[camera]
+                found.append(np.stack([process_image(one, want) for one in seen]))
+    action = env_action(columns, DT_S)
+    steps = sum(lengths)
+    whole = np.concatenate(actions)
+    cut = float((np.abs(whole) > 1.0).mean())
+    if cut > MOST_CUT:
+        raise DemosError(
+            f"{path}: {cut:.0%} of the action entries lie outside -1 to 1, up to "
+            f"{np.abs(whole).max():.3g}; wanted are displacements in the controller's units"
+        )
+    write_demos(
+        out,
+        episode=np.repeat(np.arange(len(names)), lengths),
+        seed=np.full(steps, NO_SEED),
+        position=np.zeros((steps, 0)),
+        velocity=np.zeros((steps, 0)),
+        actions=np.clip(whole, -1.0, 1.0),
+        poses={},
+        images={camera: np.concatenate(found) for camera, found in pictures.items()},
+        vectors={name: np.concatenate(found) for name, found in vectors.items()},
+        meta=Meta(
+            f"robomimic.{task}",
+            "robosuite_panda" + "_and_panda" * (wanted.arms - 1),
+            0.0,
+            spec,
+            action,
+            f"difftori collect --suite robomimic --task {task} --obs {variant} "
+            f"--from-hdf5 {path.name}",
+        ),
+    )
+    return Converted(len(names), steps, cut)
+
+
+def _rows(group: Any, name: str, where: str, shape: tuple[int, int] | None = None) -> Any:
+    """A data set of one row of numbers per step."""
+    found = np.asarray(_named(group, name, where), dtype=np.float64)
+    if found.ndim != 2 or shape not in (None, found.shape):
+        wanted = "(steps, numbers)" if shape is None else f"{shape}"
+        raise DemosError(f"{where}/{name}: wanted shape {wanted}, got {found.shape}")
+    return found
+
+
+def _named(group: Any, name: str, where: str) -> Any:
+    if not hasattr(group, "keys"):
+        raise DemosError(f"{where}: wanted a group with '{name}', got a data set")
+    if name not in group:
+        raise DemosError(f"{where}: no '{name}'; there are {', '.join(sorted(group)) or 'none'}")
+    return group[name]
+
+
+def _check_env(data: Any, env_name: str, path: Path) -> None:
+    try:
+        told = json.loads(data.attrs["env_args"])
+        found = told["env_name"]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise DemosError(
+            f"{path}: data has no attribute env_args that is JSON with env_name; attributes: "
+            f"{', '.join(data.attrs) or 'none'}"
+        ) from error
+    if found != env_name:
+        raise DemosError(f"{path}: demonstrations of '{found}', wanted '{env_name}'")
+    for key, value in _settings(told):
+        if (key, value) in (("control_delta", False), ("input_type", "absolute")):
+            raise DemosError(
+                f"{path}: its controller takes absolute poses ({key} is {json.dumps(value)}), "
+                "wanted are displacements"
+            )
+
+
+def _settings(told: Any) -> Iterator[tuple[str, Any]]:
+    """Every named value in nested JSON."""
+    for key, value in told.items() if isinstance(told, dict) else ():
+        yield key, value
+        yield from _settings(value)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Success over fixed seeds: in one process, through the ROS processes, or in a suite."""
