@@ -58,7 +58,7 @@ def runs() -> list[tuple[str, str, float]]:
 
 
 def of_arm(name: str, noise: float, seeds: range) -> list[tuple[bool, int]]:
-    """Success and length of every episode of a task of ours, through driver and guard."""
+    """Success and length of every episode of a task of ours, through pipeline and guard."""
     task, profile = find_task(name), load_profile("panda")
     card = expert_card(task, "state", "panda")
     with contextlib.closing(World(task, profile)) as world:

@@ -55,7 +55,7 @@ SHORTEST_S = 1e-6
 REST = 1e-9
 """Speed [rad/s] and acceleration [rad/s^2] below which a planned state counts as at rest."""
 
-State = tuple[Sequence[float], Sequence[float], Sequence[float]]
+MotionState = tuple[Sequence[float], Sequence[float], Sequence[float]]
 """Position [rad], velocity [rad/s] and acceleration [rad/s^2], as ruckig gives them."""
 
 Extent = tuple[Sequence[float], Sequence[float]]
@@ -87,7 +87,7 @@ class Reference:
         return all(all(map(math.isfinite, part.tolist())) for part in parts)
 
 
-class Motion:
+class RuckigPath:
     """Pieces of motion, one after the other, from a start state; times count from the start [s].
 
     Raises:
@@ -116,7 +116,7 @@ class Motion:
             highest = _change(speed - velocity[k], effort, jerk)
             lowest = -_change(speed + velocity[k], effort, jerk)
             acceleration[k] = min(max(acceleration[k], lowest), highest)
-        self._state: State = position, velocity, acceleration
+        self._state: MotionState = position, velocity, acceleration
         # the arm stops within this in any case, unless it is faster than it may be
         slow = all(abs(v) <= speed for v, speed in zip(velocity, speeds, strict=True))
         ways = [_way(*limits) if slow else math.inf for limits in self._limits]
@@ -229,7 +229,7 @@ class Motion:
             if piece is None or (best is not None and piece.duration >= best[0].duration):
                 continue
             length, extent = min(until - self._length, piece.duration), _extent(piece)
-            end: State = piece.at_time(length)
+            end: MotionState = piece.at_time(length)
             if self._far(extent) or (
                 self._inside(extent) and self._inside(self._stop_extent(end))
             ):
@@ -267,7 +267,7 @@ class Motion:
         ask.minimum_duration = duration
         return self._calculate(self._state)
 
-    def _stop(self, state: State) -> ruckig.Trajectory:
+    def _stop(self, state: MotionState) -> ruckig.Trajectory:
         """Braking from a state, every joint as soon as it can."""
         ask = self._ask
         ask.control_interface = ruckig.ControlInterface.Velocity
@@ -279,17 +279,17 @@ class Motion:
             raise MotionError(f"there is no way to brake from {state}")
         return piece
 
-    def _calculate(self, state: State) -> ruckig.Trajectory | None:
+    def _calculate(self, state: MotionState) -> ruckig.Trajectory | None:
         ask, piece = self._ask, ruckig.Trajectory(len(self._still))
         ask.current_position, ask.current_velocity, ask.current_acceleration = state
         return piece if _calculated(self._solver, ask, piece) else None
 
-    def _append(self, piece: ruckig.Trajectory, length: float, end: State) -> None:
+    def _append(self, piece: ruckig.Trajectory, length: float, end: MotionState) -> None:
         self._pieces.append((self._length, piece))
         self._state = end
         self._length += length
 
-    def _stop_extent(self, state: State) -> Extent:
+    def _stop_extent(self, state: MotionState) -> Extent:
         """Lowest and highest position of every joint when braking from a state, each (n,) [rad].
 
         Computed relative to the state's position: in motions without a target position ruckig

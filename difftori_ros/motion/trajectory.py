@@ -15,7 +15,7 @@ from difftori_ros.cubic import state_at
 from difftori_ros.robot.profile import Gripper, RobotProfile
 from difftori_ros.types import FloatArray, Trajectory
 
-from .ruckig_path import SPACING_S, Motion, MotionError, Reference
+from .ruckig_path import SPACING_S, MotionError, Reference, RuckigPath
 
 __all__ = [
     "Reference",
@@ -80,13 +80,13 @@ def schedule(
     begin = (start_ns - stamp_ns) * 1e-9
     due = [(k + 1) * dt_s - begin for k in range(len(waypoints))]
     try:
-        motion = Motion(profile, start, spacing_s)
+        path = RuckigPath(profile, start, spacing_s)
         within = np.minimum(np.maximum(waypoints, profile.lower), profile.upper)
-        motion.follow(within, due, dt_s)
-        motion.brake()
+        path.follow(within, due, dt_s)
+        path.brake()
     except MotionError:
         return None
-    times, positions, velocities = motion.points()
+    times, positions, velocities = path.points()
     return Trajectory(stamp_ns, profile.arm_joints, begin + times, positions, velocities)
 
 
@@ -98,9 +98,9 @@ def brake(profile: RobotProfile, stamp_ns: int, start: Reference, start_ns: int)
     """
     if not start.finite:
         raise MotionError(f"cannot brake from a state that is not finite: {start}")
-    motion = Motion(profile, start)
-    motion.brake()
-    times, positions, velocities = motion.points()
+    path = RuckigPath(profile, start)
+    path.brake()
+    times, positions, velocities = path.points()
     begin = (start_ns - stamp_ns) * 1e-9
     return Trajectory(stamp_ns, profile.arm_joints, begin + times, positions, velocities)
 

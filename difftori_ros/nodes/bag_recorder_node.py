@@ -18,7 +18,7 @@ from difftori_models.contract.specs import Card
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.observation.image import info_topic
-from difftori_ros.observation.input_topics import SourceError
+from difftori_ros.observation.input_topics import InputTopicError
 from difftori_ros.recording.bag_reader import CLOCK, TF, TF_STATIC
 from difftori_ros.recording.bag_writer import BagWriter
 from difftori_ros.recording.mcap_file import Channel, definition, type_name
@@ -90,7 +90,7 @@ class BagNode(Node):
         channels = []
         try:
             topics = recorded(card, profile, values)
-        except SourceError as error:
+        except InputTopicError as error:
             raise StartupError(str(error)) from error
         for role, (kind, topic, qos) in topics.items():
             heard = self.create_subscription(

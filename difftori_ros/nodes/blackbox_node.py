@@ -25,7 +25,7 @@ from difftori_models.checkpoint.files import load_card
 from difftori_models.contract.specs import Card
 from difftori_ros.config.parameters import BLACKBOX
 from difftori_ros.config.paths import find_checkpoint
-from difftori_ros.observation.input_topics import Sources
+from difftori_ros.observation.input_topics import InputTopics
 from difftori_ros.recording.mcap_file import (
     Channel,
     Heard,
@@ -63,9 +63,9 @@ def inputs(
         values: `image_transport` and `points_from`, as the policy node has them.
 
     Raises:
-        SourceError: The streams cannot come in that way.
+        InputTopicError: The streams cannot come in that way.
     """
-    sources = Sources(card.observation, values)
+    sources = InputTopics(card.observation, values)
     found = {
         stream: (message_class(sources.types[stream]), topic, SENSOR_QOS)
         for stream, topic in sources.topics.items()

@@ -20,7 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
 from difftori_ros.observation.frame_tree import FrameError, FrameTree, take_transforms
-from difftori_ros.observation.input_topics import SourceError, Sources
+from difftori_ros.observation.input_topics import InputTopicError, InputTopics
 from difftori_ros.observation.observer import JOINTS_KEPT, Observer
 from difftori_ros.observation.stream_buffer import Unread
 from difftori_ros.policy.loop import PolicyLoop
@@ -60,8 +60,8 @@ class Inputs:
         self._loop, self._health, self._steady_s = loop, health, steady_s
         ways = {name: _text(node, name) for name in ("image_transport", "points_from")}
         try:
-            self._sources = Sources(observer.spec, ways)
-        except SourceError as error:
+            self._sources = InputTopics(observer.spec, ways)
+        except InputTopicError as error:
             raise StartupError(str(error)) from error
         self._simulated = bool(node.get_parameter("use_sim_time").value)
         by_time = _text(node, "trigger") == "timer" and not self._simulated

@@ -18,7 +18,7 @@ from difftori_ros.observation.frame_tree import FrameError, FrameTree
 from difftori_ros.observation.observer import Observer
 from difftori_ros.policy.loop import PolicyLoop, Ports
 from difftori_ros.policy.open_policy import Source, open_policy, refined
-from difftori_ros.policy.pipeline import Driver, Motion
+from difftori_ros.policy.pipeline import PlannedMotion, PlanPipeline
 from difftori_ros.policy.scripted import ScriptedPlanner, ScriptError
 from difftori_ros.policy.start_gate import StartPose
 from difftori_ros.policy.summary import summary_table
@@ -109,7 +109,7 @@ class PolicyNode(GuardedLifecycleNode):
             profile = load_profile(values["robot"])
             source = open_policy(values, profile)
             kinematics = Kinematics(profile)
-            driver = Driver(refined(source.planner, values["refine"]), profile, kinematics)
+            pipeline = PlanPipeline(refined(source.planner, values["refine"]), profile, kinematics)
             frames = FrameTree()
             if values["camera_frame"]:
                 pose = np.array(values["camera_pose"])
@@ -127,7 +127,7 @@ class PolicyNode(GuardedLifecycleNode):
             frozen_frames=values["frozen_frames"],
             frozen_is_fault=values["frozen_is_fault"],
         )
-        driver.reset(values["seed"])
+        pipeline.reset(values["seed"])
         ports = Ports(
             self._now_ns,
             self._steady_s,
@@ -138,7 +138,9 @@ class PolicyNode(GuardedLifecycleNode):
             lambda: self._inputs.take(),
         )
         start_pose = _start_pose(source, profile, values)
-        loop = PolicyLoop(values, source, driver, self._observer, start_pose, self._health, ports)
+        loop = PolicyLoop(
+            values, source, pipeline, self._observer, start_pose, self._health, ports
+        )
         self._inputs = Inputs(self, self._observer, frames, loop, self._health, self._steady_s)
         self._outputs = Outputs(self, card.action, profile.base_frame)
         self._loop = loop
@@ -221,7 +223,7 @@ class PolicyNode(GuardedLifecycleNode):
 
     # what comes out ------------------------------------------------------------------------------
 
-    def _deliver(self, observation: Observation, motion: Motion, send: bool) -> None:
+    def _deliver(self, observation: Observation, motion: PlannedMotion, send: bool) -> None:
         self._outputs.deliver(motion, send)
         self._publish_status()
 
@@ -232,7 +234,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._watch_clock()
         if self._loop is not None:
             self._inputs.take()  # also while a plan takes long
-            self._loop.tells_context = self._outputs.latent_is_wanted()
+            self._loop.publish_latent = self._outputs.latent_is_wanted()
             self._loop.watch()
         if self._status.silent_s(self._steady_s()) >= SILENT_S:
             self._publish_status()

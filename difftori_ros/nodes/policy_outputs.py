@@ -12,7 +12,7 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_models.contract.specs import ActionSpec, Plan
 from difftori_ros import codecs
 from difftori_ros.codecs.serialized_trajectory import write_trajectory
-from difftori_ros.policy.pipeline import Motion
+from difftori_ros.policy.pipeline import PlannedMotion
 
 from .node_base import COMMAND_QOS, LATCHED_QOS, ONLOOKERS, STATUS_QOS, trajectory_message
 
@@ -54,7 +54,7 @@ class Outputs:
         """True when somebody listens to `~/latent`."""
         return self._latent.get_subscription_count() > 0
 
-    def deliver(self, motion: Motion, send: bool) -> None:
+    def deliver(self, motion: PlannedMotion, send: bool) -> None:
         """One plan; its trajectory only with `send`. What nobody listens to is not built."""
         if motion.trajectory is not None and send:
             self._plan.publish(write_trajectory(motion.trajectory))

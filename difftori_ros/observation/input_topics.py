@@ -17,7 +17,7 @@ from .rectify import Lens, decode_lens
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 IMAGE = "sensor_msgs/msg/Image"
-WAYS: Mapping[str, tuple[str, str, Callable[[Any], Any]]] = {
+INPUT_FORMATS: Mapping[str, tuple[str, str, Callable[[Any], Any]]] = {
     "joint_states": ("{}", "sensor_msgs/msg/JointState", codecs.decode_joint_state),
     "pose": ("{}", "geometry_msgs/msg/PoseStamped", codecs.decode_pose),
     "points": ("{}", "sensor_msgs/msg/PointCloud2", decode_cloud),
@@ -32,7 +32,7 @@ WAYS: Mapping[str, tuple[str, str, Callable[[Any], Any]]] = {
 DEPTH_TOPIC = "{}/image_rect_raw"
 
 
-class SourceError(ValueError):
+class InputTopicError(ValueError):
     """The streams cannot come in that way; the message says why."""
 
 
@@ -40,7 +40,7 @@ class _TakesLens(Protocol):
     def set_lens(self, camera: str, lens: Lens) -> None: ...
 
 
-class Sources:
+class InputTopics:
     """The streams of an observation as the parameters of the policy node say that they come.
 
     Attributes:
@@ -57,7 +57,7 @@ class Sources:
             values: Parameters of the policy node: `image_transport` and `points_from`.
 
         Raises:
-            SourceError: Depth images are to become points with colour.
+            InputTopicError: Depth images are to become points with colour.
         """
         self._depth_cameras: dict[str, CameraInfo] = {}
         self._decoders: dict[str, Callable[[Any], Any]] = {}
@@ -65,7 +65,7 @@ class Sources:
         self.types: dict[str, str] = {}
         from_depth = spec.clouds if values["points_from"] == "depth" else ()
         if from_depth and spec.points is not None and spec.points.color:
-            raise SourceError(
+            raise InputTopicError(
                 "points_from is 'depth', which has no colour, and the checkpoint wants xyz + rgb"
             )
         for stream in spec.streams:
@@ -75,7 +75,7 @@ class Sources:
             kind = spec.kind(stream)
             if kind == "image" and values["image_transport"] == "compressed":
                 kind = "compressed image"
-            topic, self.types[stream], self._decoders[stream] = WAYS[kind]
+            topic, self.types[stream], self._decoders[stream] = INPUT_FORMATS[kind]
             self.topics[stream] = topic.format(stream)
         rectified = [camera for camera, wanted in spec.images.items() if wanted.rectify]
         self.calibrations = {stream: info_topic(stream) for stream in (*rectified, *from_depth)}

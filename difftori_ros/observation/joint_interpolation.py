@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from difftori_ros.types import JointState
 
-from .stream_buffer import Stream
+from .stream_buffer import StreamBuffer
 
 
-def joints_at(states: Stream[JointState], stamp_ns: int, until_ns: int) -> dict[str, float]:
+def joints_at(states: StreamBuffer[JointState], stamp_ns: int, until_ns: int) -> dict[str, float]:
     """Joint positions at a stamp, by name; empty without a joint state.
 
     Between two joint states they are on a straight line; before the first and after the last they

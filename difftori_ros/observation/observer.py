@@ -22,8 +22,8 @@ from .joint_interpolation import joints_at
 from .point_cloud import CloudError
 from .processed import Processed, same
 from .rectify import Lens
-from .stream_buffer import FOREVER, Stream, Unread
-from .stream_health import StreamWatch
+from .stream_buffer import FOREVER, StreamBuffer, Unread
+from .stream_health import StreamHealth
 
 Sample = JointState | Pose | Cloud | Image
 
@@ -79,10 +79,10 @@ class Observer:
         self._unread_ns: dict[str, int] = {}
         self._seen: tuple[Cloud, ...] = ()
         self._processed = Processed(spec, profile, frames)
-        self._watches = {name: StreamWatch(name, self.limit_s(name)) for name in spec.streams}
+        self._watches = {name: StreamHealth(name, self.limit_s(name)) for name in spec.streams}
         self._late = dict.fromkeys(spec.streams, 0)
-        self.streams: dict[str, Stream[Any]] = {
-            name: Stream(
+        self.streams: dict[str, StreamBuffer[Any]] = {
+            name: StreamBuffer(
                 JOINTS_KEPT if name == "joint_states" else 4,
                 span_s=self._span_s(),
                 unreadable=partial(self._unreadable, name),

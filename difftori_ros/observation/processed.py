@@ -20,7 +20,7 @@ from .joint_interpolation import joints_at
 from .point_cloud import View, process_clouds
 from .rectify import Lens
 from .self_filter import SelfFilter
-from .stream_buffer import Stream
+from .stream_buffer import StreamBuffer
 
 HELD = 4
 """Samples of each stream that are kept processed, for each frame of a stack."""
@@ -58,7 +58,7 @@ class Processed:
         return self._clouds[-1][0][0] if self._clouds else None
 
     def points(
-        self, clouds: tuple[Cloud, ...], states: Stream[JointState], now_ns: int
+        self, clouds: tuple[Cloud, ...], states: StreamBuffer[JointState], now_ns: int
     ) -> np.ndarray:
         """Those clouds processed; once, as long as they are among the newest.
 
@@ -116,7 +116,7 @@ class Processed:
         return there
 
     def _process(
-        self, clouds: tuple[Cloud, ...], states: Stream[JointState], now_ns: int
+        self, clouds: tuple[Cloud, ...], states: StreamBuffer[JointState], now_ns: int
     ) -> np.ndarray:
         spec, views = self._spec.points, []
         assert spec is not None

@@ -46,7 +46,7 @@ class Unread(Generic[T]):
     decode: Callable[[bytes], T]
 
 
-class Stream(Generic[T]):
+class StreamBuffer(Generic[T]):
     """A bounded buffer of samples by stamp. Any thread may push, any thread may read.
 
     Stamps and `now_ns` are on one clock: that of the message stamps, which may be simulated. When

@@ -41,7 +41,7 @@ def content(sample: Any) -> int | None:
     return digest
 
 
-class StreamWatch:
+class StreamHealth:
     """Counts of one stream. Called by the thread that receives; read by any."""
 
     def __init__(self, name: str, limit_s: float):

@@ -27,7 +27,7 @@ def is_device_error(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True)
-class Fault:
+class PlannerFault:
     """What is latched, and what exactly."""
 
     reason: Reason
@@ -39,12 +39,12 @@ class Fault:
         return self.reason is not Reason.DIVERGED
 
 
-class Latch:
+class FaultLatch:
     """Counts faults in a row; once too many, `fault` holds until `reset`."""
 
     def __init__(self, max_divergences: int = 3, max_exceptions: int = MAX_EXCEPTIONS):
         self._max_divergences, self._max_exceptions = max_divergences, max_exceptions
-        self.fault: Fault | None = None
+        self.fault: PlannerFault | None = None
         self._divergences = self._exceptions = 0
 
     def reset(self) -> None:
@@ -62,22 +62,24 @@ class Latch:
         if self._divergences < self._max_divergences:
             return False
         detail = f"{self._divergences} plans in a row; the last one: {status.value}"
-        self.fault = Fault(Reason.DIVERGED, detail)
+        self.fault = PlannerFault(Reason.DIVERGED, detail)
         return True
 
-    def raised(self, error: BaseException) -> Fault:
+    def raised(self, error: BaseException) -> PlannerFault:
         """A turn ended with an exception: what to report, latched when it will not go away."""
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         if is_device_error(error):
-            self.fault = Fault(Reason.DEVICE_LOST, text)
+            self.fault = PlannerFault(Reason.DEVICE_LOST, text)
             return self.fault
         self._exceptions += 1
-        fault = Fault(Reason.EXCEPTION, text)
+        fault = PlannerFault(Reason.EXCEPTION, text)
         if self._exceptions >= self._max_exceptions:
-            fault = Fault(Reason.EXCEPTION, f"{self._exceptions} times in a row, last: {text}")
+            fault = PlannerFault(
+                Reason.EXCEPTION, f"{self._exceptions} times in a row, last: {text}"
+            )
             self.fault = fault
         return fault
 
-    def hold(self, fault: Fault) -> None:
+    def hold(self, fault: PlannerFault) -> None:
         """This is latched, however often it happened."""
         self.fault = fault

@@ -21,11 +21,11 @@ from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.status.health import Health
 from difftori_ros.types import Level, Reason, Trajectory
 
-from .fault_latch import Fault, Latch
+from .fault_latch import FaultLatch, PlannerFault
 from .open_policy import Source, refined
-from .pipeline import Driver, Motion
+from .pipeline import PlannedMotion, PlanPipeline
 from .plan_schedule import PlanTimes
-from .planner_thread import Supervisor, Worker
+from .planner_thread import PlannerSupervisor, PlannerThread
 from .start_gate import StartPose
 
 ASK_AGAIN_S = 0.2
@@ -62,7 +62,7 @@ class Ports:
 
     now_ns: Callable[[], int]
     steady_s: Callable[[], float]
-    deliver: Callable[[Observation, Motion, bool], None]
+    deliver: Callable[[Observation, PlannedMotion, bool], None]
     missing: Callable[[], str | None]
     tell: Callable[[], None]
     log_error: Callable[[str], object]
@@ -76,18 +76,18 @@ class PolicyLoop:
         self,
         values: Mapping[str, Any],
         source: Source,
-        driver: Driver,
+        pipeline: PlanPipeline,
         observer: Observer,
         start_pose: StartPose,
         health: Health,
         ports: Ports,
     ):
-        self._values, self._source, self._driver = dict(values), source, driver
+        self._values, self._source, self._driver = dict(values), source, pipeline
         self._observer, self._start_pose = observer, start_pose
         self._health, self._ports = health, ports
         self._planner, self._spec = source.planner, source.planner.card.action
-        self._latch = Latch(self._values["max_divergences"])
-        self._supervisor = Supervisor(self._renew, self.turn, self._hang_s)
+        self._latch = FaultLatch(self._values["max_divergences"])
+        self._supervisor = PlannerSupervisor(self._renew, self.turn, self._hang_s)
         self._reset_wanted, self._stopped_by_guard = threading.Event(), threading.Event()
         self._refused: deque[int] = deque(maxlen=16)
         self._replaced: deque[Trajectory] = deque(maxlen=16)
@@ -98,7 +98,7 @@ class PolicyLoop:
         self._guard_at_work, self._guard_heard_s = False, -math.inf
         self._accepted_ns = self._begun_ns = self._since_ns = 0
         self._asked_s = 0.0
-        self.tells_context = False
+        self.publish_latent = False
 
     # orders, from any thread ---------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class PolicyLoop:
 
     def crashed(self, error: Exception) -> None:
         """A callback has raised what it must not: latched, for nobody knows what is true now."""
-        fault = Fault(Reason.EXCEPTION, f"in a callback: {type(error).__name__}: {error}")
+        fault = PlannerFault(Reason.EXCEPTION, f"in a callback: {type(error).__name__}: {error}")
         self._latch.hold(fault)
         self._report(fault.reason, fault.detail)
         self._ports.tell()
@@ -180,7 +180,7 @@ class PolicyLoop:
             return
         self._health.count("planners_given_up")
         if self._supervisor.exhausted:
-            self._latch.hold(Fault(Reason.DEADLINE, given_up))
+            self._latch.hold(PlannerFault(Reason.DEADLINE, given_up))
         self._report(Reason.DEADLINE, given_up)
         self._ports.tell()
         self._ports.log_error(f"{Reason.DEADLINE.name}: {given_up}")
@@ -188,7 +188,7 @@ class PolicyLoop:
 
     # turns, in the worker's thread ---------------------------------------------------------------
 
-    def turn(self, worker: Worker) -> float | None:
+    def turn(self, worker: PlannerThread) -> float | None:
         """One turn; what goes wrong is reported, and latched when it does so again and again.
 
         Returns the time after which the next one is due [s]; None when only an order can help.
@@ -206,9 +206,9 @@ class PolicyLoop:
                     self._ports.tell()
             return LATEST_S
 
-    def _turn(self, worker: Worker) -> float | None:
-        driver = self._driver
-        self._carry_out(driver)
+    def _turn(self, worker: PlannerThread) -> float | None:
+        pipeline = self._driver
+        self._carry_out(pipeline)
         if self._latch.fault is not None:
             return None
         time_ns = self._times.time_ns(self._ports.now_ns())
@@ -235,12 +235,12 @@ class PolicyLoop:
             return self._refuse(elsewhere, worker)
         deadline_s = self._values["deadline_s"] or None
         lead_ns = round(self._values["lead_s"] * 1e9)
-        self._planner.tells_context = self.tells_context
-        motion = driver.drive(observation, self._ports.now_ns, deadline_s, lead_ns)
+        self._planner.publish_latent = self.publish_latent
+        motion = pipeline.plan(observation, self._ports.now_ns, deadline_s, lead_ns)
         with worker.permission() as allowed:
             if allowed and not self._reset_wanted.is_set():
                 self._supervisor.finished_a_plan()
-                self._judge(driver, observation, motion)
+                self._judge(pipeline, observation, motion)
         if not told:  # of later observations only the status tells: the plan goes first
             self._tell_novelty(observation)
         return self._due_s()
@@ -261,7 +261,9 @@ class PolicyLoop:
             due_ns = min(due_ns, plan_ns if early_ns <= now_ns else early_ns)
         return min(max((due_ns - now_ns) * 1e-9, SOONEST_S), LATEST_S)
 
-    def _judge(self, driver: Driver, observation: Observation, motion: Motion) -> None:
+    def _judge(
+        self, pipeline: PlanPipeline, observation: Observation, motion: PlannedMotion
+    ) -> None:
         plan, steady_s = motion.plan, self._ports.steady_s()
         deadline_s = self._values["deadline_s"]
         self._health.plan(plan.elapsed_s, steady_s)
@@ -278,7 +280,7 @@ class PolicyLoop:
         )
         if self._latch.planned(plan.status):
             assert self._latch.fault is not None
-            driver.refused(observation.stamp_ns)
+            pipeline.refused(observation.stamp_ns)
             self._report(Reason.DIVERGED, self._latch.fault.detail)
             self._ports.log_error(f"{Reason.DIVERGED.name}: {self._latch.fault.detail}")
             self._ports.tell()
@@ -297,50 +299,50 @@ class PolicyLoop:
             self._health.note(plans_since_ns=str(self._since_ns))
         self._ports.deliver(observation, motion, sends)
         if not sends:
-            driver.forget()  # nothing was sent, so nothing is under way
+            pipeline.forget()  # nothing was sent, so nothing is under way
 
-    def _carry_out(self, driver: Driver) -> None:
+    def _carry_out(self, pipeline: PlanPipeline) -> None:
         while self._changes:
-            self._apply(driver, *self._changes.popleft())
+            self._apply(pipeline, *self._changes.popleft())
         while self._replaced:
-            driver.replaced(self._replaced.popleft())
+            pipeline.replaced(self._replaced.popleft())
         while self._refused:
-            driver.refused(self._refused.popleft())
+            pipeline.refused(self._refused.popleft())
         # whoever waits for every plan, as a simulated robot does, knows what was passed on
         patience_s = GUARD_SILENT_S if self._values["trigger"] == "timer" else FOREVER_S
         if self._ports.steady_s() - self._guard_heard_s > patience_s:
-            driver.forget()  # whether anything was passed on is not known
+            pipeline.forget()  # whether anything was passed on is not known
         if self._start_pose.after_stops and self._accepted_ns <= self._begun_ns:
-            driver.reset(self._values["seed"])  # its time runs from the first plan passed on
+            pipeline.reset(self._values["seed"])  # its time runs from the first plan passed on
         if self._stopped_by_guard.is_set():
             self._stopped_by_guard.clear()
-            driver.reset(self._values["seed"])
+            pipeline.reset(self._values["seed"])
             self._start_pose.stopped()
             self._begun_ns = self._times.last_ns
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             self._novelty.reset()
-            driver.reset(self._values["seed"])
+            pipeline.reset(self._values["seed"])
             self._start_pose.reset()
             self._begun_ns = self._times.last_ns
             if self._latch.fault is None or not self._latch.fault.needs_new_planner:
                 self._latch.reset()
 
-    def _apply(self, driver: Driver, name: str, value: Any) -> None:
+    def _apply(self, pipeline: PlanPipeline, name: str, value: Any) -> None:
         self._values[name] = value
         if name == "refine":
-            driver.use(refined(self._planner, value))
+            pipeline.use(refined(self._planner, value))
         elif name.endswith("_max_age_s"):
             for stream in self._observer.streams:
                 if f"{self._observer.spec.kind(stream)}_max_age_s" == name:
                     self._observer.set_limit(stream, value)
 
-    def _renew(self, worker: Worker) -> None:
+    def _renew(self, worker: PlannerThread) -> None:
         """Make a planner in place of one that hangs or has failed."""
         try:
             planner = self._source.make()
-            driver = self._driver.with_planner(refined(planner, self._values["refine"]))
-            driver.reset(self._values["seed"])
+            pipeline = self._driver.with_planner(refined(planner, self._values["refine"]))
+            pipeline.reset(self._values["seed"])
         except Exception as error:
             text = traceback.format_exc()
             with worker.permission() as allowed:
@@ -352,7 +354,7 @@ class PolicyLoop:
             return
         with worker.permission() as allowed:
             if allowed:
-                self._planner, self._driver = planner, driver
+                self._planner, self._driver = planner, pipeline
                 self._latch.reset()
 
     def _tell_novelty(self, observation: Observation) -> None:
@@ -378,7 +380,7 @@ class PolicyLoop:
             return Refusal(Reason.WAITING, f"the clock has stood still for {stands_s:.1f} s")
         return self._observer.lacking(now_ns)
 
-    def _refuse(self, refusal: Refusal, worker: Worker) -> float:
+    def _refuse(self, refusal: Refusal, worker: PlannerThread) -> float:
         """Report why there is no plan; of a missing stream, whether anybody publishes it."""
         now_s, detail = self._ports.steady_s(), refusal.detail
         if refusal.reason is Reason.MISSING:

@@ -37,7 +37,7 @@ HISTORY = 8
 
 
 class Planner(Protocol):
-    """What the driver needs of a planner; `difftori_models.inference.planner.Planner` is one."""
+    """What the pipeline needs of a planner; `difftori_models.inference.planner.Planner` is one."""
 
     @property
     def card(self) -> Card:
@@ -54,7 +54,7 @@ class Planner(Protocol):
 
 
 @dataclass(frozen=True)
-class Motion:
+class PlannedMotion:
     """One turn of the loop: plan, waypoints, and the trajectory to send (None without one)."""
 
     plan: Plan
@@ -69,7 +69,7 @@ class Motion:
         return Trajectory(self.plan.stamp_ns, spec.names, times, actions, np.zeros_like(actions))
 
 
-class Driver:
+class PlanPipeline:
     """Plans, decodes and schedules, and remembers the trajectory that is under way."""
 
     def __init__(self, planner: Planner, profile: RobotProfile, kinematics: Kinematics):
@@ -79,9 +79,9 @@ class Driver:
         self._decoder = Decoder(self._spec, profile, kinematics)
         self._sent: deque[Trajectory] = deque(maxlen=HISTORY)
 
-    def with_planner(self, planner: Planner) -> Driver:
-        """A driver with another planner that knows what this one has sent."""
-        made = Driver(planner, self._profile, self._kinematics)
+    def with_planner(self, planner: Planner) -> PlanPipeline:
+        """A pipeline with another planner that knows what this one has sent."""
+        made = PlanPipeline(planner, self._profile, self._kinematics)
         made._sent = self._sent.copy()
         return made
 
@@ -113,13 +113,13 @@ class Driver:
         kept = [trajectory if s else sent for s, sent in zip(same, self._sent, strict=True)]
         self._sent = deque(kept, maxlen=HISTORY)
 
-    def drive(
+    def plan(
         self,
         observation: Observation,
         clock: Callable[[], int],
         deadline_s: float | None = None,
         lead_ns: int = 0,
-    ) -> Motion:
+    ) -> PlannedMotion:
         """One turn of the loop.
 
         Args:
@@ -132,14 +132,14 @@ class Driver:
         """
         plan = self._planner.plan(observation, deadline_s)
         if not plan.status.usable:
-            return Motion(plan, None, None, Reason.NO_PLAN)
+            return PlannedMotion(plan, None, None, Reason.NO_PLAN)
         waypoints = self._decoder.decode(plan, observation)
         now_ns = max(clock(), observation.stamp_ns)
         trajectory = self._schedule(observation, waypoints, now_ns, lead_ns)
         if trajectory is None:
-            return Motion(plan, waypoints, None, Reason.NO_PLAN)
+            return PlannedMotion(plan, waypoints, None, Reason.NO_PLAN)
         self._sent.append(trajectory)
-        return Motion(plan, waypoints, trajectory, waypoints.reason)
+        return PlannedMotion(plan, waypoints, trajectory, waypoints.reason)
 
     def _elsewhere(self, running: Trajectory, stamp_ns: int, position: FloatArray) -> bool:
         """Whether the arm is so far from the motion under way that it cannot be following it.

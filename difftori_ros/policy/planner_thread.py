@@ -18,18 +18,18 @@ MAX_RESTARTS = 3
 """Workers given up in a row, or still hanging at one time, beyond which there is no other."""
 
 
-Turn = Callable[["Worker"], float | None]
+Turn = Callable[["PlannerThread"], float | None]
 """One turn. It returns the time after which the next one is due [s]; None for when it is woken."""
 
 
-class Worker:
+class PlannerThread:
     """One thread that takes turn after turn until it is stopped or given up.
 
     Whatever a turn sends or reports goes through `permission`: when `stop` or `give_up` has
     returned, nothing more comes out.
     """
 
-    def __init__(self, prepare: Callable[[Worker], None], turn: Turn):
+    def __init__(self, prepare: Callable[[PlannerThread], None], turn: Turn):
         """Make a worker that is not yet running.
 
         Args:
@@ -92,12 +92,12 @@ class Worker:
                 self._since_s = None
 
 
-class Supervisor:
+class PlannerSupervisor:
     """Keeps one worker at work: one that hangs or dies is replaced, a limited number of times."""
 
     def __init__(
         self,
-        renew: Callable[[Worker], None],
+        renew: Callable[[PlannerThread], None],
         turn: Turn,
         hang_s: Callable[[], float],
         max_restarts: int = MAX_RESTARTS,
@@ -113,8 +113,8 @@ class Supervisor:
         """
         self._renew, self._turn, self._hang_s = renew, turn, hang_s
         self._max_restarts = max_restarts
-        self._worker: Worker | None = None
-        self._given_up: list[Worker] = []
+        self._worker: PlannerThread | None = None
+        self._given_up: list[PlannerThread] = []
         self._in_a_row = 0
 
     def start(self, renew: bool = False) -> None:
@@ -180,9 +180,9 @@ class Supervisor:
         return max(self._in_a_row, self.hanging) > self._max_restarts
 
     def _begin(self, renew: bool) -> None:
-        self._worker = Worker(self._renew if renew else _nothing, self._turn)
+        self._worker = PlannerThread(self._renew if renew else _nothing, self._turn)
         self._worker.start()
 
 
-def _nothing(worker: Worker) -> None:
+def _nothing(worker: PlannerThread) -> None:
     """The planner is there already."""

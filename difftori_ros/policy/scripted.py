@@ -2,7 +2,7 @@
 """Policies without a network, to try everything else first: hold a pose, replay a motion.
 
 They plan absolute joint positions like any checkpoint whose actions are `joint_position`, so that
-driver, guard and controller see nothing new.
+pipeline, guard and controller see nothing new.
 """
 
 from __future__ import annotations
@@ -144,11 +144,11 @@ class ScriptedPlanner:
         card: Says that actions are joint positions of this robot.
         start_position: Arm joints (n,) it must start from [rad]; None for anywhere.
         backend: What runs it.
-        tells_context: As in other planners; there is nothing to tell.
+        publish_latent: As in other planners; there is nothing to tell.
     """
 
     backend = "script"
-    tells_context = False
+    publish_latent = False
 
     def __init__(self, profile: RobotProfile, recording: Trajectory | None = None):
         """Hold, or play `recording`, whose times begin at 0."""

@@ -19,7 +19,7 @@ from difftori_ros import codecs
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.observation.frame_tree import FrameError, FrameTree, take_transforms
-from difftori_ros.observation.input_topics import CAMERA_INFO, Sources
+from difftori_ros.observation.input_topics import CAMERA_INFO, InputTopics
 from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.policy.compatibility import check_card
 from difftori_ros.policy.plan_schedule import PlanTimes
@@ -66,7 +66,7 @@ class BagReplay:
 
         Raises:
             BagError: A stream is not in the bag.
-            SourceError: The streams cannot come in the way that `values` say.
+            InputTopicError: The streams cannot come in the way that `values` say.
             ProfileError: The card is that of another robot.
             FrameError: The camera's pose in `values` is not one.
         """
@@ -74,7 +74,7 @@ class BagReplay:
         self._bag, self._also, self._hear = bag, frozenset(also), hear
         self._values = values = values or values_of("policy_node", POLICY)
         spec = card.observation
-        self._sources = Sources(spec, values)
+        self._sources = InputTopics(spec, values)
         self._streams = {
             bag.topic(topic, (self._sources.types[stream],), remaps or {}): stream
             for stream, topic in self._sources.topics.items()

@@ -29,8 +29,8 @@ VIEWS = (("from the front", 1, 2), ("from the side", 0, 2))
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at the inputs.
+class InputSnapshot:
+    """The inputs of the policy at one time.
 
     Attributes:
         observation: What the policy would see; None when there is nothing to see.
@@ -125,21 +125,25 @@ def card_table(card: Card) -> Table:
     return table
 
 
-def look_table(card: Card, look: Look) -> Table:
+def snapshot_table(card: Card, snapshot: InputSnapshot) -> Table:
     """Streams with ages and frames, and the largest distances from the training."""
-    table = Table(title=escape(look.refusal or look.novelty.far() or "like the training"))
+    table = Table(title=escape(snapshot.refusal or snapshot.novelty.far() or "like the training"))
     for title in ("stream", "age [s]", "frame", "feature", "distance [std]"):
         justify = "right" if title.endswith("]") else "left"
         table.add_column(escape(title), justify=justify, overflow="fold")
     streams = [
-        (name, f"{look.ages[name]:.3f}" if name in look.ages else "-", look.frames.get(name, "-"))
+        (
+            name,
+            f"{snapshot.ages[name]:.3f}" if name in snapshot.ages else "-",
+            snapshot.frames.get(name, "-"),
+        )
         for name in card.observation.streams
     ]
-    features = _largest(look.novelty)
+    features = _largest(snapshot.novelty)
     for k in range(max(len(streams), len(features))):
         stream = streams[k] if k < len(streams) else ("", "", "")
         name, distance = features[k] if k < len(features) else ("", float("nan"))
-        style = "red" if distance > look.novelty.limit(name) else ""
+        style = "red" if distance > snapshot.novelty.limit(name) else ""
         told = "" if np.isnan(distance) else f"{distance:.1f}"
         table.add_row(*map(escape, (*stream, name, told)), style=style)
     missing = [kind for kind in summary_names(card.observation) if kind not in card.normaliser]
@@ -148,7 +152,7 @@ def look_table(card: Card, look: Look) -> Table:
     return table
 
 
-def draw(card: Card, look: Look, sample: Observation | None, png: Path) -> None:
+def draw(card: Card, snapshot: InputSnapshot, sample: Observation | None, png: Path) -> None:
     """Write the picture, whole or not at all: what is seen, and below it a training sample.
 
     Raises:
@@ -161,7 +165,7 @@ def draw(card: Card, look: Look, sample: Observation | None, png: Path) -> None:
     except ImportError as error:
         raise RuntimeError(f"a picture needs matplotlib: {error}") from error
 
-    seen = [("live", look.observation), ("training", sample)]
+    seen = [("live", snapshot.observation), ("training", sample)]
     rows = [(title, observation) for title, observation in seen if observation is not None]
     cameras = tuple(card.observation.images)
     columns = 1 + (len(VIEWS) if card.observation.points else 0) + len(cameras)
@@ -178,12 +182,12 @@ def draw(card: Card, look: Look, sample: Observation | None, png: Path) -> None:
             place.imshow(observation.images[camera])
             place.set_title(f"{title}: {camera}", fontsize=9)
             place.set_axis_off()
-    _draw_distances(axes[0, 0], look.novelty)
+    _draw_distances(axes[0, 0], snapshot.novelty)
     for line in axes[1:]:
         line[0].set_axis_off()
-    ages = ", ".join(f"{name} {age:.3f} s" for name, age in look.ages.items())
-    frames = ", ".join(f"{name} in {frame}" for name, frame in look.frames.items() if frame)
-    told = look.refusal or look.novelty.far() or "like the training"
+    ages = ", ".join(f"{name} {age:.3f} s" for name, age in snapshot.ages.items())
+    frames = ", ".join(f"{name} in {frame}" for name, frame in snapshot.frames.items() if frame)
+    told = snapshot.refusal or snapshot.novelty.far() or "like the training"
     figure.suptitle(f"{card.name}: {told}\nages: {ages or 'none'}\n{frames}", fontsize=9)
     png.parent.mkdir(parents=True, exist_ok=True)
     unfinished = png.with_suffix(".part")

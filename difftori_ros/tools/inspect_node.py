@@ -27,7 +27,7 @@ from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.status.health import Health
 
-from .input_report import Look, draw, look_table, nearest
+from .input_report import InputSnapshot, draw, nearest, snapshot_table
 
 PERIOD_S = 1.0
 """Time between two looks [s, steady clock]."""
@@ -108,18 +108,18 @@ class InspectNode(Node):
         if now_s - self._looked_s < (0.1 if self._once else PERIOD_S):
             return
         self._looked_s = now_s
-        look = self.look()
-        if self._once and look.observation is None and now_s - self._began_s < PATIENCE_S:
+        snapshot = self.snapshot()
+        if self._once and snapshot.observation is None and now_s - self._began_s < PATIENCE_S:
             return
-        self._show(look)
+        self._show(snapshot)
         if self._once:
-            self.finished = 0 if look.observation is not None else 1
+            self.finished = 0 if snapshot.observation is not None else 1
 
     def stop(self) -> None:
         """Nothing is heard any more."""
         self._inputs.close()
 
-    def look(self) -> Look:
+    def snapshot(self) -> InputSnapshot:
         """What the policy would see now."""
         self._inputs.take()
         observer, now_ns = self._observer, self.get_clock().now().nanoseconds
@@ -129,15 +129,15 @@ class InspectNode(Node):
         if isinstance(seen, Refusal):
             missing = "; ".join(self._inputs.unpublished(silent_only=True))
             why = f"{seen.reason.name}: {missing or seen.detail}"
-            return Look(None, why, ages, frames, Novelty({}))
-        return Look(seen, "", ages, frames, novelty(seen, self._card))
+            return InputSnapshot(None, why, ages, frames, Novelty({}))
+        return InputSnapshot(seen, "", ages, frames, novelty(seen, self._card))
 
-    def _show(self, look: Look) -> None:
-        seen, sample = look.observation, None
+    def _show(self, snapshot: InputSnapshot) -> None:
+        seen, sample = snapshot.observation, None
         if seen is not None and self._demos is not None:
             sample = nearest(self._demos, self._card, seen)
-        self._console.print(look_table(self._card, look))
-        draw(self._card, look, sample, self._png)
+        self._console.print(snapshot_table(self._card, snapshot))
+        draw(self._card, snapshot, sample, self._png)
         self._console.print(f"wrote {self._png}", markup=False, soft_wrap=True)
 
 

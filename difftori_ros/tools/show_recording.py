@@ -46,7 +46,7 @@ Values = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Moment:
+class Sample:
     """What was known at one time; `time_s` counts from the fault. Unknown is empty or NaN."""
 
     time_s: float
@@ -64,7 +64,7 @@ class Moment:
 
 
 @dataclass
-class Story:
+class Timeline:
     """A decoded recording; every list holds (time from the fault [s], what came), in order."""
 
     note: Values
@@ -98,7 +98,7 @@ class Story:
                     wanted[k] = position[command.joint_names.index(name)]
         return wanted
 
-    def at(self, time_s: float) -> Moment:
+    def at(self, time_s: float) -> Sample:
         """What was known at `time_s`."""
         state = newest(self.joints, time_s, SILENT_S)
         speed = off_plan = float("nan")
@@ -108,10 +108,10 @@ class Story:
             off_plan = float(np.nanmax(gap)) if np.isfinite(gap).any() else off_plan
         policy = newest(self.policy, time_s, SILENT_S) or {}
         guard = newest(self.guard, time_s, SILENT_S) or {}
-        return Moment(time_s, policy, guard, speed, off_plan)
+        return Sample(time_s, policy, guard, speed, off_plan)
 
-    def moments(self) -> list[Moment]:
-        """One moment every `STEP_S`, and one at every change of a code or state."""
+    def samples(self) -> list[Sample]:
+        """One sample every `STEP_S`, and one at every change of a code or state."""
         first, last = self.span_s
         times = {
             round(float(t), 3) for t in np.arange(np.ceil(first / STEP_S), last / STEP_S) * STEP_S
@@ -134,7 +134,7 @@ def newest(part: Sequence[tuple[float, Any]], time_s: float, within_s: float = n
     return part[k - 1][1] if k and time_s - part[k - 1][0] <= within_s else None
 
 
-def read(path: Path) -> Story:
+def read(path: Path) -> Timeline:
     """Decode a recording.
 
     Raises:
@@ -149,7 +149,7 @@ def read(path: Path) -> Story:
             f"{path} holds no messages of {', '.join(NEEDED)}; "
             f"it holds {', '.join(sorted(roles)) or 'none at all'}"
         )
-    story, zero_ns = Story(note), int(note["time_ns"])
+    timeline, zero_ns = Timeline(note), int(note["time_ns"])
     for entry in entries:
         if entry.role not in NEEDED:
             continue
@@ -157,20 +157,20 @@ def read(path: Path) -> Story:
         try:
             message = decode(entry.type_name, entry.data)
             if entry.role == "joint_states":
-                story.joints.append((time_s, codecs.decode_joint_state(message)))
+                timeline.joints.append((time_s, codecs.decode_joint_state(message)))
             elif entry.role == "command/arm":
-                story.commands.append((time_s, codecs.decode_trajectory(message)))
+                timeline.commands.append((time_s, codecs.decode_trajectory(message)))
             else:
                 values = {pair.key: pair.value for pair in message.values}
                 values["level"] = str(message.level[0])
-                part = story.policy if entry.role.startswith("policy") else story.guard
+                part = timeline.policy if entry.role.startswith("policy") else timeline.guard
                 part.append((time_s, values))
         except (codecs.CodecError, RecordingError) as error:
             # a message that cannot be read may well be what the fault is about
-            story.unreadable.append(f"{entry.role} at {time_s:+.3f} s: {error}")
-    if not (story.joints or story.commands or story.policy or story.guard):
-        raise RecordingError(f"{path} holds nothing readable: {story.unreadable[0]}")
-    return story
+            timeline.unreadable.append(f"{entry.role} at {time_s:+.3f} s: {error}")
+    if not (timeline.joints or timeline.commands or timeline.policy or timeline.guard):
+        raise RecordingError(f"{path} holds nothing readable: {timeline.unreadable[0]}")
+    return timeline
 
 
 def replay(path: Path, console: Console, png: Path | None = None) -> None:
@@ -185,39 +185,39 @@ def replay(path: Path, console: Console, png: Path | None = None) -> None:
         RecordingError: It cannot be shown.
         OSError: It cannot be read, or the picture cannot be written.
     """
-    story = read(path)
-    moment = datetime.fromtimestamp(int(story.note["time_ns"]) * 1e-9, tz=timezone.utc)
-    about = f"{story.note['robot']}, {story.note['checkpoint']}"
+    timeline = read(path)
+    moment = datetime.fromtimestamp(int(timeline.note["time_ns"]) * 1e-9, tz=timezone.utc)
+    about = f"{timeline.note['robot']}, {timeline.note['checkpoint']}"
     console.print(escape(f"{moment:%Y-%m-%d %H:%M:%S} UTC, {about}"), soft_wrap=True)
-    console.print(_table(story))
-    for line in story.unreadable[:SHOWN]:
+    console.print(_table(timeline))
+    for line in timeline.unreadable[:SHOWN]:
         console.print(escape(f"unreadable: {line}"), soft_wrap=True)
-    if len(story.unreadable) > SHOWN:
-        console.print(f"and {len(story.unreadable) - SHOWN} more unreadable messages")
-    said = f"{story.note['source']}: {story.note['code']}: {story.note['sentence']}"
+    if len(timeline.unreadable) > SHOWN:
+        console.print(f"and {len(timeline.unreadable) - SHOWN} more unreadable messages")
+    said = f"{timeline.note['source']}: {timeline.note['code']}: {timeline.note['sentence']}"
     console.print(f"[bold]{escape(said)}[/bold]", soft_wrap=True)
     if png is not None:
-        _draw(story, said, png)
+        _draw(timeline, said, png)
         console.print(escape(f"wrote {png}"), soft_wrap=True)
 
 
-def _table(story: Story) -> Table:
+def _table(timeline: Timeline) -> Table:
     table = Table()
     for title in COLUMNS:
         table.add_column(
             escape(title), justify="right" if title.endswith("]") else "left", overflow="fold"
         )
-    for moment in story.moments():
+    for sample in timeline.samples():
         table.add_row(
-            f"{moment.time_s:+.2f}",
-            escape(moment.policy.get("code", "-")),
-            escape(moment.guard.get("state", "-")),
-            escape(moment.guard.get("code", "-")),
-            escape(moment.policy.get("plan_ms", "-")),
-            _number(moment.speed),
-            _number(moment.off_plan),
-            escape(moment.oldest),
-            style="" if moment.time_s < 0 else "red",
+            f"{sample.time_s:+.2f}",
+            escape(sample.policy.get("code", "-")),
+            escape(sample.guard.get("state", "-")),
+            escape(sample.guard.get("code", "-")),
+            escape(sample.policy.get("plan_ms", "-")),
+            _number(sample.speed),
+            _number(sample.off_plan),
+            escape(sample.oldest),
+            style="" if sample.time_s < 0 else "red",
         )
     return table
 
@@ -226,7 +226,7 @@ def _number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.3f}"
 
 
-def _draw(story: Story, title: str, png: Path) -> None:
+def _draw(timeline: Timeline, title: str, png: Path) -> None:
     """Joints measured (solid) and commanded (dashed) over time, and the statuses as bands."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -237,20 +237,20 @@ def _draw(story: Story, title: str, png: Path) -> None:
     figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)
     curves, bands = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
-    names = sorted({name for _, state in story.joints for name in state.names})
-    wanted = [story.commanded(time_s, state) for time_s, state in story.joints]
+    names = sorted({name for _, state in timeline.joints for name in state.names})
+    wanted = [timeline.commanded(time_s, state) for time_s, state in timeline.joints]
     for k, name in enumerate(names):
         rows = [
             (time_s, state.position[i], command[i])
-            for (time_s, state), command in zip(story.joints, wanted, strict=True)
+            for (time_s, state), command in zip(timeline.joints, wanted, strict=True)
             for i, other in enumerate(state.names)
             if other == name
         ]
         times, measured, commanded = np.array(rows).T
         curves.plot(times, measured, color=f"C{k % 10}", linewidth=1.0, label=name)
         curves.plot(times, commanded, color=f"C{k % 10}", linewidth=1.5, linestyle="--")
-    end_s = story.span_s[1]
-    for row, part in enumerate((story.guard, story.policy)):
+    end_s = timeline.span_s[1]
+    for row, part in enumerate((timeline.guard, timeline.policy)):
         ends = [time_s for time_s, _ in part] + [end_s]
         for (time_s, values), until_s in zip(part, ends[1:], strict=True):
             colour = LEVELS[min(int(values["level"]), len(LEVELS) - 1)]

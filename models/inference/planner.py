@@ -35,7 +35,7 @@ class Planner:
     Attributes:
         card: The checkpoint's card.
         backend: What runs the networks.
-        tells_context: Plans carry the encoded observation, for whoever wants to look at it.
+        publish_latent: Plans carry the encoded observation, for whoever wants to look at it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Planner:
         self._latents: Floats = np.zeros(self._backend.latents, np.float32)
         self._noise, self._memory = self._drawn(0), self._nothing()
         self._last: tuple[int, FloatArray] | None = None
-        self.tells_context = False
+        self.publish_latent = False
 
     def warm_up(self) -> None:
         """The first `plan` is as fast as the rest: buffers are allocated, kernels chosen."""
@@ -125,7 +125,7 @@ class Planner:
             iterations=iterations,
             elapsed_s=time.monotonic() - began,
             status=status,
-            context=self._backend.context() if self.tells_context else None,
+            context=self._backend.context() if self.publish_latent else None,
         )
 
     def _solve(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One episode in one process: world, observer, driver and guard in lockstep, without ROS."""
+"""One episode in one process: world, observer, pipeline and guard in lockstep, without ROS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.observation.rectify import Lens
-from difftori_ros.policy.pipeline import Driver, Motion, Planner
+from difftori_ros.policy.pipeline import PlannedMotion, Planner, PlanPipeline
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.types import Image, Trajectory
@@ -27,7 +27,7 @@ class Step:
     """What happened in one turn of the loop."""
 
     observation: Observation
-    motion: Motion
+    motion: PlannedMotion
     accepted: bool
     detail: str
 
@@ -62,7 +62,7 @@ class DirectLoop:
             camera = world.camera(name)
             matrix = tuple(camera.matrix.ravel().tolist())
             self.observer.set_lens(name, Lens(camera.width, camera.height, matrix))
-        self.driver = Driver(planner, profile, kinematics)
+        self.pipeline = PlanPipeline(planner, profile, kinematics)
         self.guard = Guard(profile, GuardConfig())
         action = planner.card.action
         self._period_s = (execute or action.execute) * action.dt_s
@@ -102,7 +102,7 @@ class DirectLoop:
         """The episode of `seed` begins."""
         self.world.reset(seed)
         self.observer.clear()
-        self.driver.reset(PLANNER_SEED)
+        self.pipeline.reset(PLANNER_SEED)
         self.guard.reset(self.world.now_ns)
         self.guard.start(self.world.now_ns)
 
@@ -121,7 +121,7 @@ class DirectLoop:
         steady_s = world.now_ns * 1e-9
         self.guard.joints(world.joint_state(), steady_s)
         self.guard.heartbeat(steady_s)
-        motion = self.driver.drive(observation, lambda: world.now_ns)
+        motion = self.pipeline.plan(observation, lambda: world.now_ns)
         accepted, detail = False, motion.reason.value
         if motion.trajectory is not None:
             verdict = self.guard.check(motion.trajectory, world.now_ns)
@@ -131,9 +131,9 @@ class DirectLoop:
                 if on_command:
                     on_command(channel)
             if not verdict.accepted:
-                self.driver.refused(motion.trajectory.stamp_ns)
+                self.pipeline.refused(motion.trajectory.stamp_ns)
             elif verdict.changed is not None:
-                self.driver.replaced(verdict.changed)
+                self.pipeline.replaced(verdict.changed)
         return Step(observation, motion, accepted, detail)
 
     def _sense(self) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from difftori_ros.guard.guard import Guard
 from difftori_ros.observation.observer import Observer
-from difftori_ros.policy.fault_latch import Latch
+from difftori_ros.policy.fault_latch import FaultLatch
 from tests.support.virtual.fault_harness import VirtualStand, assert_within, standing
 
 TICK_S = 0.025
@@ -47,7 +47,7 @@ def test_plans_from_what_is_too_old_are_found(stand, monkeypatch):
 
 
 def test_a_planner_that_fails_for_ever_and_is_not_latched_is_found(stand, monkeypatch):
-    monkeypatch.setattr(Latch, "planned", lambda *_: False)
+    monkeypatch.setattr(FaultLatch, "planned", lambda *_: False)
     stand.begin()
     stand.sick("diverge")
     with pytest.raises(AssertionError):

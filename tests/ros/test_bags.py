@@ -30,7 +30,7 @@ from difftori_ros.nodes.bag_recorder_node import BagNode
 from difftori_ros.nodes.node_base import STATUS_QOS, declare, trajectory_message
 from difftori_ros.nodes.policy_inputs import Inputs
 from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.input_topics import Sources
+from difftori_ros.observation.input_topics import InputTopics
 from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.policy.plan_schedule import PlanTimes
 from difftori_ros.recording.bag_reader import Bag
@@ -86,7 +86,7 @@ class Episode:
     def messages(self, k):
         """Topic -> message of step k; the clock comes last, as it well may."""
         stamp_ns, frame, found = self.stamps[k], VALUES["camera_frame"], {}
-        names, sources = PANDA.joint_names, Sources(self.card.observation, RAW | self.ways)
+        names, sources = PANDA.joint_names, InputTopics(self.card.observation, RAW | self.ways)
         message = found["joint_states"] = JointStateMessage()
         state = JointState(stamp_ns, names, self.position[k], self.velocity[k])
         codecs.encode_joint_state(state, message)

@@ -108,10 +108,10 @@ def test_silent_policy_leaves_one_file_with_everything_that_led_to_it(graph, tmp
     assert "TRACKING" in states
     assert states[-1] in ("BRAKE", "FAULT")
 
-    story = read(path)
-    assert [command.stamp_ns for _, command in story.commands] == [t.stamp_ns for t in arm]
-    before = [m for m in story.moments() if m.time_s < 0]
-    after = [m for m in story.moments() if m.time_s > 0]
+    timeline = read(path)
+    assert [command.stamp_ns for _, command in timeline.commands] == [t.stamp_ns for t in arm]
+    before = [m for m in timeline.samples() if m.time_s < 0]
+    after = [m for m in timeline.samples() if m.time_s > 0]
     assert before[-1].guard["state"] == "TRACKING"
     assert after
     assert {m.guard["code"] for m in after} == {"POLICY_LOST"}

@@ -103,7 +103,7 @@ def calibration(stamp_ns: int) -> CameraInfo:
 def alone(checkpoint: str, lens: Lens) -> np.ndarray:
     """What the networks make of the same scene in this process."""
     planner = Planner(checkpoint)
-    planner.tells_context = True
+    planner.publish_latent = True
     observer = Observer(planner.card.observation, PROFILE, Kinematics(PROFILE), FrameTree())
     observer.set_lens("wrist", lens)
     observer.push("joint_states", JointState(1, PROFILE.joint_names, HOME, 0.0 * HOME), 1)

@@ -126,9 +126,9 @@ def test_table_says_what_the_arm_the_policy_and_the_guard_did_at_every_time(tmp_
 
 
 def test_rows_are_few_and_no_change_is_left_out(tmp_path):
-    moments = read(write(tmp_path, recorded())).moments()
-    assert len(moments) < 12
-    states = [m.guard.get("state") for m in moments]
+    samples = read(write(tmp_path, recorded())).samples()
+    assert len(samples) < 12
+    states = [m.guard.get("state") for m in samples]
     assert [s for k, s in enumerate(states) if not k or s != states[k - 1]] == [
         *(None, "TRACKING", "BRAKE", "FAULT")
     ]

@@ -14,8 +14,8 @@ from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.observer import Observer
 from difftori_ros.policy.loop import PolicyLoop, Ports
 from difftori_ros.policy.open_policy import Source
-from difftori_ros.policy.pipeline import Driver
-from difftori_ros.policy.planner_thread import Worker
+from difftori_ros.policy.pipeline import PlanPipeline
+from difftori_ros.policy.planner_thread import PlannerThread
 from difftori_ros.policy.scripted import ScriptedPlanner
 from difftori_ros.policy.start_gate import StartPose
 from difftori_ros.robot.kinematics import Kinematics
@@ -64,7 +64,7 @@ class Rig:
         source = Source(self.planner, Path("moody"), "", "", self._make)
         card = self.planner.card
         self.observer = Observer(card.observation, PANDA, ARM, FrameTree())
-        self.driver = Driver(self.planner, PANDA, ARM)
+        self.pipeline = PlanPipeline(self.planner, PANDA, ARM)
         self.health = Health()
         self.sent, self.motions, self.log, self.heard = [], [], [], []
         self.told = threading.Semaphore(0)
@@ -80,9 +80,9 @@ class Rig:
             PANDA.arm_joints, PANDA.home, tolerance_rad, "home pose", after_stops=after_stops
         )
         self.loop = PolicyLoop(
-            self.values, source, self.driver, self.observer, start, self.health, ports
+            self.values, source, self.pipeline, self.observer, start, self.health, ports
         )
-        self._worker = Worker(lambda worker: None, self.loop.turn)
+        self._worker = PlannerThread(lambda worker: None, self.loop.turn)
 
     def _tell(self):
         self.heard.append(self.code)

@@ -259,7 +259,9 @@ def assert_promises(
             away = np.abs(target[:n] - joints.position[:n]).max()
             assert away <= START_TOLERANCE_RAD, f"{away} rad from where the arm is"
         age_s = (published_ns - command.stamp_ns) * 1e-9
-        assert age_s <= max_age_s, f"P2: made from inputs {age_s:.3f} s old, sent at {published_ns}"
+        assert age_s <= max_age_s, (
+            f"P2: made from inputs {age_s:.3f} s old, sent at {published_ns}"
+        )
         assert command.times[-1] - command.times[0] <= rest_within_s, "P3: rests too late"
         own.add(command, published_ns)
     for values in statuses:

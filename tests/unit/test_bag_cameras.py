@@ -17,7 +17,7 @@ from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.observation.image import process_image
-from difftori_ros.observation.input_topics import SourceError, Sources
+from difftori_ros.observation.input_topics import InputTopicError, InputTopics
 from difftori_ros.observation.point_cloud import process_cloud
 from difftori_ros.recording.bag_reader import Bag
 from difftori_ros.recording.bag_replay import replay
@@ -168,11 +168,11 @@ def test_depth_that_came_before_its_calibration_is_counted_as_unreadable(tmp_pat
 
 
 def test_streams_are_looked_for_where_the_parameters_say_that_they_come(tmp_path):
-    sources = Sources(CARD.observation, WAYS)
+    sources = InputTopics(CARD.observation, WAYS)
     assert sources.topics["camera"] == "camera/image_raw/compressed"
     assert sources.types["camera"] == "sensor_msgs/msg/CompressedImage"
     assert sources.topics["points"] == "points/image_rect_raw"
     assert sources.calibrations == {"camera": "camera/camera_info", "points": "points/camera_info"}
     colour = replace(CARD.observation, points=replace(POINTS, color=True))
-    with pytest.raises(SourceError, match="which has no colour"):
-        Sources(colour, WAYS)
+    with pytest.raises(InputTopicError, match="which has no colour"):
+        InputTopics(colour, WAYS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from difftori_models.contract.specs import PlanStatus
-from difftori_ros.policy.planner_thread import Worker
+from difftori_ros.policy.planner_thread import PlannerThread
 from difftori_ros.types import Reason, Trajectory
 from tests.support.policy_rig import HOME, LIMIT_S, MS, Rig
 
@@ -142,7 +142,7 @@ def test_plan_over_its_deadline_is_counted(rig):
 def test_stale_joints_are_named_and_recovered_from(rig):
     rig.turn()
     rig.now_ns += 300 * MS
-    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    rig.loop.turn(PlannerThread(lambda worker: None, rig.loop.turn))
     assert rig.code == "STALE"
     assert rig.turn() == "OK"
 
@@ -248,7 +248,7 @@ def test_live_parameters_count_from_the_next_plan_on(rig):
     rig.loop.change("joint_states_max_age_s", 0.01)
     rig.see()
     rig.now_ns += 20 * MS
-    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    rig.loop.turn(PlannerThread(lambda worker: None, rig.loop.turn))
     assert rig.code == "STALE"
     assert "limit 0.010 s" in rig.status.detail
 
@@ -285,7 +285,7 @@ def test_reason_of_a_latched_fault_is_not_hidden_by_a_stale_stream(rig):
     for _ in range(3):
         rig.turn()
     rig.now_ns += 500 * MS
-    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    rig.loop.turn(PlannerThread(lambda worker: None, rig.loop.turn))
     assert rig.code == Reason.DIVERGED.name
 
 
@@ -301,14 +301,14 @@ def test_exception_in_a_callback_is_latched_until_the_reset(rig):
 
 def test_simulated_clock_that_never_came_is_named(rig):
     rig.now_ns = 0
-    rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    rig.loop.turn(PlannerThread(lambda worker: None, rig.loop.turn))
     assert rig.code == "MISSING"
     assert "'/clock' has not delivered yet" in rig.status.detail
 
 
 def test_clock_that_stands_still_is_named_with_how_long(rig):
     rig.turn()
-    worker = Worker(lambda worker: None, rig.loop.turn)
+    worker = PlannerThread(lambda worker: None, rig.loop.turn)
     rig.loop.turn(worker)
     rig.steady_s = lambda: time.monotonic() + 2.5
     rig.loop.turn(worker)

@@ -135,7 +135,7 @@ def test_encoded_observation_is_told_on_request_and_changes_no_plan(exported):
         backend = "onnx" if checkpoint is exported else "eager"
         planner = opened(checkpoint=str(checkpoint), backend=backend).planner
         planner.reset(0)
-        planner.tells_context = len(plans) > 0
+        planner.publish_latent = len(plans) > 0
         plans.append(planner.plan(seen()))
     silent, told, graphs = plans
     assert silent.context is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from difftori_ros.observation.observer import MAX_AGE_S
-from difftori_ros.policy.planner_thread import Worker
+from difftori_ros.policy.planner_thread import PlannerThread
 from difftori_ros.types import JointState
 from tests.support.policy_rig import HOME, MS, PANDA, Rig
 
@@ -21,7 +21,7 @@ def rig():
 
 def turned(rig):
     """When the loop is due again after one more turn [s]."""
-    return rig.loop.turn(Worker(lambda worker: None, rig.loop.turn))
+    return rig.loop.turn(PlannerThread(lambda worker: None, rig.loop.turn))
 
 
 def measure(rig, count=12):
@@ -90,7 +90,7 @@ def test_a_refusal_is_told_at_once_and_not_again(rig):
 def test_a_stopped_loop_reports_no_refusal(rig):
     rig.turn()
     rig.now_ns += 300 * MS
-    worker = Worker(lambda worker: None, rig.loop.turn)
+    worker = PlannerThread(lambda worker: None, rig.loop.turn)
     worker.give_up()
     rig.loop.turn(worker)
     assert rig.code == "OK"

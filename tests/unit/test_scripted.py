@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from difftori_models.contract.specs import Observation
-from difftori_ros.policy.pipeline import Driver
+from difftori_ros.policy.pipeline import PlanPipeline
 from difftori_ros.policy.scripted import ScriptError, is_scripted, load_recording, open_script
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
@@ -49,13 +49,13 @@ def seen(stamp_ns, position=HOME, velocity=None):
 
 def drive(planner, turns, start=HOME, profile=PANDA):
     """Poses (turns, 8) of an arm that follows every plan perfectly, from one plan to the next."""
-    driver, running, found = Driver(planner, profile, ARM), None, []
+    pipeline, running, found = PlanPipeline(planner, profile, ARM), None, []
     for turn in range(turns):
         stamp_ns = START + turn * 100_000_000
         state = (start, None) if running is None else running.sample(stamp_ns)
         found.append(state[0])
         observation = seen(stamp_ns, *state)
-        motion = driver.drive(observation, lambda stamp_ns=stamp_ns: stamp_ns)
+        motion = pipeline.plan(observation, lambda stamp_ns=stamp_ns: stamp_ns)
         assert motion.trajectory is not None
         assert_valid(motion.trajectory, profile, after=running, at_ns=stamp_ns)
         running = motion.trajectory
@@ -125,7 +125,7 @@ def test_robot_without_a_gripper_is_held_too():
     observation = Observation(
         START, PANDA.arm_joints, PANDA.home, np.zeros(7), {"tip": ARM.tip_pose(PANDA.home)}
     )
-    motion = Driver(planner, profile, ARM).drive(observation, lambda: START)
+    motion = PlanPipeline(planner, profile, ARM).plan(observation, lambda: START)
     assert motion.trajectory is not None
     assert motion.trajectory.joint_names == PANDA.arm_joints
 

@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.observation.stream_buffer import Stream, StreamStats, Unread
+from difftori_ros.observation.stream_buffer import StreamBuffer, StreamStats, Unread
 
 LATER = 10**12
 MS = 1_000_000
 
 
-def filled(stamps, depth=64) -> Stream[str]:
-    stream: Stream[str] = Stream(depth=depth)
+def filled(stamps, depth=64) -> StreamBuffer[str]:
+    stream: StreamBuffer[str] = StreamBuffer(depth=depth)
     for stamp in stamps:
         stream.push(stamp, f"sample {stamp}", LATER)
     return stream
 
 
 def test_an_empty_stream_has_no_sample_and_no_age():
-    stream: Stream[str] = Stream()
+    stream: StreamBuffer[str] = StreamBuffer()
     assert stream.latest_before(LATER) is None
     assert stream.age_s(LATER) is None
 
@@ -52,7 +52,7 @@ def test_whatever_the_order_of_arrival_the_newest_stamps_are_kept(stamps, depth,
 
 
 def test_a_second_sample_with_the_same_stamp_changes_nothing_and_is_counted():
-    stream: Stream[str] = Stream()
+    stream: StreamBuffer[str] = StreamBuffer()
     assert stream.push(10, "first", LATER)
     assert not stream.push(10, "second", LATER)
     assert stream.latest_before(10) == (10, "first")
@@ -68,14 +68,14 @@ def test_a_sample_older_than_all_of_a_full_stream_is_not_kept():
 
 @pytest.mark.parametrize("stamp", [0, -1])
 def test_a_stamp_that_was_never_set_is_refused_and_counted(stamp):
-    stream: Stream[str] = Stream()
+    stream: StreamBuffer[str] = StreamBuffer()
     assert not stream.push(stamp, "unset", LATER)
     assert stream.latest_before(LATER) is None
     assert stream.stats == StreamStats(received=1, duplicates=0, refused=1)
 
 
 def test_a_stamp_further_in_the_future_than_the_tolerance_is_refused_and_counted():
-    stream: Stream[str] = Stream(future_tolerance_s=0.05)
+    stream: StreamBuffer[str] = StreamBuffer(future_tolerance_s=0.05)
     now = 1000 * MS
     assert stream.push(now + 50 * MS, "just right", now)
     assert not stream.push(now + 50 * MS + 1, "too far", now)
@@ -83,7 +83,7 @@ def test_a_stamp_further_in_the_future_than_the_tolerance_is_refused_and_counted
 
 
 def test_a_sample_from_the_near_future_is_not_used_before_its_time():
-    stream: Stream[str] = Stream()
+    stream: StreamBuffer[str] = StreamBuffer()
     stream.push(1010 * MS, "ahead", 1000 * MS)
     assert stream.latest_before(1000 * MS) is None
 
@@ -102,11 +102,11 @@ def test_after_clear_samples_of_an_earlier_clock_are_taken_and_the_counts_go_on(
 )
 def test_a_stream_that_could_hold_nothing_cannot_be_made(wrong):
     with pytest.raises(ValueError, match="wanted depth >= 1"):
-        Stream(**wrong)
+        StreamBuffer(**wrong)
 
 
 def test_a_reader_sees_whole_samples_while_others_push():
-    stream: Stream[int] = Stream(depth=8)
+    stream: StreamBuffer[int] = StreamBuffer(depth=8)
     done = threading.Event()
     wrong: list[object] = []
 
@@ -146,7 +146,7 @@ def unread(stamp, text, log) -> Unread[str]:
 
 
 def test_of_samples_that_are_not_read_yet_only_those_asked_for_are_read_and_once():
-    stream: Stream[str] = Stream()
+    stream: StreamBuffer[str] = StreamBuffer()
     read: list[int] = []
     for stamp in (10, 20, 30, 40):
         assert stream.push(stamp, unread(stamp, f"sample {stamp}", read), LATER)
@@ -160,7 +160,9 @@ def test_of_samples_that_are_not_read_yet_only_those_asked_for_are_read_and_once
 
 def test_a_sample_that_cannot_be_read_is_told_of_and_its_neighbour_taken():
     told: list[tuple[int, str]] = []
-    stream: Stream[str] = Stream(unreadable=lambda stamp, why: told.append((stamp, why)))
+    stream: StreamBuffer[str] = StreamBuffer(
+        unreadable=lambda stamp, why: told.append((stamp, why))
+    )
     for stamp, text in ((10, "a"), (20, ""), (30, ""), (40, "d")):
         stream.push(stamp, unread(stamp, text, []), LATER)
     assert stream.around(25, LATER) == ((10, "a"), (40, "d"))
@@ -170,7 +172,7 @@ def test_a_sample_that_cannot_be_read_is_told_of_and_its_neighbour_taken():
 
 
 def test_when_none_can_be_read_there_is_none():
-    stream: Stream[str] = Stream()
+    stream: StreamBuffer[str] = StreamBuffer()
     for stamp in (10, 20):
         stream.push(stamp, unread(stamp, "", []), LATER)
     assert stream.newest_ns() == 20

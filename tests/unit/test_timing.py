@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftori_ros.motion.ruckig_path import Motion, MotionError
+from difftori_ros.motion.ruckig_path import MotionError, RuckigPath
 from difftori_ros.motion.trajectory import (
     Reference,
     brake,
@@ -336,8 +336,8 @@ def test_what_need_not_be_computed_changes_nothing(seed, step, count):
     made = schedule(PANDA, STAMP, waypoints, DT, start, STAMP)
     with pytest.MonkeyPatch.context() as patch:
         # no choice is ruled out by one joint alone, and every way to stop is computed
-        patch.setattr(Motion, "_alone", lambda *_: 0.0)
-        patch.setattr(Motion, "_far", lambda *_: False)
+        patch.setattr(RuckigPath, "_alone", lambda *_: 0.0)
+        patch.setattr(RuckigPath, "_far", lambda *_: False)
         every = schedule(PANDA, STAMP, waypoints, DT, start, STAMP)
     assert made is not None
     assert every is not None

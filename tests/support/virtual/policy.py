@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The policy's process: the real loop and driver, with a planner that never looks away from the
+"""The policy's process: the real loop and pipeline, with a planner that never looks away from the
 arm, and callbacks that hear joint states and the guard."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.observer import Observer
 from difftori_ros.policy.loop import PolicyLoop, Ports
 from difftori_ros.policy.open_policy import Source
-from difftori_ros.policy.pipeline import Driver, Motion
+from difftori_ros.policy.pipeline import PlannedMotion, PlanPipeline
 from difftori_ros.policy.scripted import ScriptedPlanner
 from difftori_ros.policy.start_gate import StartPose
 from difftori_ros.status.clock_jump import ClockWatch
@@ -134,8 +134,10 @@ class VirtualPolicy:
             lambda text: world.note("policy", text),
         )
         start = StartPose(profile.arm_joints, profile.home, 0.0, "home pose")
-        driver = Driver(planner, profile, world.kinematics)
-        self._loop = PolicyLoop(values, source, driver, self._observer, start, self._health, ports)
+        pipeline = PlanPipeline(planner, profile, world.kinematics)
+        self._loop = PolicyLoop(
+            values, source, pipeline, self._observer, start, self._health, ports
+        )
         self._loop._supervisor = Nobody()  # type: ignore[assignment]
         self._watch = ClockWatch()
         self._newest: Any = None
@@ -197,7 +199,7 @@ class VirtualPolicy:
                 self._loop.turn(self._permit)  # type: ignore[arg-type]
             self._world.work(0.5 + 2.0 * self._dice.random())
 
-    def _deliver(self, observation: Observation, motion: Motion, send: bool) -> None:
+    def _deliver(self, observation: Observation, motion: PlannedMotion, send: bool) -> None:
         world = self._world
         if send and motion.trajectory is not None:
             plan = self._spoilt(motion.trajectory)

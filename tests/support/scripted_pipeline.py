@@ -11,7 +11,7 @@ from difftori_models.contract.specs import (
     Plan,
     PlanStatus,
 )
-from difftori_ros.policy.pipeline import Driver
+from difftori_ros.policy.pipeline import PlanPipeline
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Reason, Trajectory
@@ -80,8 +80,10 @@ def on_the_way(trajectory: Trajectory, stamp_ns: int) -> Observation:
     return seen(stamp_ns, position, velocity)
 
 
-def drive(driver: Driver, planner: ScriptedPlanner, observation: Observation) -> Trajectory:
-    motion = driver.drive(observation, planner.clock)
+def planned(
+    pipeline: PlanPipeline, planner: ScriptedPlanner, observation: Observation
+) -> Trajectory:
+    motion = pipeline.plan(observation, planner.clock)
     assert motion.trajectory is not None
     assert motion.reason is Reason.OK
     return motion.trajectory

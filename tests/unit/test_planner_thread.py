@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from difftori_ros.policy.planner_thread import Supervisor, Worker
+from difftori_ros.policy.planner_thread import PlannerSupervisor, PlannerThread
 
 LIMIT_S = 10.0
 TURN_S = 0.005
@@ -20,7 +20,7 @@ class Bench:
         self.hanging, self.came_back = threading.Semaphore(0), threading.Semaphore(0)
         self.out, self.renewed = threading.Semaphore(0), 0
         self.late = 0
-        self.supervisor = Supervisor(self._renew, self._turn, lambda: hang_s, max_restarts)
+        self.supervisor = PlannerSupervisor(self._renew, self._turn, lambda: hang_s, max_restarts)
 
     def _renew(self, worker):
         self.renewed += 1
@@ -151,13 +151,13 @@ def test_threads_that_never_come_back_are_bounded_even_with_plans_in_between(ben
 def test_thread_that_has_died_is_replaced_too():
     died, out = threading.Event(), threading.Event()
 
-    def turn(worker: Worker) -> None:
+    def turn(worker: PlannerThread) -> None:
         if not died.is_set():
             died.set()
             raise SystemError("must not happen")
         out.set()
 
-    supervisor = Supervisor(lambda worker: None, turn, lambda: 100.0)
+    supervisor = PlannerSupervisor(lambda worker: None, turn, lambda: 100.0)
     supervisor.start()
     assert died.wait(LIMIT_S)
     end = time.monotonic() + LIMIT_S
@@ -174,7 +174,7 @@ class Sleeper:
 
     def __init__(self, due_s):
         self.due_s, self.turns = due_s, threading.Semaphore(0)
-        self.worker = Worker(lambda worker: None, self._turn)
+        self.worker = PlannerThread(lambda worker: None, self._turn)
         self.worker.start()
 
     def _turn(self, worker):

@@ -4,13 +4,13 @@
 import pytest
 
 from difftori_models.contract.specs import PlanStatus
-from difftori_ros.policy.fault_latch import Fault, Latch, is_device_error
+from difftori_ros.policy.fault_latch import FaultLatch, PlannerFault, is_device_error
 from difftori_ros.types import Reason
 
 
 @pytest.mark.parametrize("status", [PlanStatus.DIVERGED, PlanStatus.FAILED])
 def test_third_divergence_in_a_row_is_latched(status):
-    latch = Latch(max_divergences=3)
+    latch = FaultLatch(max_divergences=3)
     assert [latch.planned(status) for _ in range(3)] == [False, False, True]
     assert latch.fault is not None
     assert latch.fault.reason is Reason.DIVERGED
@@ -26,7 +26,7 @@ def test_third_divergence_in_a_row_is_latched(status):
     "good", [PlanStatus.REFINED, PlanStatus.BASE, PlanStatus.DEADLINE], ids=lambda s: s.name
 )
 def test_good_plan_in_between_starts_the_count_anew(good):
-    latch = Latch(max_divergences=2)
+    latch = FaultLatch(max_divergences=2)
     for _ in range(5):
         assert not latch.planned(PlanStatus.DIVERGED)
         assert not latch.planned(good)
@@ -34,7 +34,7 @@ def test_good_plan_in_between_starts_the_count_anew(good):
 
 
 def test_exceptions_are_named_and_latched_after_three_in_a_row():
-    latch = Latch()
+    latch = FaultLatch()
     reported = [latch.raised(KeyError("tip")) for _ in range(3)]
     assert {fault.reason for fault in reported} == {Reason.EXCEPTION}
     assert "KeyError: 'tip'" in reported[0].detail
@@ -45,7 +45,7 @@ def test_exceptions_are_named_and_latched_after_three_in_a_row():
 
 
 def test_plan_between_exceptions_starts_their_count_anew():
-    latch = Latch()
+    latch = FaultLatch()
     for _ in range(5):
         latch.raised(ValueError("x"))
         latch.raised(ValueError("x"))
@@ -67,7 +67,7 @@ class OutOfMemoryError(RuntimeError):
 )
 def test_failed_device_is_latched_at_once(error):
     assert is_device_error(error)
-    latch = Latch()
+    latch = FaultLatch()
     assert latch.raised(error).reason is Reason.DEVICE_LOST
     assert latch.fault is not None
     assert latch.fault.reason is Reason.DEVICE_LOST
@@ -86,9 +86,9 @@ def test_real_out_of_memory_error_of_the_network_library_is_recognised():
 
 
 def test_what_is_held_stays_until_the_reset():
-    latch = Latch()
-    latch.hold(Fault(Reason.DEADLINE, "too long"))
+    latch = FaultLatch()
+    latch.hold(PlannerFault(Reason.DEADLINE, "too long"))
     latch.planned(PlanStatus.BASE)
-    assert latch.fault == Fault(Reason.DEADLINE, "too long")
+    assert latch.fault == PlannerFault(Reason.DEADLINE, "too long")
     latch.reset()
     assert latch.fault is None
