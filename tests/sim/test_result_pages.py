@@ -3,33 +3,31 @@
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.support.pages import put
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 @pytest.mark.parametrize(
     ("benchmark", "page"),
     [
-        ("demonstrators", "reference/suites.md"),
+        ("expert_success", "reference/suites.md"),
         ("imitation", "results/imitation.md"),
         ("reinforcement", "results/reinforcement.md"),
-        ("two_ways", "results/imitation.md"),
+        ("bimodal", "results/imitation.md"),
     ],
 )
 def test_a_page_has_the_tables_of_its_lines(benchmark, page):
-    module = importlib.import_module(benchmark)
+    module = importlib.import_module(f"benchmarks.studies.{benchmark}")
     rows = [json.loads(line) for line in module.LINES.read_text().splitlines()]
     assert module.table(rows).strip() in (ROOT / "docs" / page).read_text()
 
 
 def test_what_stands_between_marks_is_replaced_and_nothing_else(tmp_path):
-    from pages import put
-
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n")
     put(page, "a", "new")

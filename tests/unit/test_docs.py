@@ -35,7 +35,8 @@ def anchors(page: Path) -> set[str]:
 def test_no_line_but_those_of_tables_is_longer_than_the_width(page):
     lines = enumerate(page.read_text().splitlines(), 1)
     long = [k for k, line in lines if len(line) > WIDTH and not TABLE.match(line)]
-    assert page.name in WIDER or not long, f"{name(page)}: lines {long} have more than {WIDTH} characters"
+    if page.name not in WIDER:
+        assert not long, f"{name(page)}: lines {long} have more than {WIDTH} characters"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -76,7 +77,8 @@ def test_every_picture_of_the_readme_is_small_enough_to_load():
 
 
 def test_the_python_of_the_readme_takes_eight_lines_and_prints_a_plan(monkeypatch):
-    [example] = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    readme = (ROOT / "README.md").read_text()
+    [example] = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)
     body = [line for line in example.splitlines() if line and "import" not in line]
     assert len(body) <= 8
     monkeypatch.chdir(ROOT)
