@@ -30,7 +30,7 @@ ON_LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 setup(
     name="difftori_ros",
     version="0.3.0",
-    description="DiffTORI, a policy that optimises, on ROS 2",
+    description="Policies that optimise their actions at test time (DiffTORI) on ROS 2 arms",
     license="MIT",
     author="the difftori_ros authors",
     packages=packages(),
