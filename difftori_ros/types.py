@@ -138,6 +138,26 @@ class Level(IntEnum):
     STALE = 3
 
 
+class GuardState(Enum):
+    """What the guard is doing; the value says it in words."""
+
+    INACTIVE = "nothing is commanded"
+    TRACKING = "valid plans are passed on"
+    COAST = "no new plan has come, and the arm follows the rest of the last one"
+    BRAKE = "the arm brakes to rest"
+    FAULT = "the arm rests until ~/reset is called"
+
+    @property
+    def follows_plans(self) -> bool:
+        """Whether the arm follows the last plan that was passed on."""
+        return self in (GuardState.TRACKING, GuardState.COAST)
+
+    @property
+    def has_stopped_the_arm(self) -> bool:
+        """Whether the guard has taken the arm from the policy."""
+        return self in (GuardState.BRAKE, GuardState.FAULT)
+
+
 class Reason(Enum):
     """Every code that can stand on `~/status`; the value is the sentence the operator reads."""
 

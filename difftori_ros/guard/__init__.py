@@ -9,6 +9,6 @@ then joined to what the arm follows in the moment of sending (`continuity_checks
 from .config import GuardConfig
 from .guard import Guard
 from .plan_checks import RefusedError
-from .verdict import State, Status, Verdict
+from .verdict import GuardStatus, Verdict
 
-__all__ = ["Guard", "GuardConfig", "RefusedError", "State", "Status", "Verdict"]
+__all__ = ["Guard", "GuardConfig", "GuardStatus", "RefusedError", "Verdict"]

@@ -4,9 +4,9 @@
 
 A state machine without a clock of its own: data times (`now_ns`, the clock of the message stamps)
 and watchdog times (`steady_s`, a clock that nobody can set) are passed in. It trusts nothing in a
-plan. What a plan must be by itself is in `plan_check`, how one that asks too much is saved in
-`scaling`, where the arm may be in `workspace`, how plans must join in `join_check`; for how long
-silence is borne in `watchdog`.
+plan. `plan_checks` says what a plan must be by itself, `retiming` slows down one that asks too
+much, `workspace` says where the arm may be, `continuity_checks` how plans must join, and
+`watchdog` how long silence is borne.
 
 It judges at the moment of sending, against what the arm follows at that moment, with inputs newer
 than the last break. A break is whatever the plans do not know of: start, reset, resume, the
@@ -17,26 +17,23 @@ from __future__ import annotations
 
 from difftori_ros.motion.trajectory import Reference
 from difftori_ros.robot.profile import RobotProfile
-from difftori_ros.types import JointState, Level, Reason, Trajectory
+from difftori_ros.types import GuardState, JointState, Level, Reason, Trajectory
 
 from .config import GuardConfig
 from .measured_joints import CLOCK_BACK_NS, MeasuredJoints
 from .motion_under_way import MotionUnderWay
 from .plan_checks import RefusedError
 from .plan_judge import PlanJudge
-from .verdict import Judged, Latched, State, Status, Verdict
+from .verdict import GuardStatus, Judged, Latched, Verdict
 from .watchdog import Watchdog
 
-__all__ = ["Guard", "GuardConfig", "State"]
+__all__ = ["Guard", "GuardConfig"]
 
 QUIET_S = 1.0
 """Time without a plan or motion after which the guard says that it waits [s, steady clock]."""
 
 SOFTEST = 0.2
 """Rate at which plans run right after a soft start [1]."""
-
-
-AT_WORK = (State.TRACKING, State.COAST)
 
 
 class Guard:
@@ -52,7 +49,7 @@ class Guard:
         self._pressed = self._paused = self._recoverable = self._held = False
         self._break_ns = self._stall_ns = 0  # plans made before the break count no more
         self._started_s: float | None = None
-        self._state, self._reason = State.INACTIVE, Reason.STOPPED
+        self._state, self._reason = GuardState.INACTIVE, Reason.STOPPED
         self._level, self._detail, self._since_s = Level.OK, "", 0.0
 
     # orders --------------------------------------------------------------------------------------
@@ -60,9 +57,9 @@ class Guard:
     def start(self, now_ns: int) -> None:
         """From INACTIVE: plans are accepted from now on, if they are made from now on."""
         self._paused = False
-        if self._state is State.INACTIVE:
+        if self._state is GuardState.INACTIVE:
             self._break(now_ns)
-            self._enter(State.TRACKING, Reason.WAITING, Level.OK)
+            self._enter(GuardState.TRACKING, Reason.WAITING, Level.OK)
 
     def stop(self, now_ns: int, reason: Reason = Reason.STOPPED) -> Trajectory | None:
         """Plans are no longer accepted; returns the braking trajectory if the arm is moving.
@@ -70,12 +67,12 @@ class Guard:
         A fault stays a fault: its braking trajectory has been returned before.
         """
         self._paused = self._paused or reason is Reason.PAUSED
-        if self._state is State.INACTIVE or self._fault_held:
+        if self._state is GuardState.INACTIVE or self._fault_held:
             return None
-        command = None if self._state is State.BRAKE else self._braking(now_ns)
+        command = None if self._state is GuardState.BRAKE else self._braking(now_ns)
         self._break(now_ns)
         level = Level.OK if reason is Reason.STOPPED else Level.WARN
-        self._enter(State.INACTIVE, reason, level)
+        self._enter(GuardState.INACTIVE, reason, level)
         return command
 
     def trip(self, reason: Reason, detail: str, now_ns: int) -> Trajectory | None:
@@ -102,18 +99,18 @@ class Guard:
         self._break(now_ns)
         self._watchdog.reset()
         if self._paused:
-            self._enter(State.INACTIVE, Reason.PAUSED, Level.WARN)
-        elif self._state is not State.INACTIVE:
-            self._enter(State.TRACKING, Reason.WAITING, Level.OK)
+            self._enter(GuardState.INACTIVE, Reason.PAUSED, Level.WARN)
+        elif self._state is not GuardState.INACTIVE:
+            self._enter(GuardState.TRACKING, Reason.WAITING, Level.OK)
         return None
 
     def restore(self, latched: Latched) -> None:
         """What an earlier process held is held again."""
         self._paused = latched.paused
         if latched.fault is not None:
-            self._enter(State.FAULT, latched.fault, Level.ERROR, latched.detail)
+            self._enter(GuardState.FAULT, latched.fault, Level.ERROR, latched.detail)
         elif latched.paused:
-            self._enter(State.INACTIVE, Reason.PAUSED, Level.WARN)
+            self._enter(GuardState.INACTIVE, Reason.PAUSED, Level.WARN)
 
     # what becomes known --------------------------------------------------------------------------
 
@@ -130,10 +127,10 @@ class Guard:
         self._break_ns = now_ns  # plans from before may be on their way
         if not self._watchdog.farewell():
             return None  # it has said so before
-        if self._state is State.BRAKE and self._recoverable:
+        if self._state is GuardState.BRAKE and self._recoverable:
             self._recoverable = False
-            self._enter(State.TRACKING, Reason.WAITING, Level.OK)
-        return self._braking(now_ns) if self._state in AT_WORK else None
+            self._enter(GuardState.TRACKING, Reason.WAITING, Level.OK)
+        return self._braking(now_ns) if self._state.follows_plans else None
 
     def joints(self, state: JointState, steady_s: float) -> None:
         """The measured joints are known; what does not fit the profile counts as silence."""
@@ -174,13 +171,13 @@ class Guard:
         self._watchdog.stalled(steady_s)
         detail = f"for {lasted_s:.2f} s"
         hands = () if gripper is None else (self._motion.hold_gripper(gripper.position, now_ns),)
-        if arm is None and self._state in AT_WORK:
+        if arm is None and self._state.follows_plans:
             self._enter(self._state, Reason.STALLED, Level.WARN, detail)
         if arm is None:
             return hands
         brake = self._motion.brake_from(arm, now_ns)
         self._motion.sent()
-        if self._state in AT_WORK:
+        if self._state.follows_plans:
             self._wait_for_plans(Reason.STALLED, detail)
         return brake, *hands
 
@@ -230,7 +227,7 @@ class Guard:
         if plan is None or refusal is not None:
             refusal = refusal or RefusedError(judged.reason, judged.detail)
             self._refused += 1
-            if self._state in AT_WORK:
+            if self._state.follows_plans:
                 self._watchdog.refused(refusal.reason, refusal.detail)
                 self._enter(self._state, refusal.reason, Level.WARN, refusal.detail)
             return Verdict(False, refusal.reason, refusal.detail)
@@ -239,11 +236,11 @@ class Guard:
         self._motion.follow(*judged.channels)
         soft = self._soft_rate() < 1.0
         self._watchdog.accepted(self._steady_s, judged.amount, soft, judged.detail)
-        if self._state is State.BRAKE:
+        if self._state is GuardState.BRAKE:
             self._watchdog.recovered(self._steady_s)
         self._recoverable = False
         level = Level.WARN if judged.detail else Level.OK
-        self._enter(State.TRACKING, judged.reason, level, judged.detail)
+        self._enter(GuardState.TRACKING, judged.reason, level, judged.detail)
         if judged.detail:
             self._changed += 1
             return Verdict(True, judged.reason, judged.detail, judged.channels, plan)
@@ -261,14 +258,15 @@ class Guard:
         self._steady_s = steady_s
         self._watch_clock(now_ns)
         moving = self._motion.moving(now_ns)
-        if self._state is State.BRAKE:
+        if self._state is GuardState.BRAKE:
             return self._watch_brake(now_ns, moving)
-        if self._state not in AT_WORK:
+        if not self._state.follows_plans:
             return None
         fault = self._watchdog.fault(moving, steady_s)
         if fault is not None:
             return self._brake(*fault, now_ns)
         age_s = self._motion.age_s(now_ns) if moving else 0.0
+        idle_s = 0.0 if moving else steady_s - self._judged_s
         late_s = age_s - self._config.coast_after_s
         if late_s > self._config.coast_s:
             stalled = age_s > (now_ns - self._stall_ns) * 1e-9
@@ -277,11 +275,11 @@ class Guard:
             return self._braking(now_ns)
         if late_s > 0:
             detail = f"the inputs of the last plan are {age_s:.2f} s old"
-            self._enter(State.COAST, Reason.PLANS_LATE, Level.WARN, detail)
+            self._enter(GuardState.COAST, Reason.PLANS_LATE, Level.WARN, detail)
         elif (silence := self._watchdog.joints_silent(steady_s)) is not None:
-            self._enter(State.TRACKING, Reason.JOINT_STATES_LOST, Level.WARN, silence)
-        elif self._state is State.COAST or (not moving and steady_s - self._judged_s > QUIET_S):
-            self._enter(State.TRACKING, Reason.WAITING, Level.OK)
+            self._enter(GuardState.TRACKING, Reason.JOINT_STATES_LOST, Level.WARN, silence)
+        elif self._state is GuardState.COAST or idle_s > QUIET_S:
+            self._enter(GuardState.TRACKING, Reason.WAITING, Level.OK)
         return None
 
     def again(self, now_ns: int) -> Trajectory | None:
@@ -307,19 +305,20 @@ class Guard:
         return 0.0 if not (arm := self._motion.arm) else max(0.0, (arm.end_ns - now_ns) * 1e-9)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> GuardStatus:
         """What `~/status` says."""
         said = self._state, self._reason, self._level, self._detail, self._since_s
-        return Status(*said, self._accepted, self._changed, self._refused, self._amount)
+        return GuardStatus(*said, self._accepted, self._changed, self._refused, self._amount)
 
     @property
     def _fault_held(self) -> bool:
-        return self._state is State.FAULT or (self._state is State.BRAKE and not self._recoverable)
+        braked_for_good = self._state is GuardState.BRAKE and not self._recoverable
+        return braked_for_good or self._state is GuardState.FAULT
 
     # within --------------------------------------------------------------------------------------
 
     def _require_control(self) -> None:
-        if self._state is State.INACTIVE:
+        if self._state is GuardState.INACTIVE:
             raise RefusedError(self._reason, "the guard is not active")
         if self._fault_held:
             raise RefusedError(Reason.FAULT_LATCHED, f"{self._reason.name}: {self._detail}")
@@ -336,8 +335,8 @@ class Guard:
 
     def _clock_is_another(self, since_ns: int, detail: str) -> None:
         self._break_ns = since_ns
-        if self._state in AT_WORK:
-            self._enter(State.TRACKING, Reason.CLOCK_JUMPED, Level.WARN, detail)
+        if self._state.follows_plans:
+            self._enter(GuardState.TRACKING, Reason.CLOCK_JUMPED, Level.WARN, detail)
 
     def _soft_rate(self) -> float:
         """Rate at which plans may run [1]: it rises for a while after the start."""
@@ -353,14 +352,14 @@ class Guard:
         self._recoverable, self._held = times < self._config.max_recoveries, False
         if not self._recoverable:
             detail += f", {times + 1} times in a minute"
-        self._enter(State.BRAKE, reason, Level.ERROR, detail)
+        self._enter(GuardState.BRAKE, reason, Level.ERROR, detail)
 
     def _watch_brake(self, now_ns: int, moving: bool) -> Trajectory | None:
         """At the end of braking hold the measured pose; without recovery it becomes a fault."""
         lost = self._watchdog.policy_lost(self._steady_s)
         if self._recoverable and lost is not None:
             self._recoverable = False
-            self._enter(State.BRAKE, lost[0], Level.ERROR, lost[1])
+            self._enter(GuardState.BRAKE, lost[0], Level.ERROR, lost[1])
         if moving:
             return None
         blind = self._watchdog.joints_silent(self._steady_s) is not None
@@ -371,13 +370,13 @@ class Guard:
         waited_s = self._steady_s - self._since_s
         done = not self._recoverable and (self._held or blind)
         if done or waited_s > self._config.recover_s:
-            self._enter(State.FAULT, self._reason, Level.ERROR, self._detail)
+            self._enter(GuardState.FAULT, self._reason, Level.ERROR, self._detail)
         return command
 
     def _brake(self, reason: Reason, detail: str, now_ns: int) -> Trajectory | None:
         command = self._braking(now_ns)
         self._recoverable, self._held = False, False
-        state = State.BRAKE if command else State.FAULT
+        state = GuardState.BRAKE if command else GuardState.FAULT
         self._enter(state, reason, Level.ERROR, detail)
         return command
 
@@ -395,7 +394,7 @@ class Guard:
         self._started_s, self._amount = None, 0.0
         self._recoverable, self._held = False, False
 
-    def _enter(self, state: State, reason: Reason, level: Level, detail: str = "") -> None:
+    def _enter(self, state: GuardState, reason: Reason, level: Level, detail: str = "") -> None:
         if (state, reason) != (self._state, self._reason):
             self._since_s = self._steady_s
         self._state, self._reason, self._level, self._detail = state, reason, level, detail

@@ -5,19 +5,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
-from difftori_ros.types import Level, Reason, Trajectory
-
-
-class State(Enum):
-    """What the guard is doing."""
-
-    INACTIVE = "nothing is commanded"
-    TRACKING = "valid plans are passed on"
-    COAST = "no new plan has come, and the arm follows the rest of the last one"
-    BRAKE = "the arm brakes to rest"
-    FAULT = "the arm rests until ~/reset is called"
+from difftori_ros.types import GuardState, Level, Reason, Trajectory
 
 
 @dataclass(frozen=True)
@@ -76,14 +65,14 @@ class Latched:
 
 
 @dataclass(frozen=True)
-class Status:
+class GuardStatus:
     """The guard's state, why and since when [s, steady clock] it holds, and what it has done.
 
     `accepted`, `changed` and `refused` count plans; `amount` is the share of speed or path that
     was taken from the last one [1].
     """
 
-    state: State
+    state: GuardState
     reason: Reason
     level: Level
     detail: str

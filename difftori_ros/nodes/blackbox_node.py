@@ -36,6 +36,7 @@ from difftori_ros.recording.mcap_file import (
 )
 from difftori_ros.recording.ring_buffer import FaultWatch, Ring
 from difftori_ros.robot.profile import RobotProfile, load_profile
+from difftori_ros.status.guard_report import GuardReport, GuardReportError
 from difftori_ros.types import Level, Reason
 
 from .node_base import SENSOR_QOS, STATUS_QOS, StartupError, declare, message_class, run
@@ -166,13 +167,17 @@ class BlackboxNode(Node):
             return
         try:
             status = decode("diagnostic_msgs/msg/DiagnosticStatus", data)
-        except RecordingError as error:
+            if role == GUARD_STATUS:
+                report = GuardReport.from_status(status)
+                code, fails = report.reason.name, self._watch.guard_fails(report, now_ns)
+            else:
+                code = next((pair.value for pair in status.values if pair.key == "code"), "")
+                fails = self._watch.policy_fails(code)
+        except (RecordingError, GuardReportError) as error:
             self.get_logger().warning(f"'{role}': {error}", throttle_duration_sec=2.0)
             return
-        values = {pair.key: pair.value for pair in status.values}
-        source = role.split("/")[0]
-        if self._watch.begins(source, values, now_ns):
-            self._begin(source, values["code"], status.message, now_ns)
+        if fails:
+            self._begin(role.split("/")[0], code, status.message, now_ns)
 
     def _take_joints(self) -> None:
         """Keep the joint states that have come meanwhile, at the times at which they came."""

@@ -29,13 +29,12 @@ from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.guard.plan_checks import RefusedError
 from difftori_ros.guard.plan_judge import SENDING_NS
 from difftori_ros.guard.stall_watch import StallWatch
-from difftori_ros.guard.verdict import State
 from difftori_ros.robot.profile import ProfileError, load_profile
 from difftori_ros.status.clock_jump import shown_ns
-from difftori_ros.types import Reason, Trajectory
+from difftori_ros.types import GuardState, Reason, Trajectory
 
 from .controller_outputs import OutputError, Outputs
-from .guard_publisher import GuardReport
+from .guard_publisher import GuardPublisher
 from .node_base import (
     COMMAND_QOS,
     LATCHED_QOS,
@@ -95,7 +94,7 @@ class GuardNode(Node):
         self._looked_s = self._ticked_s = self._begun_s = self._steady_s()
         self._listened, self._stopped = False, True
         self._fresh, self._policy_heard = True, False
-        self._report = GuardReport(self, self._begun_s)
+        self._publisher = GuardPublisher(self, self._begun_s)
         self.create_subscription(
             JointTrajectory, "policy_node/plan", self._on_plan, COMMAND_QOS, raw=True
         )
@@ -116,12 +115,11 @@ class GuardNode(Node):
         for complaint in apply_realtime(*wishes):
             self.get_logger().warning(complaint)
         self._guard.start(self._now_ns())
-        if (latched := self._report.latch.read()) is not None:
+        if (latched := self._publisher.latch.read()) is not None:
             self._guard.restore(latched)
             self._fresh = False  # somebody must give an order anyhow
-            self.get_logger().warning(
-                f"held since before this start, in {self._report.latch.path}"
-            )
+            path = self._publisher.latch.path
+            self.get_logger().warning(f"held since before this start, in {path}")
         self.get_logger().info(f"guarding '{profile.name}': {self._outputs.topics}")
 
     def stop(self) -> None:
@@ -152,8 +150,7 @@ class GuardNode(Node):
             if plan is None:  # of another form than ours
                 plan = codecs.decode_trajectory(deserialize_message(raw, JointTrajectory))
         except (codecs.CodecError, RuntimeError) as error:  # the latter from the middleware
-            self._report.verdict(stamp_ns(raw) or 0, False, Reason.BAD_MESSAGE, str(error))
-            self._say()
+            self._refuse(stamp_ns(raw) or 0, Reason.BAD_MESSAGE, str(error))
             return
         self._pending = plan
         self._try_pending()
@@ -204,7 +201,7 @@ class GuardNode(Node):
         refused = self._guard.reset(self._now_ns())
         if refused is None and self._guard.status.reason is not Reason.PAUSED:
             self._guard.start(self._now_ns())
-        self._report.forget_verdict()
+        self._publisher.forget_verdict()
         self._say()
         response.success = refused is None
         response.message = refused or "fault cleared; the next plan starts afresh"
@@ -219,7 +216,7 @@ class GuardNode(Node):
             self._fresh = False
             self._guard.start(self._now_ns())  # a fault stays one
         state = self._guard.status.state
-        response.success = (state is State.INACTIVE) == request.data
+        response.success = (state is GuardState.INACTIVE) == request.data
         response.message = f"the guard is {state.name}: {state.value}"
         self._say()
         return response
@@ -256,7 +253,7 @@ class GuardNode(Node):
             self._publish(self._prepare(commands))
             self.get_logger().warning(f"this process stood still for {look.stalled_s:.2f} s")
         if (changed := self._guard.put_off(*self._outputs.catch_up(look.now_ns))) is not None:
-            self._report.changed(changed)
+            self._publisher.changed(changed)
 
     def _refuse_flow(self, since_ns: int) -> None:
         """A guard that is started again in the middle of an episode does not go on by itself."""
@@ -281,14 +278,15 @@ class GuardNode(Node):
         self._pending = None
         if not self._policy_heard:
             detail = "no status of the policy has come, which tells since when it has planned"
-            self._refuse(plan, Reason.POLICY_LOST, detail)
+            self._refuse(plan.stamp_ns, Reason.POLICY_LOST, detail)
         elif not (self._listened or self._look_for_controllers()):
-            self._refuse(plan, Reason.NO_CONTROLLER, f"nobody subscribes {self._outputs.topics}")
+            detail = f"nobody subscribes {self._outputs.topics}"
+            self._refuse(plan.stamp_ns, Reason.NO_CONTROLLER, detail)
         else:
             self._carry_out(plan)
 
-    def _refuse(self, plan: Trajectory, reason: Reason, detail: str) -> None:
-        self._report.verdict(plan.stamp_ns, False, reason, detail)
+    def _refuse(self, plan_ns: int, reason: Reason, detail: str) -> None:
+        self._publisher.verdict(plan_ns, False, reason, detail)
         self._say()
 
     def _carry_out(self, plan: Trajectory) -> None:
@@ -305,18 +303,18 @@ class GuardNode(Node):
             refusal = RefusedError(Reason.DISCONTINUOUS, "held up whenever it was to be sent")
         if refusal is None:
             self._publish(prepared)  # no clock is looked at in between: it could only be later
-            self._report.window_s.add(self._steady_s() - self._checked_s)
+            self._publisher.window_s.add(self._steady_s() - self._checked_s)
         verdict = self._guard.settle(judged, now_ns, refusal)
         self._fresh = self._fresh and not verdict.accepted
         if verdict.changed is not None:
-            self._report.changed(verdict.changed)
-        self._report.verdict(plan.stamp_ns, verdict.accepted, verdict.reason, verdict.detail)
+            self._publisher.changed(verdict.changed)
+        self._publisher.verdict(plan.stamp_ns, verdict.accepted, verdict.reason, verdict.detail)
         self._say()
 
     def _tick(self) -> None:
         self._wake()
         steady_s = self._steady_s()
-        self._report.jitter_s.add(abs(steady_s - self._ticked_s - self._period_s))
+        self._publisher.jitter_s.add(abs(steady_s - self._ticked_s - self._period_s))
         self._ticked_s = steady_s
         self._read_joints()
         if steady_s - self._looked_s > LOOK_S:
@@ -324,7 +322,7 @@ class GuardNode(Node):
             self._look_around()
         self._order(lambda now_ns: self._guard.tick(now_ns, self._steady_s()))
         self._stream()
-        if self._report.due(self._guard.status, steady_s):
+        if self._publisher.due(self._guard.status, steady_s):
             self._say()
 
     def _look_around(self) -> None:
@@ -382,7 +380,7 @@ class GuardNode(Node):
         return max(passed_s, self._checked_s - begun_s) <= LATE_S + ahead_s
 
     def _say(self) -> None:
-        self._report.publish(self._guard.status, self._guard.latched, self._steady_s())
+        self._publisher.publish(self._guard.status, self._guard.latched, self._steady_s())
 
     def _now_ns(self) -> int:
         """The data clock, not behind the newest joint state while that can be believed."""

@@ -25,6 +25,7 @@ from difftori_ros.observation.observer import JOINTS_KEPT, Observer
 from difftori_ros.observation.stream_buffer import Unread
 from difftori_ros.policy.loop import PolicyLoop
 from difftori_ros.status.clock_jump import shown_ns
+from difftori_ros.status.guard_report import GuardReport, GuardReportError
 from difftori_ros.status.health import Health
 from difftori_ros.types import Reason
 
@@ -215,13 +216,14 @@ class Inputs:
         ]
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
-        values = {pair.key: pair.value for pair in message.values}
-        verdict, stamp_ns = values.get("verdict"), int(values.get("verdict_stamp_ns", "0"))
-        self._loop.guard_said(
-            values.get("state", "INACTIVE"),
-            stamp_ns if verdict == "refused" else None,
-            stamp_ns if verdict == "accepted" else 0,
-        )
+        try:
+            report = GuardReport.from_status(message)
+        except GuardReportError as error:
+            self._node.get_logger().warning(
+                f"'guard_node/status': {error}", throttle_duration_sec=2.0
+            )
+            return
+        self._loop.guard_said(report.state.name, report.refused_ns, report.accepted_ns or 0)
 
     def _on_changed(self, message: JointTrajectory) -> None:
         try:

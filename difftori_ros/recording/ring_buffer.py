@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Mapping
 
-from difftori_ros.types import Reason
+from difftori_ros.status.guard_report import GuardReport
+from difftori_ros.types import GuardState, Reason
 
 from .mcap_file import Heard
 
@@ -18,8 +18,8 @@ OVERHEAD = 200
 """What a message costs in memory besides its own bytes, so that many empty ones count [bytes]."""
 SILENCE_S = 1.0
 """Silence of the guard after which it is lost [s]; it speaks ten times a second."""
-CALM = (Reason.OK.name, Reason.WAITING.name, Reason.PAUSED.name, Reason.STOPPED.name)
-"""Codes that are no fault, although the guard may brake on the operator's wish."""
+CALM = (Reason.OK, Reason.WAITING, Reason.PAUSED, Reason.STOPPED)
+"""Reasons that are no fault, although the guard may brake on the operator's wish."""
 POLICY_FAULTS = tuple(
     reason.name
     for reason in (Reason.DIVERGED, Reason.DEADLINE, Reason.DEVICE_LOST, Reason.EXCEPTION)
@@ -82,22 +82,27 @@ class FaultWatch:
         self._faulty: set[str] = set()
         self._guard_ns: int | None = None
 
-    def begins(self, source: str, values: Mapping[str, str], steady_ns: int) -> bool:
-        """True when the policy or the guard reports a fault that it had not before.
+    def policy_fails(self, code: str) -> bool:
+        """True when the policy reports a fault that it had not before.
 
         Args:
-            source: `policy_node` or `guard_node`.
-            values: The values of its `~/status`, by key.
-            steady_ns: When they came [ns, steady clock].
+            code: Code of its `~/status`.
         """
-        code = values.get("code", "")
-        if source == "policy_node":
-            return self._note(source, code in POLICY_FAULTS)
+        return self._note("policy", code in POLICY_FAULTS)
+
+    def guard_fails(self, report: GuardReport, steady_ns: int) -> bool:
+        """True when the guard reports a fault that it had not before.
+
+        Args:
+            report: Its `~/status`.
+            steady_ns: When that came [ns, steady clock].
+        """
         # one that is inactive may fall silent; of one in FAULT there is a file already
-        self._guard_ns = None if values.get("state") in ("INACTIVE", "FAULT") else steady_ns
-        faulty = values.get("state") in ("BRAKE", "FAULT") and code not in CALM
+        silent = report.state in (GuardState.INACTIVE, GuardState.FAULT)
+        self._guard_ns = None if silent else steady_ns
         self._note("silence", False)
-        return self._note(source, faulty)
+        faulty = report.state.has_stopped_the_arm and report.reason not in CALM
+        return self._note("guard", faulty)
 
     def guard_lost(self, steady_ns: int) -> bool:
         """True when the guard has just been silent for too long without having said goodbye."""

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from difftori_ros import codecs
 from difftori_ros.recording.mcap_file import RecordingError, load
+from difftori_ros.status.guard_report import GuardReport, GuardReportError
 from difftori_ros.types import JointState, Trajectory
 
 STEP_S = 0.5
@@ -47,11 +48,11 @@ Values = dict[str, str]
 
 @dataclass(frozen=True)
 class Sample:
-    """What was known at one time; `time_s` counts from the fault. Unknown is empty or NaN."""
+    """What was known at one time; `time_s` counts from the fault. Unknown: empty, None or NaN."""
 
     time_s: float
     policy: Values
-    guard: Values
+    guard: GuardReport | None
     speed: float
     off_plan: float
 
@@ -71,7 +72,7 @@ class Timeline:
     joints: list[tuple[float, JointState]] = field(default_factory=list)
     commands: list[tuple[float, Trajectory]] = field(default_factory=list)
     policy: list[tuple[float, Values]] = field(default_factory=list)
-    guard: list[tuple[float, Values]] = field(default_factory=list)
+    guard: list[tuple[float, GuardReport]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
     @property
@@ -107,7 +108,7 @@ class Timeline:
             gap = np.abs(self.commanded(time_s, state) - state.position)
             off_plan = float(np.nanmax(gap)) if np.isfinite(gap).any() else off_plan
         policy = newest(self.policy, time_s, SILENT_S) or {}
-        guard = newest(self.guard, time_s, SILENT_S) or {}
+        guard = newest(self.guard, time_s, SILENT_S)
         return Sample(time_s, policy, guard, speed, off_plan)
 
     def samples(self) -> list[Sample]:
@@ -116,10 +117,11 @@ class Timeline:
         times = {
             round(float(t), 3) for t in np.arange(np.ceil(first / STEP_S), last / STEP_S) * STEP_S
         } | {first, last}
-        for part in (self.policy, self.guard):
+        codes = [(time_s, values.get("code")) for time_s, values in self.policy]
+        states = [(time_s, (report.reason, report.state)) for time_s, report in self.guard]
+        for part in (codes, states):
             before = None
-            for time_s, values in part:
-                now = values.get("code"), values.get("state")
+            for time_s, now in part:
                 if now != before:
                     times.add(time_s)
                 before = now
@@ -160,12 +162,13 @@ def read(path: Path) -> Timeline:
                 timeline.joints.append((time_s, codecs.decode_joint_state(message)))
             elif entry.role == "command/arm":
                 timeline.commands.append((time_s, codecs.decode_trajectory(message)))
+            elif entry.role == "guard_node/status":
+                timeline.guard.append((time_s, GuardReport.from_status(message)))
             else:
                 values = {pair.key: pair.value for pair in message.values}
                 values["level"] = str(message.level[0])
-                part = timeline.policy if entry.role.startswith("policy") else timeline.guard
-                part.append((time_s, values))
-        except (codecs.CodecError, RecordingError) as error:
+                timeline.policy.append((time_s, values))
+        except (codecs.CodecError, GuardReportError, RecordingError) as error:
             # a message that cannot be read may well be what the fault is about
             timeline.unreadable.append(f"{entry.role} at {time_s:+.3f} s: {error}")
     if not (timeline.joints or timeline.commands or timeline.policy or timeline.guard):
@@ -211,8 +214,8 @@ def _table(timeline: Timeline) -> Table:
         table.add_row(
             f"{sample.time_s:+.2f}",
             escape(sample.policy.get("code", "-")),
-            escape(sample.guard.get("state", "-")),
-            escape(sample.guard.get("code", "-")),
+            sample.guard.state.name if sample.guard else "-",
+            sample.guard.reason.name if sample.guard else "-",
             escape(sample.policy.get("plan_ms", "-")),
             _number(sample.speed),
             _number(sample.off_plan),
@@ -250,10 +253,12 @@ def _draw(timeline: Timeline, title: str, png: Path) -> None:
         curves.plot(times, measured, color=f"C{k % 10}", linewidth=1.0, label=name)
         curves.plot(times, commanded, color=f"C{k % 10}", linewidth=1.5, linestyle="--")
     end_s = timeline.span_s[1]
-    for row, part in enumerate((timeline.guard, timeline.policy)):
+    guard = [(time_s, int(report.level)) for time_s, report in timeline.guard]
+    policy = [(time_s, int(values["level"])) for time_s, values in timeline.policy]
+    for row, part in enumerate((guard, policy)):
         ends = [time_s for time_s, _ in part] + [end_s]
-        for (time_s, values), until_s in zip(part, ends[1:], strict=True):
-            colour = LEVELS[min(int(values["level"]), len(LEVELS) - 1)]
+        for (time_s, level), until_s in zip(part, ends[1:], strict=True):
+            colour = LEVELS[min(level, len(LEVELS) - 1)]
             length_s = min(until_s - time_s, SILENT_S)  # a gap: it was silent
             bands.broken_barh([(time_s, length_s)], (row - 0.4, 0.8), color=colour)
     for axes in (curves, bands):

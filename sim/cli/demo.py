@@ -121,7 +121,7 @@ def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
             _cost(values["value_after"]),
             f"{max(ages, default=0.0):.2f}",
             values["plan"] if values["code"] == "OK" else values["code"],
-            stand.guard.get("state", ""),
+            stand.guard.state.name if stand.guard else "",
         )
     marks = "".join("[green]✓[/green]" if e.success else "[red]✗[/red]" for e in done)
     return Group(table, f"episodes: {marks or '-'}  {sum(e.success for e in done)}/{len(done)}")

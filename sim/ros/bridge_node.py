@@ -30,6 +30,7 @@ from difftori_ros.nodes.node_base import (
 )
 from difftori_ros.rigid import matrix_to_pose
 from difftori_ros.robot.profile import ProfileError, load_profile
+from difftori_ros.status.guard_report import GuardReport, GuardReportError
 from difftori_ros.types import Trajectory
 from difftori_sim.arm.tasks import TEST_SEEDS, find_task
 from difftori_sim.arm.vulkan import VulkanError
@@ -186,12 +187,15 @@ class SimBridge(Node):
             self._followed += 1
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
-        values = {pair.key: pair.value for pair in message.values}
-        if values.get("verdict") == "refused":
-            self._refused_ns = int(values["verdict_stamp_ns"])
-        elif values.get("verdict") == "accepted" and self._accepted_ns != self.world.now_ns:
-            self._accepted_ns = int(values["verdict_stamp_ns"])
-            self._accepted_s = time.monotonic()
+        try:
+            report = GuardReport.from_status(message)
+        except GuardReportError as error:
+            self.get_logger().warning(f"'guard_node/status': {error}")
+            return
+        if report.refused_ns is not None:
+            self._refused_ns = report.refused_ns
+        elif report.accepted_ns is not None and self._accepted_ns != self.world.now_ns:
+            self._accepted_ns, self._accepted_s = report.accepted_ns, time.monotonic()
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         self._reset()

@@ -33,6 +33,7 @@ from difftori_ros.codecs import image as image_codec
 from difftori_ros.nodes.node_base import LATCHED_QOS, STATUS_QOS
 from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.robot.profile import load_profile
+from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.types import Trajectory
 
 from .isolated_domain import private_network
@@ -64,7 +65,7 @@ class RosEpisode:
         commands: Every trajectory that went to a controller.
         command_times_ns: The world's clock when each of them was published [ns]. In lockstep the
             world stands at the command's stamp then; else it is known as of when it was heard.
-        guard_statuses: Values of `guard_node/status`, by key.
+        guard_reports: Every status of the guard.
         stops: Codes of the faults and refusals of the guard.
         views: Pictures for people (H, W, 3) with the path planned when each was taken, (K, 3) [m].
     """
@@ -75,7 +76,7 @@ class RosEpisode:
     actions: list[np.ndarray] = field(default_factory=list)
     commands: list[Trajectory] = field(default_factory=list)
     command_times_ns: list[int] = field(default_factory=list)
-    guard_statuses: list[dict[str, str]] = field(default_factory=list)
+    guard_reports: list[GuardReport] = field(default_factory=list)
     stops: set[str] = field(default_factory=set)
     views: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
@@ -117,7 +118,7 @@ class Operator:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self.policy: dict[str, str] = {}
-        self.guard: dict[str, str] = {}
+        self.guard: GuardReport | None = None
         self.episode: dict[str, str] = {}
         self.current: RosEpisode | None = None
         self.now_ns = 0
@@ -144,7 +145,7 @@ class Operator:
                 lambda: (
                     bool(self.policy)
                     and self.policy["code"] != "STOPPED"
-                    and bool(self.guard)
+                    and self.guard is not None
                     and bool(self.episode)
                 ),
                 START_S,
@@ -238,9 +239,10 @@ class Operator:
                 if process.poll() is not None:
                     raise OperatorError(self.last_words(name))
             if time.monotonic() > deadline:
+                guard = self.guard.reason.name if self.guard else None
                 raise OperatorError(
                     f"waited {limit_s:g} s for {what}; policy: {self.policy.get('code')}, "
-                    f"guard: {self.guard.get('code')}, episode: {self.episode.get('state')}"
+                    f"guard: {guard}, episode: {self.episode.get('state')}"
                 )
 
     def spin(self, timeout_s: float = 0.05) -> None:
@@ -327,13 +329,13 @@ class Operator:
             self.on_plan(values)
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
-        self.guard = values = _values(message)
+        self.guard = report = GuardReport.from_status(message)
         if self.current is not None:
-            self.current.guard_statuses.append(values)
-            if values["state"] in ("BRAKE", "FAULT"):
-                self.current.stops.add(values["code"])
-            if values.get("verdict") == "refused":
-                self.current.stops.add(values["verdict_code"])
+            self.current.guard_reports.append(report)
+            if report.state.has_stopped_the_arm:
+                self.current.stops.add(report.reason.name)
+            if report.verdict is not None and not report.verdict.accepted:
+                self.current.stops.add(report.verdict.reason.name)
 
     def _on_episode(self, message: DiagnosticStatus) -> None:
         self.episode = _values(message)

@@ -3,8 +3,7 @@
 
 import pytest
 
-from difftori_ros.guard.verdict import State
-from difftori_ros.types import Reason
+from difftori_ros.types import GuardState, Reason
 from tests.support.virtual.cases import Case
 from tests.support.virtual.clock import BEGIN_NS, MS
 from tests.support.virtual.world import World
@@ -56,7 +55,7 @@ def test_two_guards_of_one_name_notice_each_other_and_hold_both():
     statuses = [guard.node._guard.status for guard in world.guards]
     assert len(statuses) == 2
     assert statuses[0].reason is Reason.SECOND_COMMANDER
-    assert {status.state for status in statuses} == {State.FAULT}
+    assert {status.state for status in statuses} == {GuardState.FAULT}
     assert commands(world, 2300.0) == 0
 
 
@@ -65,7 +64,7 @@ def test_a_pause_outlives_emergency_stop_release_and_reset():
     events = tuple((1200.0 + 30.0 * k, *order) for k, order in enumerate(orders))
     world = happen(World(Case(end_ms=2600.0, plan_ms=5.0, events=events)))
     status = world.guard.node._guard.status
-    assert (status.state, status.reason) == (State.INACTIVE, Reason.PAUSED)
+    assert (status.state, status.reason) == (GuardState.INACTIVE, Reason.PAUSED)
     assert commands(world, 1700.0) == 0
 
 
@@ -82,7 +81,7 @@ def test_a_guard_that_is_stopped_in_the_brake_holds_no_pose_from_before(seed):
     at_ms = 1400.0 + 13.0 * seed
     events = ((at_ms - 40.0, "estop", (True,)), (at_ms, "stop", ("guard", 350.0)))
     world = happen(World(Case(seed=seed, speed=1.2, plan_ms=5.0, events=events)))
-    assert world.guard.node._guard.status.state is State.FAULT
+    assert world.guard.node._guard.status.state is GuardState.FAULT
 
 
 def test_what_was_latched_is_held_by_the_next_process_until_it_is_reset():

@@ -16,6 +16,7 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_ros import bringup, codecs
 from difftori_ros.nodes.node_base import COMMAND_QOS, STATUS_QOS
 from difftori_ros.robot.profile import load_profile
+from difftori_ros.status.guard_report import GuardReport
 from difftori_sim.ros.service_retry import Asked
 from tests.support.promises import REST_WITHIN_S, assert_promises
 
@@ -55,7 +56,7 @@ class Graph:
         assert_promises(
             [codecs.decode_trajectory(message) for message in self.commands],
             self.published_ns,
-            [values_of(message) for heard in self.status.values() for message in heard],
+            self.reports(),
             load_profile("panda"),
             rest_within_s=self.rest_within_s,
         )
@@ -94,6 +95,10 @@ class Graph:
                 each()
             logs = "\n".join(f"--- {name}\n{self.log(name)[-2000:]}" for name in self.processes)
             assert time.monotonic() < end, f"not within {limit_s} s\n{logs}"
+
+    def reports(self) -> list[GuardReport]:
+        """What the guard has said."""
+        return [GuardReport.from_status(message) for message in self.status["guard_node"]]
 
     def newest(self, name: str) -> dict[str, str]:
         """Values of the newest status of a node, with its sentence under `message`."""

@@ -16,7 +16,9 @@ from difftori_ros.bringup.node_specs import policy_specs
 from difftori_ros.nodes.blackbox_node import decode
 from difftori_ros.nodes.node_base import STATUS_QOS
 from difftori_ros.recording.mcap_file import Entry, load
+from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.tools.show_recording import read
+from difftori_ros.types import GuardState, Reason
 from tests.ros.conftest import values_of
 from tests.support.fake_policy import FakePolicy
 from tests.support.fake_robot import PROFILE, FakeRobot
@@ -104,17 +106,17 @@ def test_silent_policy_leaves_one_file_with_everything_that_led_to_it(graph, tmp
     ]
     assert float(np.median(late_s)) < 0.02  # when they came, not when they were taken
     assert min(late_s) > -0.02
-    states = [values_of(m)["state"] for m in of(entries, "guard_node/status")]
-    assert "TRACKING" in states
-    assert states[-1] in ("BRAKE", "FAULT")
+    reports = [GuardReport.from_status(m) for m in of(entries, "guard_node/status")]
+    assert GuardState.TRACKING in [report.state for report in reports]
+    assert reports[-1].state.has_stopped_the_arm
 
     timeline = read(path)
     assert [command.stamp_ns for _, command in timeline.commands] == [t.stamp_ns for t in arm]
     before = [m for m in timeline.samples() if m.time_s < 0]
     after = [m for m in timeline.samples() if m.time_s > 0]
-    assert before[-1].guard["state"] == "TRACKING"
+    assert before[-1].guard.state is GuardState.TRACKING
     assert after
-    assert {m.guard["code"] for m in after} == {"POLICY_LOST"}
+    assert {m.guard.reason for m in after} == {Reason.POLICY_LOST}
     assert before[-1].off_plan < 0.1
 
 

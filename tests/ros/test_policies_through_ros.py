@@ -53,8 +53,9 @@ def test_a_briefly_trained_policy_drives_the_arm_through_ros_as_in_one_process(
     evaluate_ros(str(folder), episodes=1, first_seed=first_seed, on_episode=ros.append)
     (ours,), (theirs,) = direct, ros
     assert theirs.commands
-    statuses = theirs.statuses + theirs.guard_statuses
-    assert_promises(theirs.commands, theirs.command_times_ns, statuses, load_profile("panda"))
+    assert_promises(
+        theirs.commands, theirs.command_times_ns, theirs.guard_reports, load_profile("panda")
+    )
     actions = [step.motion.plan.actions for step in ours.steps]
     assert len(theirs.actions) == len(actions)
     np.testing.assert_allclose(theirs.actions, actions, rtol=0.0, atol=1e-5)

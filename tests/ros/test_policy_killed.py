@@ -10,6 +10,7 @@ from sensor_msgs.msg import JointState
 
 from difftori_ros import codecs
 from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_ros.types import GuardState, Reason
 from difftori_sim.arm.tasks import TEST_SEEDS
 from difftori_sim.ros.process_operator import Operator
 from tests.support.promises import assert_promises
@@ -40,13 +41,13 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
         stand.node.create_subscription(JointState, "joint_states", measure, STATUS_QOS)
         stand.begin(TEST_SEEDS.start + 1)
         measured.clear()
-        accepted = int(stand.guard["accepted"])
+        accepted = stand.guard.accepted
 
         def speed():
             return float(np.abs(measured[-1].velocity[:7]).max()) if measured else 0.0
 
         stand.wait(
-            lambda: speed() > MOVING and int(stand.guard["accepted"]) > accepted,
+            lambda: speed() > MOVING and stand.guard.accepted > accepted,
             30.0,
             "the arm to move",
         )
@@ -64,9 +65,9 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
         )
         after = [state for state in measured if state.stamp_ns > limit_ns]
         assert max(float(np.abs(state.velocity[:7]).max()) for state in after) < REST
-        stand.wait(lambda: stand.guard.get("code") == "POLICY_LOST", 30.0, "the guard to name it")
-        assert stand.guard["state"] == "FAULT"
-        assert "policy" in stand.guard["message"]
+        stand.wait(lambda: stand.guard.reason is Reason.POLICY_LOST, 30.0, "the guard to name it")
+        assert stand.guard.state is GuardState.FAULT
+        assert "policy" in stand.guard.sentence
         assert stand.current is not None
         heard, begun_ns = stand.current, int(stand.episode["start_ns"])
         # the world's clock leaps to where an episode begins
@@ -78,6 +79,6 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
         assert told
         assert_promises(
             *zip(*told, strict=True),
-            heard.statuses + heard.guard_statuses,
+            heard.guard_reports,
             stand.profile,
         )

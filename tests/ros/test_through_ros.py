@@ -22,7 +22,7 @@ def run_both(checkpoint, episodes):
         assert_promises(
             episode.commands,
             episode.command_times_ns,
-            episode.statuses + episode.guard_statuses,
+            episode.guard_reports,
             load_profile("panda"),
         )
     return alone, through, direct, ros

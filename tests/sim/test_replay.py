@@ -16,8 +16,9 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_ros import codecs
 from difftori_ros.nodes.node_base import status_message, trajectory_message
 from difftori_ros.recording.mcap_file import Channel, Heard, definition, save, type_name
+from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.tools.show_recording import read, replay
-from difftori_ros.types import JointState, Trajectory
+from difftori_ros.types import GuardState, JointState, Level, Reason, Trajectory
 from difftori_sim.cli.main import main
 
 S = 10**9
@@ -56,8 +57,8 @@ def command() -> JointTrajectory:
     return trajectory_message(Trajectory(STAMP_NS - 2 * S, NAMES, times, positions, velocities))
 
 
-def guard(state: str, code: str, level: int) -> DiagnosticStatus:
-    return status_message("guard_node", level, "", {"state": state, "code": code})
+def guard(state: GuardState, reason: Reason, level: Level) -> DiagnosticStatus:
+    return status_message("guard_node", *GuardReport(state, reason, level).to_status())
 
 
 def recorded() -> list[tuple[float, str, object]]:
@@ -71,9 +72,11 @@ def recorded() -> list[tuple[float, str, object]]:
     found: list[tuple[float, str, object]] = [(-2.0, "command/arm", command())]
     found += [(k / 50, "joint_states", joints(k / 50)) for k in range(-99, 25)]
     found += [(-1.5 + k / 10, "policy_node/status", policy) for k in range(10)]
-    found += [(-1.0, "guard_node/status", guard("TRACKING", "OK", 0))]
-    found += [(0.0, "guard_node/status", guard("BRAKE", "POLICY_LOST", 2))]
-    found += [(0.31, "guard_node/status", guard("FAULT", "POLICY_LOST", 2))]
+    found += [(-1.0, "guard_node/status", guard(GuardState.TRACKING, Reason.OK, Level.OK))]
+    found += [(0.0, "guard_node/status", guard(GuardState.BRAKE, Reason.POLICY_LOST, Level.ERROR))]
+    found += [
+        (0.31, "guard_node/status", guard(GuardState.FAULT, Reason.POLICY_LOST, Level.ERROR))
+    ]
     return sorted(found, key=lambda item: item[0])
 
 
@@ -128,7 +131,7 @@ def test_table_says_what_the_arm_the_policy_and_the_guard_did_at_every_time(tmp_
 def test_rows_are_few_and_no_change_is_left_out(tmp_path):
     samples = read(write(tmp_path, recorded())).samples()
     assert len(samples) < 12
-    states = [m.guard.get("state") for m in samples]
+    states = [m.guard and m.guard.state.name for m in samples]
     assert [s for k, s in enumerate(states) if not k or s != states[k - 1]] == [
         *(None, "TRACKING", "BRAKE", "FAULT")
     ]

@@ -19,7 +19,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import bringup, codecs
 from difftori_ros.nodes.node_base import COMMAND_QOS
-from difftori_ros.types import JointState, Trajectory
+from difftori_ros.status.guard_report import GuardReport
+from difftori_ros.types import GuardState, JointState, Trajectory
 from difftori_sim.ros.fault_injection import strike
 from difftori_sim.ros.service_retry import Asked
 from tests.conftest import ROOT, next_domain
@@ -310,12 +311,10 @@ class Stand(Graph):
 
     def moves(self, since_ns: int) -> bool:
         """Whether plans made after that are accepted and the arm is in mid-motion."""
-        return (
-            self.guard() == "TRACKING"
-            and self.guard("verdict") == "accepted"
-            and int(self.guard("verdict_stamp_ns")) > since_ns
-            and self.arm.speed > MOVING
-        )
+        if not self.status["guard_node"] or self.arm.speed <= MOVING:
+            return False
+        report = GuardReport.from_status(self.status["guard_node"][-1])
+        return report.state is GuardState.TRACKING and (report.accepted_ns or 0) > since_ns
 
     def forget(self) -> None:
         """What was heard is forgotten, and what was published until now is not heard any more."""
@@ -339,7 +338,7 @@ class Stand(Graph):
         assert_promises(
             self.trajectories(),
             self.published_ns,
-            [values for heard in self.heard.values() for _, values in heard],
+            self.reports(),
             PROFILE,
             rest_within_s=self.rest_within_s,
             measured=self._measured if self.measured_is_known else None,

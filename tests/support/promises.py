@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from difftori_ros.robot.profile import RobotProfile
-from difftori_ros.types import JointState, Trajectory
+from difftori_ros.types import GuardState, JointState, Reason, Trajectory
 
 DENSE = 9
 MOMENTS = 9
@@ -229,7 +229,7 @@ def assert_joins(
 def assert_promises(
     commands,
     times_ns,
-    statuses,
+    reports,
     profile,
     *,
     max_age_s: float = 0.5,
@@ -241,7 +241,7 @@ def assert_promises(
     Args:
         commands: Every command to a controller, in order, since the last reset.
         times_ns: The data clock when each was published [ns].
-        statuses: Values of every status heard, with the sentence under `message`.
+        reports: Every status of the guard, as `GuardReport`.
         profile: The robot.
         max_age_s: Oldest inputs that a command may stem from when it is published [s].
         rest_within_s: Longest command [s].
@@ -264,10 +264,10 @@ def assert_promises(
         )
         assert command.times[-1] - command.times[0] <= rest_within_s, "P3: rests too late"
         own.add(command, published_ns)
-    for values in statuses:
-        stopped = values.get("state") in ("BRAKE", "FAULT")
-        named = values["code"] != "OK" and len(values["message"]) > 10
-        assert named or not stopped, f"P4: a stop without a name: {values}"
+    for report in reports:
+        stopped = report.state in (GuardState.BRAKE, GuardState.FAULT)
+        named = report.reason is not Reason.OK and len(report.sentence) > 10
+        assert named or not stopped, f"P4: a stop without a name: {report}"
 
 
 def longest_step(states, profile, late=()) -> tuple[float, int]:

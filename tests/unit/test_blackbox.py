@@ -25,6 +25,8 @@ from difftori_ros.recording.mcap_file import (
     type_name,
 )
 from difftori_ros.recording.ring_buffer import OVERHEAD, FaultWatch, Ring
+from difftori_ros.status.guard_report import GuardReport
+from difftori_ros.types import GuardState, Reason
 
 S = 10**9
 TYPES = (
@@ -86,8 +88,8 @@ def test_bytes_never_exceed_the_limit_and_the_rest_is_the_newest_in_order(given,
 # faults --------------------------------------------------------------------------------------
 
 
-def guard(state: str, code: str) -> dict[str, str]:
-    return {"state": state, "code": code}
+def guard(state: str, code: str) -> GuardReport:
+    return GuardReport(GuardState[state], Reason[code])
 
 
 def test_fault_begins_once_and_again_only_after_its_end():
@@ -99,41 +101,41 @@ def test_fault_begins_once_and_again_only_after_its_end():
         guard("TRACKING", "WAITING"),
         guard("FAULT", "NOT_FOLLOWING"),
     ]
-    begun = [watch.begins("guard_node", values, k) for k, values in enumerate(heard)]
+    begun = [watch.guard_fails(report, k) for k, report in enumerate(heard)]
     assert begun == [False, True, False, False, True]
 
 
 @pytest.mark.parametrize("state", ["BRAKE", "FAULT"])
 def test_braking_because_the_operator_wants_it_is_no_fault(state):
-    assert not FaultWatch().begins("guard_node", guard(state, "PAUSED"), 0)
+    assert not FaultWatch().guard_fails(guard(state, "PAUSED"), 0)
 
 
 @pytest.mark.parametrize("code", ["DIVERGED", "DEADLINE", "DEVICE_LOST", "EXCEPTION"])
 def test_policy_that_gives_up_is_a_fault(code):
-    assert FaultWatch().begins("policy_node", {"code": code}, 0)
+    assert FaultWatch().policy_fails(code)
 
 
 @pytest.mark.parametrize("code", ["MISSING", "STALE", "WAITING", "STOPPED", "OK"])
 def test_policy_that_waits_is_no_fault(code):
-    assert not FaultWatch().begins("policy_node", {"code": code}, 0)
+    assert not FaultWatch().policy_fails(code)
 
 
 def test_guard_that_falls_silent_is_a_fault_once_until_it_is_back():
     watch = FaultWatch()
     assert not watch.guard_lost(100 * S)  # never heard: not started yet
-    watch.begins("guard_node", guard("TRACKING", "OK"), 100 * S)
+    watch.guard_fails(guard("TRACKING", "OK"), 100 * S)
     assert not watch.guard_lost(101 * S)
     assert watch.guard_lost(101 * S + 1)
     assert not watch.guard_lost(105 * S)
-    watch.begins("guard_node", guard("TRACKING", "WAITING"), 106 * S)
+    watch.guard_fails(guard("TRACKING", "WAITING"), 106 * S)
     assert watch.guard_lost(108 * S)
 
 
 @pytest.mark.parametrize("state", ["INACTIVE", "FAULT"])
 def test_guard_that_commands_nothing_may_be_silent(state):
     watch = FaultWatch()
-    watch.begins("guard_node", guard("TRACKING", "OK"), 0)
-    watch.begins("guard_node", guard(state, "STOPPED"), 0)
+    watch.guard_fails(guard("TRACKING", "OK"), 0)
+    watch.guard_fails(guard(state, "STOPPED"), 0)
     assert not watch.guard_lost(100 * S)
 
 

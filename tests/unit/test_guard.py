@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
-from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.motion.trajectory import Reference, hold, reference_at, split
-from difftori_ros.types import Level, Reason, Trajectory
+from difftori_ros.types import GuardState, Level, Reason, Trajectory
 from tests.support.guard_plans import (
     MS,
     NAMES,
@@ -31,7 +31,11 @@ def test_a_valid_plan_is_passed_on_in_one_channel_for_the_arm_and_one_for_the_gr
     np.testing.assert_array_equal(arm.positions, made.positions[:, :7])
     np.testing.assert_array_equal(gripper.positions, made.positions[:, 7:])
     status = guard.status
-    assert (status.state, status.reason, status.level) == (State.TRACKING, Reason.OK, Level.OK)
+    assert (status.state, status.reason, status.level) == (
+        GuardState.TRACKING,
+        Reason.OK,
+        Level.OK,
+    )
     assert (status.accepted, status.refused) == (1, 0)
 
 
@@ -265,7 +269,7 @@ def test_a_refused_plan_does_not_stop_the_one_under_way():
     refused(guard, two_points(times=np.zeros(2)), Reason.BAD_TIMES, "followed by")
     assert guard.tick(NOW + 50 * MS, 100.05) is None
     status = guard.status
-    assert (status.state, status.level) == (State.TRACKING, Level.WARN)
+    assert (status.state, status.level) == (GuardState.TRACKING, Level.WARN)
     assert status.reason is Reason.BAD_TIMES
     again = reference_at(split(made, PANDA.arm_joints), NOW + 60 * MS)
     guard.joints(joint_state(NOW + 60 * MS, again.position), 100.06)

@@ -5,10 +5,9 @@
 import numpy as np
 import pytest
 
-from difftori_ros.guard.guard import State
 from difftori_ros.guard.verdict import Latched
 from difftori_ros.motion.trajectory import Reference, reference_at
-from difftori_ros.types import Reason
+from difftori_ros.types import GuardState, Reason
 from tests.support.guard_plans import (
     AT,
     MS,
@@ -85,7 +84,7 @@ def test_a_brake_that_could_not_be_sent_in_time_is_made_for_the_later_time():
     assert guard.estop(True, AT) is not None
     late = AT + 200 * MS
     assert_brakes(guard.again(late), first, late)
-    assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.ESTOP)
+    assert (guard.status.state, guard.status.reason) == (GuardState.BRAKE, Reason.ESTOP)
 
 
 def test_a_brake_is_not_made_again_once_the_arm_rests_by_itself():
@@ -201,9 +200,9 @@ def test_a_pause_outlives_the_emergency_stop_and_the_reset():
     guard.estop(True, NOW)
     guard.estop(False, NOW)
     assert guard.reset(NOW) is None
-    assert (guard.status.state, guard.status.reason) == (State.INACTIVE, Reason.PAUSED)
+    assert (guard.status.state, guard.status.reason) == (GuardState.INACTIVE, Reason.PAUSED)
     guard.start(NOW)
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 def test_a_pause_in_a_brake_that_could_recover_is_one():
@@ -214,7 +213,7 @@ def test_a_pause_in_a_brake_that_could_recover_is_one():
     assert guard.tick(AT + 500 * MS, 100.9) is not None
     assert guard.status.reason is Reason.PLANS_LOST
     assert guard.stop(AT + 510 * MS, Reason.PAUSED) is None
-    assert (guard.status.state, guard.status.reason) == (State.INACTIVE, Reason.PAUSED)
+    assert (guard.status.state, guard.status.reason) == (GuardState.INACTIVE, Reason.PAUSED)
     assert 0 < guard.rests_in_s(AT + 510 * MS) < 0.4
 
 
@@ -224,11 +223,11 @@ def test_the_pose_measured_in_mid_brake_is_not_held_at_its_end():
     command = assert_brakes(guard.estop(True, AT), made, AT)
     measure(guard, command, AT + 10 * MS)
     assert guard.tick(command.end_ns + MS, 100.5) is None
-    assert guard.status.state is State.BRAKE
+    assert guard.status.state is GuardState.BRAKE
     measure(guard, command, command.end_ns + 10 * MS)
     held = guard.tick(command.end_ns + 20 * MS, 100.9)
     np.testing.assert_array_equal(held.positions[0], command.positions[-1])
-    assert guard.status.state is State.FAULT
+    assert guard.status.state is GuardState.FAULT
 
 
 def test_a_pose_away_from_the_end_of_a_brake_is_not_held_for_the_arm_would_jump():
@@ -238,7 +237,7 @@ def test_a_pose_away_from_the_end_of_a_brake_is_not_held_for_the_arm_would_jump(
     end = command.end_ns + 10 * MS
     guard.joints(joint_state(end, PANDA.home), 100.9)
     assert guard.tick(end, 100.9) is None
-    assert guard.status.state is State.FAULT
+    assert guard.status.state is GuardState.FAULT
 
 
 def test_a_plan_joins_the_hold_at_the_end_of_a_brake():
@@ -266,7 +265,7 @@ def test_a_fault_of_an_earlier_process_is_held_until_a_reset():
     refused(guard, plan(), Reason.FAULT_LATCHED, "SECOND_COMMANDER: /other publishes")
     assert guard.reset(NOW) is None
     assert guard.latched is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 def test_a_pause_of_an_earlier_process_is_held_until_it_is_resumed():
@@ -281,7 +280,7 @@ def test_a_pause_of_an_earlier_process_is_held_until_it_is_resumed():
 def test_a_pause_below_a_fault_of_an_earlier_process_outlives_the_reset():
     guard = ready()
     guard.restore(Latched(Reason.ESTOP, paused=True))
-    assert guard.status.state is State.FAULT
+    assert guard.status.state is GuardState.FAULT
     guard.reset(NOW)
     assert guard.latched == Latched(None, paused=True)
 
@@ -289,4 +288,4 @@ def test_a_pause_below_a_fault_of_an_earlier_process_outlives_the_reset():
 def test_an_earlier_process_that_held_nothing_leaves_nothing():
     guard = ready()
     guard.restore(Latched(None))
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING

@@ -3,9 +3,9 @@
 
 import pytest
 
-from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.motion.trajectory import reference_at
-from difftori_ros.types import Reason
+from difftori_ros.types import GuardState, Reason
 from tests.support.guard_plans import (
     AT,
     MS,
@@ -29,7 +29,10 @@ def test_silent_joint_states_of_a_resting_arm_are_named_and_no_fault():
     guard = ready()
     guard.heartbeat(100.6)
     assert guard.tick(NOW + 600 * MS, 100.6) is None
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.JOINT_STATES_LOST)
+    assert (guard.status.state, guard.status.reason) == (
+        GuardState.TRACKING,
+        Reason.JOINT_STATES_LOST,
+    )
     guard.joints(joint_state(NOW + 610 * MS), 100.61)
     guard.heartbeat(101.7)
     guard.joints(joint_state(NOW + 1700 * MS), 101.7)
@@ -42,7 +45,10 @@ def test_an_arm_that_nobody_has_seen_come_to_rest_is_a_fault():
     first = long_motion(guard)
     guard.heartbeat(101.2)
     assert guard.tick(first.end_ns + 100 * MS, 101.2) is None
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.JOINT_STATES_LOST)
+    assert (guard.status.state, guard.status.reason) == (
+        GuardState.FAULT,
+        Reason.JOINT_STATES_LOST,
+    )
 
 
 @pytest.mark.parametrize("step_ms", [-150, -30, 40, 5000])

@@ -3,9 +3,9 @@
 
 import numpy as np
 
-from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.motion.trajectory import Reference
-from difftori_ros.types import Level, Reason
+from difftori_ros.types import GuardState, Level, Reason
 from tests.support.guard_plans import (
     MS,
     NOW,
@@ -60,11 +60,11 @@ def test_a_fresh_plan_is_tracked_a_late_one_coasts_and_a_lost_one_brakes():
     guard = ready(**LATE)
     made = long_motion(guard)
     assert guard.tick(NOW + 100 * MS, 100.1) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
     live(guard, NOW + 150 * MS, 100.15)
     assert guard.tick(NOW + 150 * MS, 100.15) is None
     status = guard.status
-    assert (status.state, status.reason) == (State.COAST, Reason.PLANS_LATE)
+    assert (status.state, status.reason) == (GuardState.COAST, Reason.PLANS_LATE)
     assert status.level is Level.WARN
     assert "are 0.15 s old" in status.detail
     live(guard, NOW + 200 * MS, 100.2)
@@ -72,7 +72,7 @@ def test_a_fresh_plan_is_tracked_a_late_one_coasts_and_a_lost_one_brakes():
     at = NOW + 201 * MS
     assert_brakes(guard.tick(at, 100.201), made, at)
     status = guard.status
-    assert (status.state, status.reason) == (State.BRAKE, Reason.PLANS_LOST)
+    assert (status.state, status.reason) == (GuardState.BRAKE, Reason.PLANS_LOST)
     assert status.detail == "none for 0.20 s"
 
 
@@ -82,12 +82,12 @@ def test_a_new_plan_ends_coasting():
     at = NOW + 150 * MS
     live(guard, at, 100.15, made.sample(at)[0][:7])
     guard.tick(at, 100.15)
-    assert guard.status.state is State.COAST
+    assert guard.status.state is GuardState.COAST
     position, velocity = made.sample(at)
     start = Reference(position[:7], velocity[:7], STILL)
     again = plan(at, step=0.03, start=start, gripper=False)
     assert guard.check(again, at).accepted
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.OK)
+    assert (guard.status.state, guard.status.reason) == (GuardState.TRACKING, Reason.OK)
 
 
 def test_a_refused_plan_does_not_end_coasting():
@@ -97,7 +97,7 @@ def test_a_refused_plan_does_not_end_coasting():
     live(guard, at, 100.15)
     guard.tick(at, 100.15)
     refused(guard, two_points(times=np.zeros(2)), Reason.BAD_TIMES, "followed by", at)
-    assert guard.status.state is State.COAST
+    assert guard.status.state is GuardState.COAST
 
 
 def test_a_plan_that_has_come_to_rest_while_coasting_only_waits():
@@ -106,10 +106,10 @@ def test_a_plan_that_has_come_to_rest_while_coasting_only_waits():
     accepted(guard, made)
     live(guard, NOW + 150 * MS, 100.15)
     guard.tick(NOW + 150 * MS, 100.15)
-    assert guard.status.state is State.COAST
+    assert guard.status.state is GuardState.COAST
     live(guard, made.end_ns, 100.5)
     assert guard.tick(made.end_ns, 100.5) is None
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.WAITING)
+    assert (guard.status.state, guard.status.reason) == (GuardState.TRACKING, Reason.WAITING)
 
 
 def test_after_braking_the_measured_pose_is_held_once():
@@ -138,7 +138,7 @@ def test_within_a_second_a_new_plan_from_the_measured_pose_takes_over():
     later = command.end_ns + 300 * MS
     live(guard, later, 100.9, here)
     accepted(guard, plan(later, start=Reference(here, STILL, STILL)), later)
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 def test_after_a_second_it_is_a_fault_until_reset():
@@ -149,7 +149,7 @@ def test_after_a_second_it_is_a_fault_until_reset():
     later = command.end_ns + 900 * MS
     live(guard, later, 101.3, here)
     assert guard.tick(later, 101.3) is None
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.PLANS_LOST)
+    assert (guard.status.state, guard.status.reason) == (GuardState.FAULT, Reason.PLANS_LOST)
     refused(guard, plan(later), Reason.FAULT_LATCHED, "PLANS_LOST: none for 0.21 s", later)
     assert guard.reset(NOW) is None
     accepted(guard, plan(later, start=Reference(here, STILL, STILL)), later)
@@ -190,7 +190,7 @@ def test_a_policy_that_dies_meanwhile_is_named_and_cannot_recover():
     command = lose(guard, NOW, 100.0)
     guard.joints(joint_state(command.end_ns), 100.8)
     guard.tick(command.end_ns, 100.8)
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.POLICY_LOST)
+    assert (guard.status.state, guard.status.reason) == (GuardState.FAULT, Reason.POLICY_LOST)
     assert "no sign of life for 0.59 s" in guard.status.detail
 
 
@@ -201,7 +201,7 @@ def test_a_policy_that_says_farewell_meanwhile_is_no_fault():
     assert last is not None
     guard.joints(joint_state(last.end_ns, last.positions[-1]), 103.9)
     assert guard.tick(command.end_ns + 3000 * MS, 104.0) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 def test_a_clock_that_jumps_back_while_braking_leaves_the_fault():
@@ -210,7 +210,7 @@ def test_a_clock_that_jumps_back_while_braking_leaves_the_fault():
     guard.estop(True, NOW + 100 * MS)
     guard.joints(joint_state(NOW - 9000 * MS), 100.2)
     guard.tick(NOW - 9000 * MS, 100.2)
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.ESTOP)
+    assert (guard.status.state, guard.status.reason) == (GuardState.FAULT, Reason.ESTOP)
 
 
 # stops from outside
@@ -221,20 +221,20 @@ def test_the_emergency_stop_brakes_and_latches_and_release_moves_nothing():
     made = long_motion(guard)
     at = NOW + 80 * MS
     assert_brakes(guard.estop(True, at), made, at)
-    assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.ESTOP)
+    assert (guard.status.state, guard.status.reason) == (GuardState.BRAKE, Reason.ESTOP)
     assert guard.estop(True, at + MS) is None
     assert "still pressed" in (guard.reset(NOW) or "")
     assert guard.status.reason is Reason.ESTOP
     assert guard.estop(False, at + 2 * MS) is None
     refused(guard, plan(at), Reason.FAULT_LATCHED, "ESTOP", at)
     assert guard.reset(NOW) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 def test_the_emergency_stop_of_a_resting_arm_is_a_fault_without_a_command():
     guard = ready()
     assert guard.estop(True, NOW) is None
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.ESTOP)
+    assert (guard.status.state, guard.status.reason) == (GuardState.FAULT, Reason.ESTOP)
 
 
 def test_the_emergency_stop_counts_during_a_brake_that_could_recover():
@@ -265,7 +265,7 @@ def test_pausing_brakes_and_resuming_starts_from_the_measured_pose():
     at = NOW + 80 * MS
     assert_brakes(guard.stop(at, Reason.PAUSED), made, at)
     status = guard.status
-    assert (status.state, status.reason) == (State.INACTIVE, Reason.PAUSED)
+    assert (status.state, status.reason) == (GuardState.INACTIVE, Reason.PAUSED)
     assert status.level is Level.WARN
     refused(guard, plan(at), Reason.PAUSED, "not active", at)
     guard.start(NOW)

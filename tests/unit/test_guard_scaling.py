@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicHermiteSpline
 
-from difftori_ros.guard.guard import GuardConfig, State
+from difftori_ros.guard.guard import GuardConfig
 from difftori_ros.guard.plan_checks import PlanCheck, RefusedError
 from difftori_ros.guard.retiming import fit
 from difftori_ros.motion.trajectory import split
-from difftori_ros.types import Level, Reason, Trajectory
+from difftori_ros.types import GuardState, Level, Reason, Trajectory
 from tests.support.guard_plans import (
     MS,
     NAMES,
@@ -66,7 +66,7 @@ def test_a_plan_that_is_too_fast_is_slowed_along_its_path_and_the_amount_is_told
     on_the_path(arm, 6)
     np.testing.assert_allclose(arm.positions[-1], made.positions[-1, :7], atol=1e-9)
     status = guard.status
-    assert (status.state, status.reason) == (State.TRACKING, Reason.GUARD_ACTIVE)
+    assert (status.state, status.reason) == (GuardState.TRACKING, Reason.GUARD_ACTIVE)
     assert (status.level, status.changed, status.accepted) == (Level.WARN, 1, 1)
     assert 0.0 < status.amount < 1.0
     assert "slowed to" in status.detail
@@ -174,7 +174,7 @@ def test_plans_that_are_slowed_by_much_for_long_are_a_fault():
     guard.heartbeat(100.3)
     guard.joints(joint_state(at), 100.3)
     assert guard.tick(at, 100.3) is not None
-    assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.GUARD_ACTIVE)
+    assert (guard.status.state, guard.status.reason) == (GuardState.BRAKE, Reason.GUARD_ACTIVE)
     assert "by more than 30% for 0.30 s" in guard.status.detail
 
 

@@ -5,10 +5,10 @@ controller is taken where it was left."""
 import numpy as np
 import pytest
 
-from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.guard.motion_under_way import put_off
 from difftori_ros.motion.trajectory import Reference, reference_at
-from difftori_ros.types import Reason
+from difftori_ros.types import GuardState, Reason
 from tests.support.guard_plans import (
     AT,
     GRIPPER,
@@ -46,17 +46,17 @@ def test_a_stall_names_itself_and_not_the_policy_that_could_not_be_heard():
     guard = ready(coast_after_s=0.3, coast_s=0.2)
     first = long_motion(guard)
     guard.stalled(AT + 400 * MS, 101.2, 0.8)
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.STALLED)
+    assert (guard.status.state, guard.status.reason) == (GuardState.TRACKING, Reason.STALLED)
     assert "0.80 s" in guard.status.detail
     assert_brakes(guard.tick(AT + 400 * MS, 101.2), first, AT + 400 * MS)
-    assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.STALLED)
+    assert (guard.status.state, guard.status.reason) == (GuardState.BRAKE, Reason.STALLED)
 
 
 def test_a_stall_of_a_guard_that_holds_a_fault_changes_nothing():
     guard = ready()
     guard.trip(Reason.SECOND_COMMANDER, "", NOW)
     guard.stalled(NOW + 400 * MS, 100.4, 0.4)
-    assert (guard.status.state, guard.status.reason) == (State.FAULT, Reason.SECOND_COMMANDER)
+    assert (guard.status.state, guard.status.reason) == (GuardState.FAULT, Reason.SECOND_COMMANDER)
 
 
 def test_a_policy_is_lost_when_it_stays_silent_after_the_stall():
@@ -72,7 +72,7 @@ def test_a_stall_before_anything_was_heard_makes_nobody_late():
     guard.start(0)
     guard.stalled(NOW, 100.0, 3.0)
     assert guard.tick(NOW + 5000 * MS, 105.0) is None
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.WAITING)
+    assert (guard.status.state, guard.status.reason) == (GuardState.TRACKING, Reason.WAITING)
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.6])
@@ -83,7 +83,7 @@ def test_a_streamed_controller_brakes_from_where_it_was_left(speed):
     (command,) = guard.stalled(AT + 250 * MS, 100.65, 0.25, stands)
     np.testing.assert_allclose(command.positions[0], stands.position)
     np.testing.assert_allclose(command.velocities[0], stands.velocity)
-    assert (guard.status.state, guard.status.reason) == (State.BRAKE, Reason.STALLED)
+    assert (guard.status.state, guard.status.reason) == (GuardState.BRAKE, Reason.STALLED)
     rest = measure(guard, command, command.end_ns + MS)
     accepted(guard, plan(command.end_ns + MS, start=rest, gripper=False), command.end_ns + MS)
 

@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
-from difftori_ros.guard.guard import Guard, GuardConfig, State
+from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.motion.trajectory import Reference
-from difftori_ros.types import Level, Reason
+from difftori_ros.types import GuardState, Level, Reason
 from tests.support.guard_plans import (
     MS,
     NOW,
@@ -30,7 +30,7 @@ def test_a_silent_policy_in_motion_makes_the_arm_brake_and_latches_the_fault():
     command = assert_brakes(guard.tick(at, 100.51), made, at)
     status = guard.status
     assert (status.state, status.reason, status.level) == (
-        State.BRAKE,
+        GuardState.BRAKE,
         Reason.POLICY_LOST,
         Level.ERROR,
     )
@@ -38,21 +38,21 @@ def test_a_silent_policy_in_motion_makes_the_arm_brake_and_latches_the_fault():
     assert status.since_steady_s == 100.51
     refused(guard, plan(at), Reason.FAULT_LATCHED, "POLICY_LOST: no sign of life", at)
     assert guard.tick(command.end_ns - MS, 100.6) is None
-    assert guard.status.state is State.BRAKE
+    assert guard.status.state is GuardState.BRAKE
     assert guard.tick(command.end_ns, 101.0) is None
-    assert guard.status.state is State.FAULT
+    assert guard.status.state is GuardState.FAULT
     assert guard.status.reason is Reason.POLICY_LOST
     guard.heartbeat(101.1)
     guard.joints(joint_state(command.end_ns), 101.1)
     assert guard.tick(command.end_ns + MS, 101.1) is None
-    assert guard.status.state is State.FAULT
+    assert guard.status.state is GuardState.FAULT
     refused(guard, plan(at), Reason.FAULT_LATCHED, "POLICY_LOST", command.end_ns)
 
 
 def test_a_policy_that_falls_silent_while_the_arm_rests_is_a_fault_without_a_command():
     guard, made = moving_guard()
     assert guard.tick(made.end_ns + MS, 100.6) is None
-    assert guard.status.state is State.FAULT
+    assert guard.status.state is GuardState.FAULT
     assert guard.status.reason is Reason.POLICY_LOST
 
 
@@ -60,7 +60,7 @@ def test_a_policy_that_has_never_lived_is_no_fault():
     guard = Guard(PANDA, GuardConfig())
     guard.start(NOW)
     assert guard.tick(NOW, 1e6) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
     assert guard.status.reason is Reason.WAITING
 
 
@@ -88,7 +88,7 @@ def test_silent_joint_states_at_rest_are_no_fault():
     guard = ready()
     guard.heartbeat(200.0)
     assert guard.tick(NOW, 200.0) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_an_accepted_plan_ends_the_row_of_refusals():
     accepted(guard, plan())
     guard.check(bad, NOW)
     assert guard.tick(NOW, 100.0) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 # starting, stopping, resetting
@@ -155,7 +155,7 @@ def test_an_accepted_plan_ends_the_row_of_refusals():
 def test_an_inactive_guard_passes_nothing_on():
     guard = Guard(PANDA, GuardConfig())
     guard.joints(joint_state(), 100.0)
-    assert guard.status.state is State.INACTIVE
+    assert guard.status.state is GuardState.INACTIVE
     refused(guard, plan(), Reason.STOPPED, "not active")
     assert guard.tick(NOW, 1e6) is None
     assert guard.status.reason is Reason.STOPPED
@@ -164,7 +164,7 @@ def test_an_inactive_guard_passes_nothing_on():
 def test_stopping_in_motion_brakes_and_passes_nothing_on():
     guard, made = moving_guard()
     assert_brakes(guard.stop(NOW + 80 * MS), made, NOW + 80 * MS)
-    assert guard.status.state is State.INACTIVE
+    assert guard.status.state is GuardState.INACTIVE
     refused(guard, plan(), Reason.STOPPED, "not active")
     assert guard.stop(NOW + 90 * MS) is None
 
@@ -190,7 +190,7 @@ def test_a_fault_survives_stop_and_start_and_only_reset_clears_it():
     guard.start(NOW)
     assert guard.status.reason is Reason.POLICY_LOST
     guard.reset(NOW)
-    assert (guard.status.state, guard.status.reason) == (State.TRACKING, Reason.WAITING)
+    assert (guard.status.state, guard.status.reason) == (GuardState.TRACKING, Reason.WAITING)
     guard.joints(joint_state(NOW + 600 * MS), 102.0)
     assert guard.tick(NOW + 600 * MS, 102.0) is None
     accepted(guard, plan(NOW + 600 * MS), NOW + 600 * MS)
@@ -199,7 +199,7 @@ def test_a_fault_survives_stop_and_start_and_only_reset_clears_it():
 def test_reset_does_not_start_an_inactive_guard():
     guard = Guard(PANDA, GuardConfig())
     guard.reset(NOW)
-    assert guard.status.state is State.INACTIVE
+    assert guard.status.state is GuardState.INACTIVE
 
 
 def test_the_status_says_since_when():
@@ -248,7 +248,7 @@ def test_an_arm_that_follows_late_is_left_alone():
     guard.heartbeat(100.1)
     guard.joints(joint_state(later, made.sample(later)[0][:7] - 0.2), 100.1)
     assert guard.tick(later, 100.1) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 def test_joint_states_from_before_the_plan_do_not_judge_it():
@@ -262,7 +262,7 @@ def test_a_policy_that_says_farewell_may_fall_silent_while_the_arm_rests():
     guard = ready()
     assert guard.farewell(NOW) is None
     assert guard.tick(NOW, 160.0) is None
-    assert guard.status.state is State.TRACKING
+    assert guard.status.state is GuardState.TRACKING
 
 
 def test_a_policy_that_says_farewell_in_motion_is_braked_and_that_is_no_fault():
@@ -275,7 +275,7 @@ def test_a_policy_that_says_farewell_in_motion_is_braked_and_that_is_no_fault():
     for later, steady in ((command.end_ns, 100.5), (command.end_ns + 2000 * MS, 102.5)):
         guard.joints(joint_state(later, command.positions[-1]), steady)
         assert guard.tick(later, steady) is None
-        assert guard.status.state is State.TRACKING
+        assert guard.status.state is GuardState.TRACKING
     assert guard.status.reason is Reason.WAITING
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from std_srvs.srv import SetBool, Trigger
 
-from difftori_ros.types import Trajectory
+from difftori_ros.types import GuardState, Trajectory
 from tests.support.promises import REST_WITHIN_S, assert_promises
 from tests.support.virtual.clock import MS
 from tests.support.virtual.fault_world import FaultWorld
@@ -100,12 +100,10 @@ class VirtualStand:
 
     def moves(self, since_ns: int) -> bool:
         """Whether plans made after that are accepted and the arm is in mid-motion."""
-        return (
-            self.guard() == "TRACKING"
-            and self.guard("verdict") == "accepted"
-            and int(self.guard("verdict_stamp_ns")) > since_ns
-            and self.arm.speed > MOVING
-        )
+        if not self.world.reports or self.arm.speed <= MOVING:
+            return False
+        report = self.world.reports[-1]
+        return report.state is GuardState.TRACKING and (report.accepted_ns or 0) > since_ns
 
     def begin(self) -> None:
         """The arm is in mid-motion, as it has been for a while, and nothing was heard yet."""
@@ -198,7 +196,7 @@ class VirtualStand:
         """What was heard is forgotten, but for the newest statuses."""
         self.world.sent.clear()
         self.world.plans.clear()
-        for heard in self.world.heard.values():
+        for heard in (*self.world.heard.values(), self.world.reports):
             del heard[:-1]
 
     # promises ------------------------------------------------------------------------------------
@@ -217,7 +215,7 @@ class VirtualStand:
         assert_promises(
             self.commands,
             [one.at_ns for one in sent],
-            [one.values for heard in self.world.heard.values() for one in heard],
+            self.world.reports,
             self.world.profile,
             rest_within_s=self._rest_within_s,
             measured=[one.measured for one in sent] if self.follows else None,

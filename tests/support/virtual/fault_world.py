@@ -11,6 +11,7 @@ from rclpy.serialization import serialize_message
 
 from difftori_ros.codecs.serialized_trajectory import read_trajectory
 from difftori_ros.nodes.node_base import status_message
+from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.types import JointState, Trajectory
 from tests.support.virtual.cases import Case
 from tests.support.virtual.clock import MS, Process
@@ -52,6 +53,7 @@ class FaultWorld(World):
 
     Attributes:
         heard: Statuses by node.
+        reports: Those of the guard, read.
         sent: Commands to the controllers.
         plans: What the policy has sent.
         sickness: What ails the planner, one of `difftori_sim.ros.fault_injection.SICKNESSES`; ""
@@ -68,6 +70,7 @@ class FaultWorld(World):
         # nobody else has work to do, and everything takes as long as it always does
         super().__init__(Case(load=0.0, by_arrival=True, guard=guard or {}))
         self._checkpoint, self._values = checkpoint, policy or {}
+        self.reports: list[GuardReport] = []
         self.heard: dict[str, list[Heard]] = {"guard_node": [], "policy_node": []}
         self.sent: list[Sent] = []
         self.plans: list[Trajectory] = []
@@ -98,6 +101,7 @@ class FaultWorld(World):
         """A guard has published something."""
         if topic == "~/status":
             self._hear("guard_node", message)
+            self.reports.append(GuardReport.from_status(message))
         elif topic.endswith("joint_trajectory"):
             command = read_trajectory(message)
             assert command is not None

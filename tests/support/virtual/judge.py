@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from difftori_ros.types import Reason, Trajectory
+from difftori_ros.status.guard_report import GuardReport
+from difftori_ros.types import GuardState, Reason, Trajectory
 from tests.support.promises import assert_valid
 from tests.support.virtual.arm import Followed, start_ns
 from tests.support.virtual.clock import BEGIN_NS, MS
@@ -180,13 +181,13 @@ class Judge:
 
     # what it publishes ---------------------------------------------------------------------------
 
-    def said(self, guard: object, values: dict[str, str], message: str) -> None:
+    def said(self, guard: object, report: GuardReport) -> None:
         """P4: every stop has a name, and what is latched stays so."""
-        stopped = values["state"] in ("BRAKE", "FAULT")
-        if stopped and (values["code"] == "OK" or len(message) <= 10):
-            self.breach("P4", f"a stop without a name: {values}")
-        if values["state"] == "FAULT":
-            self._latch(self._held[guard], values["code"])
+        stopped = report.state in (GuardState.BRAKE, GuardState.FAULT)
+        if stopped and (report.reason is Reason.OK or len(report.sentence) <= 10):
+            self.breach("P4", f"a stop without a name: {report}")
+        if report.state is GuardState.FAULT:
+            self._latch(self._held[guard], report.reason.name)
 
     def commanded(self, guard: object, command: Trajectory, unclosed: bool) -> None:
         """P1 to P4 of a trajectory."""

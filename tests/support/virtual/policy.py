@@ -25,6 +25,7 @@ from difftori_ros.policy.pipeline import PlannedMotion, PlanPipeline
 from difftori_ros.policy.scripted import ScriptedPlanner
 from difftori_ros.policy.start_gate import StartPose
 from difftori_ros.status.clock_jump import ClockWatch
+from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.status.health import Health
 from difftori_ros.types import Level, Reason, Trajectory
 from tests.support.virtual.clock import MS, Alarm, Process
@@ -153,14 +154,9 @@ class VirtualPolicy:
         self._newest = measured
         self._alarm.ring()
 
-    def hear_status(self, values: dict[str, str]) -> None:
+    def hear_status(self, report: GuardReport) -> None:
         """The guard has spoken."""
-        verdict, stamp = values.get("verdict"), int(values.get("verdict_stamp_ns", "0"))
-        self._loop.guard_said(
-            values["state"],
-            stamp if verdict == "refused" else None,
-            stamp if verdict == "accepted" else 0,
-        )
+        self._loop.guard_said(report.state.name, report.refused_ns, report.accepted_ns or 0)
 
     def hear_changed(self, trajectory: Trajectory) -> None:
         """The guard has sent this in place of a plan."""

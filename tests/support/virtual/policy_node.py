@@ -22,6 +22,7 @@ from difftori_ros.nodes.node_base import status_message, trajectory_message
 from difftori_ros.policy import planner_thread
 from difftori_ros.policy.open_policy import Source
 from difftori_ros.policy.scripted import ScriptedPlanner
+from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.types import Trajectory
 from difftori_sim.ros import fault_injection
 from tests.support.virtual.clock import MS, Process
@@ -188,9 +189,10 @@ class PolicyProcess:
         callback = self.services[service]
         self.machine.request(lambda: hear(callback(request, Answer())))
 
-    def hear_status(self, values: dict[str, str]) -> None:
+    def hear_status(self, report: GuardReport) -> None:
         """The guard's status has come."""
-        self.arrive("guard_node/status", status_message("guard_node", 0, "", values), True)
+        message = status_message("guard_node", *report.to_status())
+        self.arrive("guard_node/status", message, True)
 
     def hear_changed(self, trajectory: Trajectory) -> None:
         """The guard has sent this in place of a plan."""

@@ -15,6 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 from difftori_ros import codecs
 from difftori_ros.codecs.serialized_trajectory import read_trajectory
 from difftori_ros.robot.profile import RobotProfile
+from difftori_ros.status.guard_report import GuardReport
 from tests.support.virtual.arm import Measured, VirtualArm
 from tests.support.virtual.cases import Case
 from tests.support.virtual.clock import BEGIN_NS, MS, Process, Timeline
@@ -199,12 +200,12 @@ class World:
         elif topic.endswith("/commands"):
             self._stream(guard, np.array(message.data), unclosed)
         elif topic == "~/status":
-            values = {pair.key: pair.value for pair in message.values}
-            self.note("status", values["state"], values["code"], message.message)
-            self.judge.said(guard, values, message.message)
-            self._operate(values["state"])
+            report = GuardReport.from_status(message)
+            self.note("status", report.state.name, report.reason.name, report.sentence)
+            self.judge.said(guard, report)
+            self._operate(report.state.name)
             if guard.knows("words"):
-                self._words.send(partial(self._to_policy, "hear_status", values))
+                self._words.send(partial(self._to_policy, "hear_status", report))
         elif topic == "~/changed":
             changed = codecs.decode_trajectory(message)
             self.note("changed", changed)
