@@ -48,13 +48,16 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
 from benchmarks.support.problems import DISCOUNT, TASKS, Trained, trained
+from difftori_models.contract.world_model_settings import WorldSolver
 from difftori_models.solver import AdamBox, BestSoFar, TheseusLM, solve
+from difftori_models.solver.method import State
+from difftori_models.solver.mppi import MPPI
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.trajectory_value import TrajectoryValue
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.learner import Learner
 from difftori_models.training.rl.replay import Recorded, Replay
-from difftori_models.training.rl.sampling import ELITES, ITERATIONS, SAMPLES, mppi
+from difftori_models.world_model.planning import search, search_noise
 
 EPISODE = 250
 """Steps of an episode whose policy gradient is one solve."""
@@ -99,6 +102,9 @@ class Bench:
             self.replay.add(Recorded(seen, actions, rewards, False))
         self.rng, self.horizon = rng, 5
         self.value = TrajectoryValue(DISCOUNT, "min")
+        self.sampling = WorldSolver(
+            "mppi", iterations=MPPI.iterations, discount=DISCOUNT, terminal="min"
+        )
 
     def rows(self) -> dict[str, tuple[Callable[[], Any], int]]:
         """What is timed, and how many environment steps or updates one call is."""
@@ -120,7 +126,7 @@ class Bench:
         """The same by TD-MPC's planner."""
         with torch.no_grad():
             z = self.learner.model.h(self.seen[:1])
-        mppi(self.learner.model.world, self.value, z, self.horizon, None, 0.05, True)
+        MPPI.explore(self._searched(z))
 
     def reference(self, theirs: TheseusLM) -> None:
         """What the reference does at every environment step."""
@@ -138,18 +144,25 @@ class Bench:
             theirs = COMMON.solve(problem, start)[1].detach()
             with torch.no_grad():
                 z = model.h(seen)
-                sampled = mppi(model.world, self.value, z, self.horizon, None, 0.05, False)[1]
                 first = problem.evaluate(start)
                 best = solve(problem, start, BestSoFar(AdamBox(100))).value_after
                 plans = {
                     "ours": self.learner.plan(z, self.horizon),
-                    "MPPI": sampled[None],
+                    "MPPI": self._searched(z).actions,
                     "reference": problem.project(theirs),
                 }
                 for name, plan in plans.items():
                     share = (problem.evaluate(plan) - first) / (best - first)
                     shares[name].append(float(share))
         return {name: round(float(np.median(found)), 3) for name, found in shares.items()}
+
+    @torch.no_grad()
+    def _searched(self, z: Tensor) -> State:
+        """Where TD-MPC's search from a latent (1, Z) ends, at the start of an episode."""
+        world = self.learner.model.world
+        noise = torch.randn(1, *search_noise(self.sampling, self.horizon, world.sizes.action))
+        start = world.propose(z, self.horizon)
+        return search(world, self.sampling, z, start, noise)
 
     def _as_they_call_it(self, seen: Tensor) -> tuple[Problem, Tensor]:
         """The planning problem of an observation, encoder and all, and pi's start."""
@@ -210,7 +223,7 @@ def report_of(ms: dict[str, float]) -> dict[str, Any]:
         "loop_over_reference": round((theirs + update) / (step + update), 2),
         "loop_over_tdmpc": round((sampled + update) / (step + update), 2),
         "rows": {name: round(one, 3) for name, one in ms.items()},
-        "mppi": {"iterations": ITERATIONS, "samples": SAMPLES, "elites": ELITES},
+        "mppi": {"iterations": MPPI.iterations, "samples": MPPI.samples, "elites": MPPI.elites},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}",
     }
 

@@ -240,3 +240,8 @@ def _columns(observation: Observation, spec: ObservationSpec) -> NDArray[np.intp
 def _one_sign(quaternion: FloatArray) -> FloatArray:
     # w >= 0 would flip at random for a hand that points down, where w is about 0.
     return quaternion if quaternion[np.argmax(np.abs(quaternion))] >= 0 else -quaternion
+
+
+def episode_noise(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Standard normal numbers for the plans of an episode; a seed has the same ones everywhere."""
+    return np.random.default_rng((seed, 1)).standard_normal(shape).astype(np.float32)

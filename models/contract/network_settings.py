@@ -41,7 +41,7 @@ MAX_FRAMES = 8
 STARTS = ("base", "previous", "noise", "zero", "random")
 """Where a solve can begin."""
 
-FIRST_STARTS = ("base", "zero", "random")
+FIRST_STARTS = ("base", "previous", "zero", "random")
 """Where the first of several solves can begin."""
 
 START_NOISE = 0.3
@@ -90,9 +90,10 @@ class Solver:
         iterations: Iterations of a solve, K.
         answer: `last` iterate, as in training, or the `best` by value. The score of an imitation
             head does not rank chunks, so for it `last` is right.
-        starts: Where a solve begins: `base`, the base policy's chunk, `zero`, the mean action, or
-            `random`, noise that is always the same; and besides it perhaps `previous`, the last
-            plan shifted to now, and `noise`, the base's chunk plus noise that is always the same.
+        starts: Where a solve begins: `base`, the base policy's chunk, `previous`, the last plan
+            shifted to now with the base policy's actions past its end, `zero`, the mean action, or
+            `random`, noise that is always the same; and besides it perhaps others of these and
+            `noise`, the base's chunk plus noise that is always the same.
             With several the best answer by value is taken.
         latent: CVAE latent of an episode: `zero` (its prior's mean) or `sample` (drawn once from
             the prior).

@@ -34,7 +34,7 @@ SAMPLES = 32
 REDRAWS = "derivative_free"
 """The sampler of `ibc` that resamples."""
 RESAMPLED = 0.75
-"""Share of the observations on which a search that resamples must give the same."""
+"""Share of the observations on which a search that picks candidates must give the same."""
 
 
 class ExportError(RuntimeError):
@@ -88,8 +88,8 @@ def export(source: str | Path, out: str | Path, check: bool = True) -> Manifest:
 def compare(one: Backend, other: Backend, samples: int = SAMPLES, seed: int = 0) -> float:
     """Largest difference between two backends' actions on random observations [network units].
 
-    Different when not both are finite or neither is: then the answer is infinity. A search that
-    resamples jumps where a weight's last digit decides which chunk is drawn, so of its
+    Different when not both are finite or neither is: then the answer is infinity. A search jumps
+    where a last digit decides which chunk is drawn again or is among the elites, so of its
     differences those of `RESAMPLED` of the observations count, the smaller ones.
     """
     rng = np.random.default_rng(seed)
@@ -128,7 +128,7 @@ def compare(one: Backend, other: Backend, samples: int = SAMPLES, seed: int = 0)
         difference = float(np.abs(answers[0] - answers[1]).max())
         found.append(difference if np.isfinite(difference) else np.inf)
     jumps = "ibc" in (card.method, card.base) and read_solver(card.solver).sampler == REDRAWS
-    share = RESAMPLED if jumps else 1.0
+    share = RESAMPLED if jumps or card.method == "tdmpc" else 1.0
     return sorted(found)[math.ceil(share * samples) - 1]
 
 

@@ -12,6 +12,7 @@ from difftori_models.checkpoint.files import Checkpoint
 from difftori_models.contract.features import (
     blank_images,
     blank_points,
+    episode_noise,
     policy_images,
     policy_points,
     state_vector,
@@ -167,9 +168,8 @@ class Planner:
         return actions.astype(np.float64), before, after, done, status
 
     def _drawn(self, seed: int) -> Floats:
-        """The base policy's noise in the episode of a seed; not the numbers of the latents."""
-        draw = np.random.default_rng((seed, 1)).standard_normal(self._backend.noise)
-        return draw.astype(np.float32)
+        """The noise of the plans in the episode of a seed; not the numbers of the latents."""
+        return episode_noise(seed, self._backend.noise)
 
     def _nothing(self) -> Floats:
         """The base policy's memory at the start of an episode."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from difftori_models.networks import Inputs
+from difftori_models.solver.mppi import Draws
 
 Box = tuple[Tensor, Tensor]
 """Lower and upper corner of the unit actions, each of shape (A,)."""
@@ -25,10 +26,12 @@ class Proposed(NamedTuple):
     Attributes:
         actions: Unit actions, shape (B, H, A); not yet projected into the box.
         memory: What is to be given back with the next observation, shape (B, M).
+        draws: What the head's search is given, where it searches.
     """
 
     actions: Tensor
     memory: Tensor
+    draws: Draws | None = None
 
 
 class Base(nn.Module):

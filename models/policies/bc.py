@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from difftori_models.contract.network_settings import Network
 from difftori_models.networks import Encoder, Inputs
+from difftori_models.networks.mlp import perceptron
 
 from .base import Base, Box, Proposed
 
@@ -37,16 +38,3 @@ class BehaviourCloning(Base):
     def forward(self, inputs: Inputs) -> Tensor:
         """Proposed unit actions, shape (B, H, A)."""
         return self.chunk(self.encoder.encode(inputs)).unflatten(-1, self.shape)
-
-
-def perceptron(network: Network, size: int, out: int) -> nn.Sequential:
-    """Two hidden ELU layers with dropout, and a linear one."""
-    return nn.Sequential(
-        nn.Linear(size, network.hidden),
-        nn.ELU(),
-        nn.Dropout(network.dropout),
-        nn.Linear(network.hidden, network.hidden),
-        nn.ELU(),
-        nn.Dropout(network.dropout),
-        nn.Linear(network.hidden, out),
-    )

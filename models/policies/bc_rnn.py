@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from difftori_models.contract.network_settings import Network
 from difftori_models.networks import Encoder, Inputs
+from difftori_models.networks.mlp import perceptron
 
 from .base import Base, Box, Proposed
-from .bc import perceptron
 
 MODES = 5
 """Components of the mixture, as in the paper."""

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from difftori_models.contract.network_settings import Network
 from difftori_models.networks import Encoder, Inputs
+from difftori_models.networks.mlp import perceptron
 
 from .base import Base, Box, Proposed
-from .bc import perceptron
 
 NEGATIVES = 8
 """Other chunks of each of three kinds that each of the expert's is compared with."""

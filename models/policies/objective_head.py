@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.networks import Encoder
+from difftori_models.networks.mlp import two_layers
 from difftori_models.policies import chunk_objective
 from difftori_models.solver.adam_box import AdamBox
 from difftori_models.solver.gauss_newton import GaussNewton
@@ -24,7 +25,6 @@ from difftori_models.solver.lm_rank1 import LMRank1
 from difftori_models.solver.method import Method
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.projected_gradient import ProjectedGradient
-from difftori_models.world_model.world_model import two_layers
 
 FIRST_STEP = 1.0
 """Step length of every iteration before training [unit actions squared per score; 1 for

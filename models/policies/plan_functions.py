@@ -16,6 +16,7 @@ from torch import Tensor
 from difftori_models.contract.network_settings import START_NOISE, Solver
 from difftori_models.solver.gauss_newton import GaussNewton
 from difftori_models.solver.method import Method, Start, State
+from difftori_models.solver.mppi import MPPI
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.wrappers import BestSoFar, MultiStart
 
@@ -82,11 +83,11 @@ class Deployed:
         self._starts = settings.starts
         self._rows = settings.rows
         self._noise, self._random = fixed_starts(agent.normaliser.shape)
-        method: Method = self.head.method()
-        if portable and isinstance(method, GaussNewton):
-            method = replace(method, eliminate=True)
-        method = BestSoFar(method) if settings.answer == "best" else method
-        self.method = MultiStart(method, self._rows) if self._rows > 1 else method
+        self._best = settings.answer == "best"
+        self._inner: Method = self.head.method()
+        if portable and isinstance(self._inner, GaussNewton):
+            self._inner = replace(self._inner, eliminate=True)
+        self.method = self._wrapped(self._inner)
 
     def propose(
         self,
@@ -113,15 +114,22 @@ class Deployed:
         agent = self.agent
         inputs = agent.inputs(state, points, images)
         low, high = agent.normaliser.low, agent.normaliser.high
-        base, after = agent.recall(inputs, noise, memory)
+        base, after, draws = agent.recall(inputs, noise, memory)
         starts = [self._start(name, base, previous) for name in self._starts]
         every = torch.cat(starts).repeat(self.latents[0], 1, 1)
         z = self.head.encoder.encode(inputs).expand(self._rows, -1)
         latent = latents.repeat_interleave(len(self._starts), 0) if self.latents[1] else None
         problem = self.head.problem(z, low, high, latent)
         rows = self.method.schedule(every)
-        first = self.method.init(problem, every)
+        method = self.method
+        if isinstance(self._inner, MPPI):  # the state carries what it draws from
+            method = self._wrapped(replace(self._inner, draws=draws))
+        first = method.init(problem, every)
         return Proposal(agent.normaliser.from_unit(base), rows, problem.context, first, after)
+
+    def _wrapped(self, method: Method) -> Method:
+        method = BestSoFar(method) if self._best else method
+        return MultiStart(method, self._rows) if self._rows > 1 else method
 
     def _start(self, name: str, base: Tensor, previous: Tensor) -> Tensor:
         if name == "previous":

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from difftori_models.contract.network_settings import Network
 from difftori_models.networks import Encoder
+from difftori_models.networks.mlp import perceptron
 from difftori_models.solver.method import Climber, Method, Start, State, advance
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.solution import Solution
@@ -27,15 +28,8 @@ class ResidualHead(nn.Module):
     def __init__(self, network: Network, horizon: int, size: int) -> None:
         super().__init__()
         self.encoder = Encoder(network)
-        self.change = nn.Sequential(
-            nn.Linear(network.feature + horizon * size, network.hidden),
-            nn.ELU(),
-            nn.Dropout(network.dropout),
-            nn.Linear(network.hidden, network.hidden),
-            nn.ELU(),
-            nn.Dropout(network.dropout),
-            nn.Linear(network.hidden, horizon * size),
-        )
+        chunk = horizon * size
+        self.change = perceptron(network, network.feature + chunk, chunk)
 
     def method(self) -> Method:
         """One iteration: the predicted change."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from difftori_models.contract.network_settings import Network, Solver
+from difftori_models.networks.mlp import two_layers
 from difftori_models.solver.problem import Problem
-from difftori_models.world_model.world_model import two_layers
 
 from .objective_head import Climbing
 

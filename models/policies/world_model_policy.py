@@ -2,7 +2,8 @@
 """Policies learned by reinforcement: the prior pi proposes, plans in the latent model refine.
 
 The same networks and the same solve as in training (`difftori_models.training.rl`). Proposing and
-refining share all their weights, which belong to the prior.
+refining share all their weights, which belong to the prior. Where plans are searched for (`mppi`),
+the noise of an episode moves pi's candidates and makes the others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from difftori_models.contract.world_model_settings import WorldSolver
 from difftori_models.networks import Inputs
 from difftori_models.solver.method import Method
 from difftori_models.solver.problem import Problem
-from difftori_models.world_model.planning import world_method, world_problem
+from difftori_models.world_model.planning import (
+    search_draws,
+    search_noise,
+    world_method,
+    world_problem,
+)
 from difftori_models.world_model.world_model import WorldModel, WorldModelSizes, state_encoder
 
 from .base import Base, Box, Proposed
@@ -26,6 +32,7 @@ class LatentPrior(Base):
     def __init__(self, network: Network, horizon: int, size: int, solver: WorldSolver) -> None:
         super().__init__()
         self.shape = (horizon, size)
+        self.noise = search_noise(solver, horizon, size)
         self.encoder = state_encoder(network.state, solver.encoder, network.feature)
         self.world = WorldModel(WorldModelSizes(size, network.feature, network.hidden))
 
@@ -35,12 +42,10 @@ class LatentPrior(Base):
 
     def propose(self, inputs: Inputs, box: Box, noise: Tensor, memory: Tensor) -> Proposed:
         """See `Base.propose`."""
-        del box, noise
-        return Proposed(self(inputs), memory)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Proposed actions, shape (B, H, A)."""
-        return self.world.propose(self.encode(inputs), self.shape[0])
+        del box
+        z = self.encode(inputs)
+        draws = None if self.noise == (0,) else search_draws(self.world, z, noise)
+        return Proposed(self.world.propose(z, self.shape[0]), memory, draws)
 
 
 class LatentHead:

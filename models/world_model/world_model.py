@@ -8,6 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from difftori_models.networks.mlp import two_layers
+
+PRIOR_STD = 0.05
+"""Spread of the noise on pi's actions, in targets and among the candidates of a search."""
+
 
 @dataclass(frozen=True)
 class WorldModelSizes:
@@ -41,7 +46,7 @@ class WorldModel(nn.Module):
         self.R = two_layers(z + a, h, 1)
         self.Q1, self.Q2 = action_value(z + a, h), action_value(z + a, h)
         self.policy = two_layers(z, h, a)
-        begin(self)
+        init_orthogonal_(self)
         for head in (self.R, self.Q1, self.Q2):
             nn.init.zeros_(head[-1].weight)  # type: ignore[arg-type]
 
@@ -71,9 +76,24 @@ class WorldModel(nn.Module):
             z = self.next(z, a)
         return torch.stack(actions, dim=1)
 
+    def propose_around(self, z: Tensor, noise: Tensor) -> Tensor:
+        """The prior rolled out with noise on its actions, inside the box, shape (B, P, H, A).
 
-def begin(module: nn.Module) -> None:
-    """Weights orthogonal, biases zero."""
+        Args:
+            z: Latents, shape (B, Z).
+            noise: Standard normal numbers, shape (B, P, H, A).
+        """
+        actions = []
+        z = z[:, None].expand(-1, noise.shape[1], -1)
+        for drawn in noise.unbind(dim=2):
+            a = (self.pi(z) + PRIOR_STD * drawn).clamp(-1, 1)
+            actions.append(a)
+            z = self.next(z, a)
+        return torch.stack(actions, dim=2)
+
+
+def init_orthogonal_(module: nn.Module) -> None:
+    """Weights become orthogonal, biases zero."""
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
             nn.init.orthogonal_(layer.weight)
@@ -82,19 +102,8 @@ def begin(module: nn.Module) -> None:
 
 
 def state_encoder(size: int, hidden: int, latent: int) -> nn.Sequential:
-    """H of a state vector."""
+    """The encoder h of a state vector."""
     return nn.Sequential(nn.Linear(size, hidden), nn.ELU(), nn.Linear(hidden, latent))
-
-
-def two_layers(size: int, hidden: int, out: int) -> nn.Sequential:
-    """A perceptron with two hidden ELU layers."""
-    return nn.Sequential(
-        nn.Linear(size, hidden),
-        nn.ELU(),
-        nn.Linear(hidden, hidden),
-        nn.ELU(),
-        nn.Linear(hidden, out),
-    )
 
 
 def action_value(size: int, hidden: int) -> nn.Sequential:

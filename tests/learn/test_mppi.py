@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from difftori_models.solver.method import solve
-from difftori_models.solver.mppi import MPPI
+from difftori_models.solver.mppi import MPPI, Draws
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.solution import SolverStatus
 from difftori_models.solver.wrappers import BestSoFar
@@ -95,10 +95,10 @@ def test_a_good_start_is_a_candidate_that_is_not_lost() -> None:
 def test_the_best_candidate_is_remembered_from_round_to_round() -> None:
     problem, method = bowl(start(1)), MPPI(6, samples=32, elites=4)
     state = method.init(problem, start())
-    before = problem.evaluate(state.memory[1])
+    before = problem.evaluate(state.memory[1][:, 0])
     for row in method.schedule(start()):
         state = method.step(problem, state, row)
-        after = problem.evaluate(state.memory[1])
+        after = problem.evaluate(state.memory[1][:, 0])
         assert (after >= before).all()
         assert (after >= state.value).all()
         before = after
@@ -154,6 +154,49 @@ def test_candidates_without_a_finite_value_have_no_weight() -> None:
     found = solve(problem, start().clamp(max=0.4), MPPI(4))
     assert found.finite.all()
     assert (found.actions[:, 0, 0] <= 0.5).all()
+
+
+def draws(method: MPPI, candidates: Tensor, seed: int = 0) -> Draws:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (B, method.iterations, method.samples, H, A)
+    return Draws(torch.randn(shape, generator=generator), candidates)
+
+
+def test_noise_that_is_given_takes_the_place_of_the_seed() -> None:
+    problem, method = bowl(start(1)), MPPI(3, samples=32, elites=4)
+    none = start()[:, None][:, :0]
+    one, again, other = (
+        solve(problem, start(), replace(method, draws=draws(method, none, seed))).actions
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_a_candidate_that_is_given_wins_where_it_is_the_best() -> None:
+    """As the policy prior's plan does, where the noise finds nothing like it."""
+    peak = start(1)
+    method = MPPI(2, samples=8, elites=1, momentum=0.0)
+    given = replace(method, draws=draws(method, torch.stack([start(2), peak], dim=1)))
+    torch.testing.assert_close(solve(bowl(peak), start(), given).actions, peak)
+    alone = solve(bowl(peak), start(), replace(method, draws=draws(method, start(2)[:, None])))
+    assert (alone.value_after < -0.01).all()
+
+
+def test_to_explore_an_elite_is_drawn_and_noise_of_the_last_spread_added() -> None:
+    method = MPPI(3, samples=64, elites=8, min_std=0.2)
+    problem = bowl(start(1))
+    state = method.init(problem, start())
+    for row in method.schedule(start()):
+        state = method.step(problem, state, row)
+    torch.manual_seed(0)
+    explored = torch.stack([method.explore(state) for _ in range(500)])
+    std, elites, weights = state.memory[:3]
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(B))
+    mean = (weights[:, :, None, None] * elites).sum(dim=1)
+    within = (weights[:, :, None, None] * (elites - mean[:, None]).square()).sum(dim=1)
+    torch.testing.assert_close(explored.mean(dim=0), mean, rtol=0, atol=0.15)
+    torch.testing.assert_close(explored.var(dim=0), within + std.square(), rtol=0.3, atol=0.02)
 
 
 @pytest.mark.parametrize("elites", [0, 65])

@@ -43,9 +43,11 @@ def proposals(
                 memory = None
                 for steps in rows.unbind(dim=1):
                     inputs, real = data.at(steps.clamp(min=0)), steps >= 0
-                    actions, memory = agent.recall(inputs, noise(len(steps)), memory, base)
-                    found[k, steps[real]] = actions[real]
+                    proposed = agent.recall(inputs, noise(len(steps)), memory, base)
+                    memory = proposed.memory
+                    found[k, steps[real]] = proposed.actions[real]
         else:
             for steps in part.steps.split(EVALUATION_BATCH):
-                found[k, steps] = agent.recall(data.at(steps), noise(len(steps)), base=base)[0]
+                proposed = agent.recall(data.at(steps), noise(len(steps)), base=base)
+                found[k, steps] = proposed.actions
     return found

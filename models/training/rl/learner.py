@@ -11,17 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from difftori_models.contract.features import episode_noise
 from difftori_models.solver.method import solve
-from difftori_models.solver.trajectory_value import TrajectoryValue
+from difftori_models.solver.mppi import MPPI
 from difftori_models.training.run_state import optimizer_tensors, restore_optimizer
-from difftori_models.world_model.planning import require_below_ceiling, world_method, world_problem
+from difftori_models.world_model.planning import (
+    require_below_ceiling,
+    search,
+    search_noise,
+    world_method,
+    world_problem,
+)
 from difftori_models.world_model.world_model import WorldModelSizes
 
 from .config import RLConfig
 from .losses import Windows, model_loss, planned_loss, prior_loss, solver_of
 from .networks import Sizes, Told, shifted
 from .replay import Batch
-from .sampling import mppi
 
 
 class Learner:
@@ -34,7 +40,7 @@ class Learner:
     """
 
     def __init__(self, config: RLConfig, observation: tuple[int, ...], action: int) -> None:
-        self.config, self.updates = config, 0
+        self.config, self.updates, self._action = config, 0, action
         world = WorldModelSizes(action, config.latent, config.hidden)
         self.model = Told(Sizes(observation, world, config.encoder)).to(config.device)
         self.target = copy.deepcopy(self.model).requires_grad_(False)
@@ -52,11 +58,12 @@ class Learner:
         }
         self._settings = solver_of(config)
         self._method = world_method(self._settings)
-        self._mean: Tensor | None = None
+        self._last: Tensor | None = None
+        self._noise_seed = 0
 
-    def begin(self) -> None:
-        """A new episode: the last plan is forgotten."""
-        self._mean = None
+    def begin_episode(self, seed: int = 0) -> None:
+        """The last plan is forgotten; `seed` is of the noise of plans that do not explore."""
+        self._last, self._noise_seed = None, seed
 
     @torch.no_grad()
     def act(self, seen: NDArray, step: int, explore: bool) -> NDArray[np.float32]:
@@ -73,13 +80,32 @@ class Learner:
             horizon = config.horizon
         z = self.model.h(self._tensor(seen)[None])
         if config.method == "tdmpc":
-            value = TrajectoryValue(config.discount, self._settings.terminal)
-            a, self._mean = mppi(self.model.world, value, z, horizon, self._mean, std, explore)
-            return a.cpu().numpy()
+            return self._search(z, horizon, std if explore else None).cpu().numpy()
         a = self.plan(z, horizon)[0, 0]
         if explore:
             a = (a + std * torch.randn_like(a)).clamp(-1, 1)
         return a.cpu().numpy()
+
+    def _search(self, z: Tensor, horizon: int, std: float | None) -> Tensor:
+        """TD-MPC's action for a latent (1, Z), shape (A,).
+
+        Without a `std` to explore with it is what a checkpoint's planner does: the same search
+        with the noise of an episode.
+        """
+        world, shape = self.model.world, search_noise(self._settings, horizon, self._action)
+        start = world.propose(z, horizon)
+        if self._last is not None:
+            kept = self._last[:, 1 : 1 + horizon]
+            start[:, : kept.shape[1]] = kept
+        if std is None:
+            noise = torch.from_numpy(episode_noise(self._noise_seed, shape)).to(z)
+            state = search(world, self._settings, z, start, noise[None])
+        else:
+            noise = torch.randn(1, *shape, device=z.device)
+            state = search(world, self._settings, z, start, noise, std)
+        self._last = state.actions
+        chosen = state.actions if std is None else MPPI.explore(state).clamp(-1, 1)
+        return chosen[0, 0]
 
     @torch.no_grad()
     def plan(self, z: Tensor, horizon: int) -> Tensor:

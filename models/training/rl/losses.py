@@ -23,18 +23,17 @@ from torch import Tensor
 from difftori_models.contract.world_model_settings import WorldSolver
 from difftori_models.solver.backward import truncated, unrolled
 from difftori_models.solver.method import Method
+from difftori_models.solver.mppi import MPPI
 from difftori_models.world_model.planning import require_below_ceiling, world_method, world_problem
+from difftori_models.world_model.world_model import PRIOR_STD
 
 from .config import RLConfig
 from .networks import Told
-from .sampling import ITERATIONS
 
 LARGEST = 1e4
 """No loss of a window counts for more than this."""
-PRIOR_STD = 0.05
-"""Spread of the noise on pi's actions in targets."""
 PRIOR_CLIP = 0.3
-"""Its largest size."""
+"""Largest noise on pi's actions in targets."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,8 @@ def solver_of(config: RLConfig) -> WorldSolver:
     sampling = config.method == "tdmpc"
     return WorldSolver(
         method="mppi" if sampling else config.planner,
-        iterations=ITERATIONS if sampling else config.iterations,
+        iterations=MPPI.iterations if sampling else config.iterations,
+        starts=("previous",) if sampling else ("base",),
         step_size=config.step_size,
         damping=config.damping,
         ceiling=config.ceiling,

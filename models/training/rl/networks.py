@@ -16,7 +16,7 @@ from difftori_models.world_model.world_model import (
     WorldModel,
     WorldModelSizes,
     action_value,
-    begin,
+    init_orthogonal_,
     state_encoder,
 )
 
@@ -60,7 +60,7 @@ class Told(nn.Module):
         width = z if pictures else sizes.observation[0]
         self.raw = nn.ModuleList(action_value(width + action, hidden) for _ in range(2))
         for part in (self.encoder, self.see, self.raw):
-            begin(part)
+            init_orthogonal_(part)
         for head in self.raw:
             nn.init.zeros_(head[-1].weight)  # type: ignore[index]
 

@@ -190,7 +190,7 @@ class RLTrainer:
         """The episode of `seed`, and whether it ever succeeded where the environment says so."""
         env, config = self._env, self.config
         seen, info = env.reset(seed=seed)
-        self.learner.begin()
+        self.learner.begin_episode()
         observations: list[NDArray] = [seen]
         actions: list[NDArray[np.float32]] = []
         rewards: list[float] = []
