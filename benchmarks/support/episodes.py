@@ -6,34 +6,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 
+from tests.support.kills import Episode
+
 mpl.use("agg")
 import matplotlib.pyplot as plt
-
-
-@dataclass
-class Episode:
-    """What became of one strike: times from it to rest, and to its name [s]; None if not known."""
-
-    name: str
-    kind: str
-    delay_s: float = 0.0
-    rest_s: float | None = None
-    named_s: float | None = None
-    step_rad: float | None = None
-    told: str = ""
-    violation: str = ""
-
-    @property
-    def label(self) -> str:
-        """For tables."""
-        return f"{self.name} {self.kind}"
 
 
 class Record:

@@ -3,8 +3,9 @@
 
 import pytest
 
-from benchmarks.kills import BLINKS, GUARD, KINDS, BridgedStand, Kills
+from tests.support.bridged_harness import BridgedStand
 from tests.support.harness import Stand, running
+from tests.support.kills import BLINKS, GUARD, KINDS, Kills
 
 pytestmark = pytest.mark.timeout(180)
 

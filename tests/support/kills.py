@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""Processes are killed or stopped in mid-motion: whatever breaks a promise is in the result."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.support.bridged_harness import BridgedStand
+from tests.support.fake_robot import PROFILE
+from tests.support.harness import SLACK_S, Stand
+from tests.support.promises import REST_WITHIN_S, longest_step
+
+NAMES = ("policy_node", "guard_node", "sim_bridge")
+KINDS = tuple((name, kind) for name in NAMES for kind in ("kill", "stop"))
+BLINKS = tuple((name, "blink") for name in NAMES)
+BLINK_S = (0.1, 0.7)
+"""Time that a blink lasts: around that of a plan, and of the guard's patience [s]."""
+LATEST_S = 3.0
+"""Longest time in motion before the signal [s]."""
+BOUND_S = REST_WITHIN_S + SLACK_S
+GUARD = {"heartbeat_timeout_s": 0.5, "joint_timeout_s": 0.5, "max_recoveries": 1000}
+NAMED_S = 1.0
+"""Time in which the guard names it: its patience, and what a shared machine takes [s]."""
+CLOCK_S = 1.5
+"""Time in which the policy says that the clock stands still, which takes a second [s]."""
+COMPUTED_STILL, SIMULATED_STILL = 1e-6, 2e-3
+"""How near to its last position an arm at rest stays: computed, and in contact with things [rad].
+A simulated one that presses on something has velocities, though it goes nowhere."""
+STEP_RAD = 0.02
+"""How much further than at full speed a joint may get between two samples [rad]."""
+
+
+@dataclass
+class Episode:
+    """What became of one strike: times from it to rest, and to its name [s]; None if not known."""
+
+    name: str
+    kind: str
+    delay_s: float = 0.0
+    rest_s: float | None = None
+    named_s: float | None = None
+    step_rad: float | None = None
+    told: str = ""
+    violation: str = ""
+
+    @property
+    def label(self) -> str:
+        """For tables."""
+        return f"{self.name} {self.kind}"
+
+
+class Kills:
+    """A stand, and what is done to its processes."""
+
+    def __init__(self, stand: Stand, seed: int | str) -> None:
+        self.stand, self._dice = stand, random.Random(seed)
+        self._still = SIMULATED_STILL if isinstance(stand, BridgedStand) else COMPUTED_STILL
+
+    def episode(self, name: str, kind: str) -> Episode:
+        """Strike in mid-motion and see; whatever breaks a promise stands in the result."""
+        stand, seen = self.stand, Episode(name, kind)
+        try:
+            seen.delay_s = self._set_in_motion()
+            signal = "stop" if kind == "blink" else kind
+            began_ns, began_s = stand.strike(name, signal), time.monotonic()
+            if kind == "blink":
+                self._blink(seen, began_ns)
+            elif name == "sim_bridge":
+                self._without_the_world(seen, began_ns, began_s)
+            else:
+                self._without_help(seen, began_ns)
+            stand.check()
+        except AssertionError as error:
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            seen.violation = (str(error) or str(line))[:3000]
+            if kind != "kill":
+                stand.strike(name, "continue")
+        stand.forget()
+        return seen
+
+    def _set_in_motion(self) -> float:
+        """The arm moves, and has done so for a random time, which is returned [s]."""
+        stand = self.stand
+        for _ in range(10):  # an arm that has arrived, or a guard that has lost its patience
+            delay_s = self._dice.uniform(0.0, LATEST_S)
+            bridged = isinstance(stand, BridgedStand)
+            if bridged:
+                stand.new_episode(self._dice.randrange(10_000))
+            stand.begin(forgets=bridged)  # else all is judged that was ever heard
+            stand.run(delay_s)
+            since_ns, end_s = stand.arm.now_ns(), time.monotonic() + 1.0
+            stand.until(lambda: stand.moves(since_ns) or time.monotonic() > end_s)  # noqa: B023
+            if stand.moves(since_ns):
+                return delay_s
+        raise AssertionError(f"does not stay in motion: {stand.newest('guard_node')}")
+
+    def _blink(self, seen: Episode, began_ns: int) -> None:
+        self.stand.run(self._dice.uniform(*BLINK_S))
+        self.stand.strike(seen.name, "continue")
+        self.stand.run(1.2)
+        self._judge_steps(seen, began_ns)
+        seen.told = self._told()
+
+    def _told(self) -> str:
+        return f"{self.stand.guard()} {self.stand.guard('code')}"
+
+    # policy and guard ----------------------------------------------------------------------------
+
+    def _without_help(self, seen: Episode, began_ns: int) -> None:
+        """Policy or guard is gone: the arm comes to rest, and does not jump when it is back."""
+        stand = self.stand
+        end_ns = began_ns + round((BOUND_S + 0.5) * 1e9)
+        stand.until(lambda: stand.arm.now_ns() > end_ns)
+        self._judge_rest(seen, began_ns)
+        if seen.name == "policy_node":
+            self._judge_name(seen, began_ns)
+        back_ns = stand.arm.now_ns()
+        if seen.kind == "stop":
+            stand.strike(seen.name, "continue")
+        else:
+            stand.forget_words(seen.name)
+            stand.up(seen.name)
+            stand.until(lambda: stand.newest(seen.name).get("code", "STOPPED") != "STOPPED", 60.0)
+        afresh = (seen.name, seen.kind) == ("guard_node", "kill")
+        if afresh:  # it says so once it has heard of the plans that flow
+            stand.until(lambda: stand.guard() == "FAULT")
+        stand.run(1.0)
+        seen.told = self._told()
+        if afresh:
+            assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
+            stand.go_on("guard_node", forgets=False)
+            stand.run(0.5)
+        self._judge_steps(seen, began_ns)
+        assert "CLOCK_JUMPED" not in stand.codes("policy_node", began_ns), "no clock has jumped"
+        if seen.name == "policy_node":
+            assert seen.told == "FAULT POLICY_LOST", f"nobody has reset it: {seen.told}"
+            assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
+
+    def _judge_name(self, seen: Episode, began_ns: int) -> None:
+        def told() -> int:
+            return self.stand.first("guard_node", "code", "POLICY_LOST", began_ns)
+
+        # heard late: of a lost datagram DDS tells in seconds; when it was said is what counts
+        self.stand.until(lambda: told() > 0)
+        told_ns = told()
+        seen.named_s = (told_ns - began_ns) * 1e-9
+        assert seen.named_s <= NAMED_S, f"named after {seen.named_s:.3f} s"
+
+    # the simulated robot -------------------------------------------------------------------------
+
+    def _without_the_world(self, seen: Episode, began_ns: int, began_s: float) -> None:
+        """The robot is gone, and time with it: the others say so, and wait when it is back."""
+        stand = self.stand
+        stand.until(lambda: stand.guard() in ("BRAKE", "FAULT"))
+        # a message may be heard long after it was said: of a lost datagram DDS tells in seconds
+        states = ("BRAKE", "FAULT")
+        seen.named_s = stand.said_s("guard_node", "state", states, began_s) - began_s
+        assert seen.named_s <= NAMED_S, f"named after {seen.named_s:.3f} s"
+        stand.until(lambda: stand.policy() == "WAITING")
+        told_s = stand.said_s("policy_node", "code", ("WAITING",), began_s) - began_s
+        assert told_s <= CLOCK_S, f"the policy named it after {told_s:.3f} s"
+        heard = len(stand.commands)
+        stand.run(0.5)
+        assert len(stand.commands) == heard, "commands while the world stands still"
+        if seen.kind == "stop":
+            stand.strike(seen.name, "continue")
+            end_ns = began_ns + round((BOUND_S + 0.5) * 1e9)
+            stand.until(lambda: stand.arm.now_ns() > end_ns, 30.0)
+            self._judge_rest(seen, began_ns)
+        else:
+            stand.fresh_world()
+            began_ns = stand.arm.history[0].stamp_ns
+            assert self._rest_s(began_ns) == 0.0, "it moved before a reset"
+        self._judge_steps(seen, began_ns)
+        seen.told = self._told()
+        # on a busy machine the policy is silent for as long, now and then
+        named = ("FAULT JOINT_STATES_LOST", "FAULT POLICY_LOST")
+        assert seen.told in named, f"nobody has reset it: {seen.told}"
+
+    # rest ----------------------------------------------------------------------------------------
+
+    def _judge_rest(self, seen: Episode, began_ns: int) -> None:
+        seen.rest_s = self._rest_s(began_ns)
+        assert seen.rest_s <= BOUND_S, f"in motion until {seen.rest_s:.3f} s after"
+
+    def _rest_s(self, since_ns: int) -> float:
+        """Time from which on the arm has been where it is now [s]."""
+        states = [state for state in self.stand.arm.history if state.stamp_ns >= since_ns]
+        ways = np.array([state.position[:7] for state in states]) - states[-1].position[:7]
+        moved = np.flatnonzero(np.abs(ways).max(axis=1) > self._still)
+        return (states[moved[-1]].stamp_ns - since_ns) * 1e-9 if len(moved) else 0.0
+
+    def _judge_steps(self, seen: Episode, since_ns: int) -> None:
+        """By how much a joint has got further between two samples than its speed allows."""
+        states = [state for state in self.stand.arm.history if state.stamp_ns >= since_ns]
+        seen.step_rad, when_ns = longest_step(states, PROFILE, self.stand.arm.taken)
+        when_s = (when_ns - since_ns) * 1e-9
+        assert seen.step_rad <= STEP_RAD, f"a jump of {seen.step_rad:.3f} rad after {when_s:.3f} s"
