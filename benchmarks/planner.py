@@ -184,7 +184,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--solves", type=int, default=2000, help="solves against a deadline")
     parser.add_argument("--checkpoints", nargs="*", default=available_checkpoints())
-    parser.add_argument("--compile", action="store_true", help="measure the compiled step too")
     parser.add_argument("--json", type=Path, default=Path("out/planner.json"))
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -197,8 +196,6 @@ def main() -> None:
                 "eager": Planner(folder, backend="eager"),
                 "onnx": Planner(Path(scratch) / name, backend="onnx"),
             }
-            if arguments.compile:
-                planners["compile"] = Planner(folder, backend="compile")
             for planner in planners.values():
                 planner.warm_up()
             found["plans"] += plans(planners, arguments.rounds, rng)

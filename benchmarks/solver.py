@@ -32,24 +32,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peers
-import plots
 import torch
 from rich.console import Console
 from torch import Tensor
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
+from benchmarks.support import peers, plots
 from benchmarks.support.problems import TASKS, Trained, trained
 from benchmarks.support.quality import curves
 from benchmarks.support.roofline import Floor, Work, chunk_work, trajectory_work
-from difftori_models.solver import (
-    AdamBox,
-    AdaptiveGradient,
-    Method,
-    ProjectedGradient,
-    ProjectedNewton,
-)
+from difftori_models.solver import AdamBox, Method, NormalisedGradient, ProjectedGradient
 from difftori_models.world_model.compiled_gradient import compiled_gradient
 from difftori_models.world_model.trajectory_gradient import TrajectoryGradient
 
@@ -121,7 +114,7 @@ class Table:
         return {"title": self.title, "rows": rows, **speed}
 
 
-def acting(solved: Trained, batch: int, threads: int, compile_too: bool, others: bool) -> Table:
+def acting(solved: Trained, batch: int, threads: int, others: bool) -> Table:
     """Solves of a trained trajectory problem, nothing differentiated."""
     problem, start = solved.problem(solved.states(batch, "test"), "min")
     work = trajectory_work(problem.params, start.shape[1], batch, ITERATIONS, 0)
@@ -134,18 +127,12 @@ def acting(solved: Trained, batch: int, threads: int, compile_too: bool, others:
     methods: dict[str, Method] = {"lm_rank1": reference.ours(), "adam_box": AdamBox(ITERATIONS)}
     if others:
         methods["projected_gradient"] = ProjectedGradient(ITERATIONS)
-        methods["adaptive_gradient"] = AdaptiveGradient(ITERATIONS)
+        methods["normalised_gradient"] = NormalisedGradient(ITERATIONS)
     for name, method in methods.items():
         same = name == "lm_rank1"
         table.add(f"{name}, eager", peers.eager(problem, start, method), same=same)
         if batch == 1:
             table.add(f"{name}, onnx", peers.onnx(problem, start, method, threads), same=same)
-        if compile_too and (same or others):
-            made = peers.compiled_step(problem, start, method)
-            table.add(f"{name}, compile", made, same=same)
-    if others:
-        newton = peers.eager(problem, start, ProjectedNewton(3))
-        table.add("projected_newton (3 iterations), eager", newton, 10)
     return table
 
 
@@ -229,7 +216,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")  # Theseus and PyTorch's compiler use what is deprecated
+    warnings.simplefilter("ignore")  # Theseus uses what is deprecated
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     quick, threads = arguments.quick, arguments.threads
@@ -239,17 +226,17 @@ def main() -> None:
 
     limit = 15.0 if quick else 120.0
     steps: dict[str, Callable[[], Table]] = {
-        "rl_b1": lambda: acting(hands, 1, threads, not quick, not quick),
+        "rl_b1": lambda: acting(hands, 1, threads, not quick),
         "il_b128": lambda: imitation(128, 100, threads, 1 if quick else 3),
         "rl_b64_train": lambda: training(hands, 64),
         "rl_b256_train": lambda: training(hands, 256),
     }
     if not quick:
-        steps["rl_b1_arm"] = lambda: acting(arm, 1, threads, True, True)
+        steps["rl_b1_arm"] = lambda: acting(arm, 1, threads, True)
         steps["il_b1"] = lambda: imitation(1, 100, threads, 5)
         for batch in (64, 256):
             for name, one in (("", hands), ("_arm", arm)):
-                steps[f"rl_b{batch}{name}"] = partial(acting, one, batch, threads, True, False)
+                steps[f"rl_b{batch}{name}"] = partial(acting, one, batch, threads, False)
             steps[f"rl_b{batch}_train_arm"] = partial(training, arm, batch)
     tables = {}
     for key, step in tqdm(steps.items(), desc="tables"):

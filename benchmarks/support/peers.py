@@ -22,7 +22,6 @@ from torch.nn import functional
 from torch.utils._pytree import tree_flatten
 
 from difftori_models.solver import LMRank1, Method, Problem, TheseusLM, solve, truncated
-from difftori_models.solver.compiled import compiled
 from difftori_models.solver.tracing import TracedStep
 
 BACKWARD = 5
@@ -107,11 +106,6 @@ def eager(problem: Problem, start: Tensor, method: Method) -> Run:
             return solve(problem, start, method).actions
 
     return run
-
-
-def compiled_step(problem: Problem, start: Tensor, method: Method) -> Run:
-    """One iteration compiled by PyTorch."""
-    return eager(problem, start, compiled(method, problem, start))
 
 
 def training(problem: Problem, start: Tensor, method: Method) -> Run:

@@ -18,16 +18,16 @@ from benchmarks.support.problems import Trained
 from difftori_models.solver import (
     MPPI,
     AdamBox,
-    AdaptiveGradient,
     LMRank1,
     Method,
+    NormalisedGradient,
     Problem,
     ProjectedGradient,
-    ProjectedNewton,
 )
 
 EVALUATIONS = (1, 2, 3, 5, 10, 20, 30, 50)
 REFERENCE = "reference, best"
+ADAM = "adam in a box"
 
 
 def iterates(problem: Problem, start: Tensor, method: Method) -> tuple[Tensor, float]:
@@ -46,35 +46,29 @@ def iterates(problem: Problem, start: Tensor, method: Method) -> tuple[Tensor, f
 def curves(trained: Trained, count: int) -> dict[str, Any]:
     """Curves of all methods on `count` test states, with the numbers behind the key figures."""
     problem, start = trained.problem(trained.states(count, "test"), "min")
-    unknowns = start[0].numel()
     longest = EVALUATIONS[-1]
     found: dict[str, dict[int, Tensor]] = {}
     outside = {}
 
-    def anytime(name: str, method: Method, cost: int, last: bool = False) -> None:
+    def anytime(name: str, method: Method, last: bool = False) -> None:
         values, outside[name] = iterates(problem, start, method)
         gains = values - values[0]
         best = gains if last else gains.cummax(dim=0).values
-        found[name] = {k * cost: best[k] for k in range(1, len(values))}
+        found[name] = {k: best[k] for k in range(1, len(values))}
 
-    jobs = tqdm(total=7, desc=f"quality: {trained.task.name}")
-    anytime("reference, last", LMRank1(longest), 1, last=True)
-    anytime(REFERENCE, LMRank1(longest), 1)
+    jobs = tqdm(total=6, desc=f"quality: {trained.task.name}")
+    anytime("reference, last", LMRank1(longest), last=True)
+    anytime(REFERENCE, LMRank1(longest))
     jobs.update(2)
-    anytime("projected gradient", ProjectedGradient(longest), 1)
+    anytime("projected gradient", ProjectedGradient(longest))
     jobs.update()
-    anytime("adaptive gradient", AdaptiveGradient(longest), 1)
-    jobs.update()
-    # Its learning rate falls along the solve, so every length is a solve of its own.
-    found["adam in a box"] = {}
-    for length in EVALUATIONS:
-        values, outside["adam in a box"] = iterates(problem, start, AdamBox(length))
-        found["adam in a box"][length] = (values - values[0]).amax(dim=0)
-    jobs.update()
-    # A Hessian is one differentiated gradient per unknown.
-    newton = ProjectedNewton(max(3, min(5, longest // unknowns + 2)))
-    anytime("projected newton", newton, 1 + unknowns)
-    jobs.update()
+    # Their step falls along the solve, so every length is a solve of its own.
+    for name, make in (("normalised gradient", NormalisedGradient), (ADAM, AdamBox)):
+        found[name] = {}
+        for length in EVALUATIONS:
+            values, outside[name] = iterates(problem, start, make(length))
+            found[name][length] = (values - values[0]).amax(dim=0)
+        jobs.update()
     few = slice(0, min(count, 16))
     part, begin = trained.problem(trained.states(count, "test")[few], "min")
     values, outside["mppi"] = iterates(part, begin, MPPI(6))
@@ -88,7 +82,7 @@ def curves(trained: Trained, count: int) -> dict[str, Any]:
         name: {k: float((gain / most[: len(gain)]).median()) for k, gain in points.items()}
         for name, points in found.items()
     }
-    adam, reference = found["adam in a box"][20], found[REFERENCE][longest]
+    adam, reference = found[ADAM][20], found[REFERENCE][longest]
     return {
         "problem": trained.task.name,
         "states": count,

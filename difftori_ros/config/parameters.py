@@ -92,7 +92,7 @@ POLICY = (
         "What runs the networks: 'auto' takes cuda_graph on a GPU, exported ONNX graphs on a CPU "
         "(the checkpoint's own, else those in the user's cache, made at first use), and eager "
         "PyTorch where there can be none.",
-        choices=("auto", "eager", "compile", "onnx", "cuda_graph"),
+        choices=("auto", "eager", "onnx", "cuda_graph"),
     ),
     Parameter("threads", 1, "CPU threads of the planner.", 1, 64),
     Parameter(

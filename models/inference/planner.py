@@ -53,7 +53,7 @@ class Planner:
             checkpoint: A checkpoint's directory, or a loaded one.
             device: `cpu` or `cuda`.
             threads: CPU threads.
-            backend: What runs the networks: `auto`, `eager`, `compile`, `onnx` or `cuda_graph`.
+            backend: What runs the networks: `auto`, `eager`, `onnx` or `cuda_graph`.
                 Without torch installed `onnx` alone works.
             graphs: Folder of exported graphs of this checkpoint, which `auto` and `onnx` take
                 then; see `graph_cache.ready_graphs`. None for those in its own folder.

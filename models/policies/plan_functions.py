@@ -154,8 +154,6 @@ class Deployed:
         self, context: tuple[Tensor, ...], first: Tensor, before: Tensor, state: State
     ) -> Answer:
         """The answer; `first` (S, H, A) are the starts in the box, `before` (S,) their values."""
-        found = self.method.result(
-            self.problem(context), Start(first, before), state, self.iterations
-        )
+        found = self.method.result(self.problem(context), Start(first, before), state)
         actions = self.agent.normaliser.from_unit(found.actions)
         return Answer(actions, found.value_before, found.value_after, found.finite)

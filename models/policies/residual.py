@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from difftori_models.contract.network_settings import Network
 from difftori_models.networks import Encoder
 from difftori_models.networks.mlp import perceptron
-from difftori_models.solver.method import Climber, Method, Start, State, advance
+from difftori_models.solver.method import IterativeMethod, Method, Start, State, advance
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.solution import Solution
 
@@ -48,7 +48,7 @@ class ResidualHead(nn.Module):
 
 
 @dataclass(frozen=True)
-class OneChange(Climber):
+class OneChange(IterativeMethod):
     """The head's change as a method of one iteration."""
 
     def schedule(self, like: Tensor) -> Tensor:
@@ -61,11 +61,11 @@ class OneChange(Climber):
         move = problem.params.change(both).view_as(state.actions)
         return advance(problem, state, state.value, move)
 
-    def result(self, problem: Problem, start: Start, state: State, iterations: int) -> Solution:
+    def result(self, problem: Problem, start: Start, state: State) -> Solution:
         """As for every method, but a value that is NaN says nothing against the actions."""
         judged = replace(problem, value=lambda params, context, actions: actions.sum(dim=(1, 2)))
         begun = start._replace(value=start.actions.sum(dim=(1, 2)))
-        found = super().result(judged, begun, state, iterations)
+        found = super().result(judged, begun, state)
         nothing = torch.full_like(begun.value, torch.nan)
         return replace(found, value_before=nothing, value_after=nothing)
 

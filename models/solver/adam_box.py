@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .method import Climber, State, advance
+from .method import IterativeMethod, State, advance
 from .problem import Problem
 
 _TINY = 1e-16
@@ -25,7 +25,7 @@ It bounds the derivative of a move by lr / 1e-8 where the gradient is exactly ze
 
 
 @dataclass(frozen=True)
-class AdamBox(Climber):
+class AdamBox(IterativeMethod):
     """Adam, projected after every move.
 
     The defaults were chosen for 20 iterations on validation states of

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .method import Climber, State, advance
+from .method import IterativeMethod, State, advance
 from .problem import Problem
 
 _TINY = 1e-20
@@ -25,7 +25,7 @@ Jacobian is zero then, has the solution zero instead of none."""
 
 
 @dataclass(frozen=True)
-class GaussNewton(Climber):
+class GaussNewton(IterativeMethod):
     """Step lengths and dampings may be numbers, or tensors (K,) that are learned.
 
     There is no line search: with learned coefficients it is an update rule, whose K-th iterate is

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .method import Climber, State
+from .method import IterativeMethod, State
 from .problem import Problem
 
 
 @dataclass(frozen=True)
-class LMRank1(Climber):
+class LMRank1(IterativeMethod):
     """Theseus' iterates for one scalar residual, without Theseus.
 
     Attributes:

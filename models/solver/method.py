@@ -57,17 +57,13 @@ class Method(Protocol):
         """The state one iteration later; `row` (m,) is this iteration's of the schedule."""
         ...
 
-    def done(self, iterations: int) -> bool:
-        """Whether to stop after so many iterations."""
-        ...
-
-    def result(self, problem: Problem, start: Start, state: State, iterations: int) -> Solution:
-        """The answer after so many iterations from `start`."""
+    def result(self, problem: Problem, start: Start, state: State) -> Solution:
+        """The answer after the iterations from `start` to `state`, however many they were."""
         ...
 
 
 @dataclass(frozen=True)
-class Climber:
+class IterativeMethod:
     """What methods with one iterate share: how they begin and end; `step` is theirs."""
 
     iterations: int
@@ -88,11 +84,7 @@ class Climber:
         del problem, start
         return ()
 
-    def done(self, iterations: int) -> bool:
-        """After all iterations."""
-        return iterations >= self.iterations
-
-    def result(self, problem: Problem, start: Start, state: State, iterations: int) -> Solution:
+    def result(self, problem: Problem, start: Start, state: State) -> Solution:
         """The last iterate; the start where a number on the way was not finite."""
         with torch.no_grad():
             after = problem.evaluate(problem.project(state.actions))
@@ -101,10 +93,10 @@ class Climber:
             )
             finite = seen.isfinite().all(dim=1)
             flat = (state.moved == 0).flatten(1).all(dim=1)
+            flat = flat if self.iterations else torch.zeros_like(flat)
             after = torch.where(finite, after, start.value)
         actions = torch.where(finite[:, None, None], state.actions, start.actions)
-        complete = iterations >= self.iterations
-        return Solution(actions, start.value, after, iterations, complete, finite, flat)
+        return Solution(actions, start.value, after, finite, flat)
 
 
 def advance(problem: Problem, state: State, value: Tensor, move: Tensor, *memory: Tensor) -> State:
@@ -130,16 +122,14 @@ def solve(
     before = first.value
     rows = method.schedule(start)
     graph_from = 0 if in_graph is None else len(rows) - in_graph
-    iterations = 0
-    while not method.done(iterations):
-        with torch.set_grad_enabled(torch.is_grad_enabled() and iterations >= graph_from):
-            state = method.step(problem, state, rows[iterations])
-        before = before if iterations else state.value.detach()
-        iterations += 1
-    if not iterations:
+    for k, row in enumerate(rows):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and k >= graph_from):
+            state = method.step(problem, state, row)
+        before = before if k else state.value.detach()
+    if not len(rows):
         with torch.no_grad():
             before = problem.evaluate(problem.project(first.actions))
-    return method.result(problem, Start(first.actions, before), state, iterations)
+    return method.result(problem, Start(first.actions, before), state)
 
 
 def _require_sense(problem: Problem, start: Tensor) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .method import Climber, State, advance
+from .method import IterativeMethod, State, advance
 from .problem import Problem
 
 
@@ -33,7 +33,7 @@ class Draws(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MPPI(Climber):
+class MPPI(IterativeMethod):
     """A search without gradients, deterministic for given noise and not differentiable.
 
     The start is the first mean. The mean and the best actions so far are candidates of every

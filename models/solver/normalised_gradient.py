@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .method import Climber, State, advance
+from .method import IterativeMethod, State, advance
 from .problem import Problem
 
 
 @dataclass(frozen=True)
-class NormalisedGradient(Climber):
+class NormalisedGradient(IterativeMethod):
     """Projected after every step.
 
     Attributes:

@@ -13,7 +13,6 @@ class SolverStatus(Enum):
     """How a sample's solve ended; the value is a sentence for people."""
 
     COMPLETE = "all iterations were done"
-    STOPPED = "the solve was stopped before all iterations were done"
     FLAT = "no iteration moved the actions: the gradient was zero, or no move raised the value"
     NON_FINITE = "a value, gradient or step was not finite: this is the start, or the best known"
 
@@ -26,29 +25,24 @@ class Solution:
         actions: The answer, shape (B, H, A).
         value_before: Value of the projected start, shape (B,).
         value_after: Value of `actions`, shape (B,).
-        iterations: Iterations done.
-        complete: Whether these are all the iterations the method has.
         finite: Whether the values of start and answer and all moves were finite, shape (B,) of
             bool. An infinite gradient ends at a bound of the box and would look harmless in
             `actions`.
-        flat: Whether nothing moved, shape (B,) of bool.
+        flat: Whether no iteration moved anything, shape (B,) of bool.
     """
 
     actions: Tensor
     value_before: Tensor
     value_after: Tensor
-    iterations: int
-    complete: bool
     finite: Tensor
     flat: Tensor
 
     @property
     def statuses(self) -> tuple[SolverStatus, ...]:
         """One status per sample; reads the tensors, so not for use inside a captured graph."""
-        done = SolverStatus.COMPLETE if self.complete else SolverStatus.STOPPED
         return tuple(
             SolverStatus.NON_FINITE
             if not finite
-            else (SolverStatus.FLAT if flat and self.iterations else done)
+            else (SolverStatus.FLAT if flat else SolverStatus.COMPLETE)
             for finite, flat in zip(self.finite.tolist(), self.flat.tolist(), strict=True)
         )

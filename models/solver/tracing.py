@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One iteration as a flat graph of tensor operations, for compilers and exporters.
+"""One iteration as a flat graph of tensor operations, for exporters.
 
 A method's step differentiates the value function inside. Tracing it below PyTorch's autograd
-leaves a plain graph in which that gradient is spelled out, so neither a compiler nor an exporter
-has to know how to differentiate.
+leaves a plain graph in which that gradient is spelled out, so an exporter need not know how to
+differentiate.
 """
 
 from __future__ import annotations

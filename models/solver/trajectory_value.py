@@ -4,8 +4,8 @@
     G(z0, a) = sum_{t<H} gamma^t R(z_t, a_t) + gamma^H Q(z_H, pi(z_H)),   z_{t+1} = d(z_t, a_t)
 
 As in the reference code the last action is the policy prior's and not a variable. The reference
-takes the smaller of two Q; that has a kink where they cross, at which neither Newton's method nor
-implicit differentiation has a meaning, so the mean or a smooth minimum is the better choice.
+takes the smaller of two Q; that has a kink where they cross, at which the gradient jumps, so the
+mean or a smooth minimum is the better choice.
 """
 
 from __future__ import annotations

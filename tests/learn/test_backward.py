@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from difftori_models.solver.adam_box import AdamBox
-from difftori_models.solver.backward import frozen_hessian, implicit, truncated, unrolled
+from difftori_models.solver.backward import truncated, unrolled
 from difftori_models.solver.method import Method, solve
+from difftori_models.solver.normalised_gradient import NormalisedGradient
 from difftori_models.solver.problem import Problem
-from difftori_models.solver.projected_gradient import AdaptiveGradient, ProjectedGradient
-from difftori_models.solver.projected_newton import ProjectedNewton
+from difftori_models.solver.projected_gradient import ProjectedGradient
 from difftori_models.solver.solution import Solution, SolverStatus
 
 B, H, A, D, WIDTH = 5, 2, 3, 4, 16
@@ -24,8 +24,6 @@ Backward = Callable[[Problem, Tensor, Method], Solution]
 MODES: dict[str, Backward] = {
     "unrolled": unrolled,
     "truncated": lambda problem, start, method: truncated(problem, start, method, 3),
-    "implicit": implicit,
-    "frozen_hessian": frozen_hessian,
 }
 
 
@@ -106,7 +104,7 @@ def at_bound(problem: Problem, actions: Tensor) -> Tensor:
     "method",
     [
         ProjectedGradient(8, steps=torch.linspace(0.3, 0.1, 8, dtype=torch.float64)),
-        AdaptiveGradient(8),
+        NormalisedGradient(8),
         AdamBox(8),
     ],
     ids=lambda method: type(method).__name__,
@@ -170,121 +168,6 @@ def test_truncated_asks_for_no_more_values_than_the_plain_solve() -> None:
     plain = len(calls)
     truncated(problem, start, ProjectedGradient(6), 2)
     assert len(calls) == 2 * plain
-
-
-def test_implicit_is_the_derivative_of_a_converged_solve_with_bounds_met() -> None:
-    problem, start = net_problem()
-    method = ProjectedNewton(20)
-    found = implicit(problem, start, method)
-    assert found.concave.all()
-    assert found.residual.max() < 1e-10
-    assert 0 < at_bound(problem, found.actions).double().mean() < 1
-    check_against_differences(
-        problem,
-        start,
-        lambda p: implicit(p, start, method),
-        lambda p: solve(p, start, method).actions,
-        by=1e-4,
-    )
-
-
-def test_implicit_does_not_ask_which_method_found_the_maximum() -> None:
-    problem, start = net_problem()
-    gradients = []
-    for method in (ProjectedNewton(20), ProjectedGradient(800, steps=0.1)):
-        bound = leafy(problem)
-        loss = implicit(bound, start, method).actions.square().sum()
-        gradients.append(torch.autograd.grad(loss, bound.context)[0])
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-6, atol=1e-8)
-
-
-def test_newton_unrolled_at_convergence_has_the_implicit_gradient() -> None:
-    problem, start = net_problem()
-    gradients = []
-    for backward in (implicit, unrolled):
-        bound = leafy(problem)
-        loss = backward(bound, start, ProjectedNewton(20)).actions.square().sum()
-        gradients.append(torch.autograd.grad(loss, bound.context)[0])
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-6, atol=1e-8)
-
-
-def test_implicit_gives_no_gradient_where_the_value_is_not_concave_and_says_so() -> None:
-    sign = torch.tensor([-1.0, 1.0], dtype=torch.float64)
-    centre = torch.full((2, H, A), 0.1, dtype=torch.float64, requires_grad=True)
-
-    def value(params: None, context: tuple[Tensor, Tensor], actions: Tensor) -> Tensor:
-        centre, sign = context
-        return 0.5 * sign * (actions - centre).square().sum(dim=(1, 2))
-
-    one = torch.ones(A, dtype=torch.float64)
-    problem = Problem(value, -one, one, context=(centre, sign))
-    found = implicit(problem, torch.zeros_like(centre), ProjectedGradient(3))
-    assert found.concave.tolist() == [True, False]
-    assert (found.residual > 0.01).all()
-    (gradient,) = torch.autograd.grad(found.actions.sum(), centre)
-    torch.testing.assert_close(gradient[0], torch.ones_like(gradient[0]))
-    assert (gradient[1] == 0).all()
-
-
-def quadratic() -> tuple[Problem, Tensor]:
-    """Not concave, coupled, and two variables are held at a bound all the time."""
-    generator = torch.Generator().manual_seed(3)
-    root = torch.randn(H * A, H * A, generator=generator, dtype=torch.float64)
-    matrix = 0.5 * (root + root.mT)
-
-    def value(linear: Tensor, context: Tensor, actions: Tensor) -> Tensor:
-        a = actions.flatten(1)
-        return 0.5 * torch.einsum("bi,ij,bj->b", a, matrix, a) + a @ linear + (a * context).sum(1)
-
-    linear = torch.randn(H * A, generator=generator, dtype=torch.float64)
-    linear[0], linear[4] = 90.0, -90.0
-    context = torch.randn(B, H * A, generator=generator, dtype=torch.float64)
-    start = 0.1 * torch.randn(B, H, A, generator=generator, dtype=torch.float64)
-    high = torch.full((A,), 5.0, dtype=torch.float64)
-    start[:, 0, 0], start[:, 1, 1] = 5.0, -5.0
-    return Problem(value, -high, high, linear, context), start
-
-
-@pytest.mark.parametrize("steps", [0.02, torch.linspace(0.05, 0.01, 12, dtype=torch.float64)])
-def test_frozen_hessian_is_exact_on_a_quadratic(steps: float | Tensor) -> None:
-    problem, start = quadratic()
-    method = ProjectedGradient(12, steps=steps)
-    held = at_bound(problem, solve(problem, start, method).actions)
-    assert held.sum(dim=(1, 2)).tolist() == [2] * B
-    gradients = []
-    for backward in (frozen_hessian, unrolled):
-        leaves = problem.params.clone().requires_grad_(), problem.context.clone().requires_grad_()
-        bound = replace(problem, params=leaves[0], context=leaves[1])
-        loss = backward(bound, start, method).actions.pow(3).sum()
-        gradients.append(torch.autograd.grad(loss, leaves))
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
-    assert gradients[0][0].abs().max() > 1e-3
-
-
-def test_frozen_hessian_is_close_to_unrolled_on_a_net_and_one_step_is_not() -> None:
-    problem, start = net_problem()
-    method = ProjectedGradient(20, steps=0.1)
-    assert at_bound(problem, solve(problem, start, method).actions).any()
-
-    def gradient(backward: Backward) -> Tensor:
-        bound = leafy(problem)
-        loss = (backward(bound, start, method).actions - 0.5).square().sum()
-        leaves = [*bound.params.values(), bound.context]
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, leaves)])
-
-    exact = gradient(unrolled)
-    close = gradient(MODES["frozen_hessian"])
-    one = gradient(lambda *rest: truncated(*rest, 1))
-    assert torch.cosine_similarity(close, exact, dim=0) > 0.99
-    assert (close - exact).norm() < 0.1 * exact.norm()
-    assert (one - exact).norm() > 0.5 * exact.norm()
-
-
-def test_frozen_hessian_refuses_learned_steps() -> None:
-    problem, start = net_problem()
-    steps = torch.full((4,), 0.1, dtype=torch.float64, requires_grad=True)
-    with pytest.raises(ValueError, match="no gradient to the step lengths"):
-        frozen_hessian(problem, start, ProjectedGradient(4, steps=steps))
 
 
 @pytest.mark.parametrize("mode", MODES)

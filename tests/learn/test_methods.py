@@ -14,9 +14,9 @@ from difftori_models.solver.gauss_newton import GaussNewton
 from difftori_models.solver.lm_rank1 import LMRank1
 from difftori_models.solver.method import Method, solve
 from difftori_models.solver.mppi import MPPI
+from difftori_models.solver.normalised_gradient import NormalisedGradient
 from difftori_models.solver.problem import Problem
-from difftori_models.solver.projected_gradient import AdaptiveGradient, ProjectedGradient
-from difftori_models.solver.projected_newton import ProjectedNewton
+from difftori_models.solver.projected_gradient import ProjectedGradient
 from difftori_models.solver.solution import SolverStatus
 from difftori_models.solver.wrappers import BestSoFar
 from tests.support.solver_problems import (
@@ -33,9 +33,8 @@ Make = Callable[[int], tuple[Problem, Tensor]]
 
 BOXED = {
     "gradient": ProjectedGradient(8, 0.2),
-    "adaptive": AdaptiveGradient(8),
+    "normalised": NormalisedGradient(8),
     "adam": AdamBox(8),
-    "newton": ProjectedNewton(4),
     "gauss-newton": GaussNewton(4),
     "mppi": MPPI(3, samples=48, elites=8),
 }
@@ -155,7 +154,6 @@ def test_no_iterations_give_the_start(name: str) -> None:
     torch.testing.assert_close(found.value_before, value)
     torch.testing.assert_close(found.value_after, value)
     assert found.statuses == (SolverStatus.COMPLETE,) * 5
-    assert found.iterations == 0
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -169,11 +167,9 @@ def test_the_schedule_has_one_row_per_iteration_in_the_problems_type(
     assert schedule.shape[0] == count
     assert schedule.dim() == 2
     assert schedule.dtype == kind
-    assert method.done(count)
-    assert not method.done(count - 1)
 
 
-@matrix({name: EVERY[name] for name in ("gradient", "adaptive", "adam", "lm")})
+@matrix({name: EVERY[name] for name in ("gradient", "normalised", "adam", "lm")})
 def test_an_iteration_costs_one_gradient_and_the_answer_one_value(
     method: Method, make: Make
 ) -> None:
@@ -200,7 +196,7 @@ def test_a_concave_value_is_climbed_to_its_maximum_in_the_box() -> None:
     problem, start = quadratic(8)
     with torch.no_grad():
         best = solve(problem, start, ProjectedGradient(2000, 0.2))
-        for method in (AdamBox(60), AdaptiveGradient(60), ProjectedNewton(10), GaussNewton(20)):
+        for method in (AdamBox(60), NormalisedGradient(60), GaussNewton(20)):
             found = solve(problem, start, BestSoFar(method))
             missed = (best.value_after - found.value_after) / (
                 best.value_after - found.value_before

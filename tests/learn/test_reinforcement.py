@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from difftori_models.solver import BestSoFar, Boxed, LMRank1, solve
+from difftori_models.solver import BestSoFar, Boxed, LMRank1, SolverStatus, solve
 from difftori_models.training.rl.config import PAPER, RLConfig, preset
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.learner import Learner
@@ -151,8 +151,7 @@ def test_single_precision_ends_no_plan_early():
         found = solve(problem, start, model._method)
     error = 0.5 * (1000.0 - found.value_before) ** 2
     assert ((0.5 * (1000.0 - found.value_after) ** 2 - error).abs() / error < 1e-8).all()
-    assert found.iterations == 40
-    assert found.complete
+    assert set(found.statuses) == {SolverStatus.COMPLETE}
     assert (found.actions != start).any()
 
 

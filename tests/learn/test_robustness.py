@@ -14,11 +14,11 @@ from difftori_models.solver.gauss_newton import GaussNewton
 from difftori_models.solver.lm_rank1 import LMRank1
 from difftori_models.solver.method import Method, solve
 from difftori_models.solver.mppi import MPPI
+from difftori_models.solver.normalised_gradient import NormalisedGradient
 from difftori_models.solver.problem import Problem
-from difftori_models.solver.projected_gradient import AdaptiveGradient, ProjectedGradient
-from difftori_models.solver.projected_newton import ProjectedNewton
+from difftori_models.solver.projected_gradient import ProjectedGradient
 from difftori_models.solver.solution import Solution, SolverStatus
-from difftori_models.solver.wrappers import BestSoFar, Deadline
+from difftori_models.solver.wrappers import BestSoFar
 from tests.support.solver_problems import (
     corners,
     in_box,
@@ -34,17 +34,14 @@ from tests.support.solver_problems import (
 
 GRADIENT: dict[str, Method] = {
     "gradient": ProjectedGradient(6, 0.3),
-    "adaptive": AdaptiveGradient(6),
+    "normalised": NormalisedGradient(6),
     "adam": AdamBox(6),
-    "newton": ProjectedNewton(3),
     "best-adam": BestSoFar(AdamBox(6)),
 }
 """Methods that keep the box and follow a gradient."""
 BOXED: dict[str, Method] = {**GRADIENT, "mppi": MPPI(3, samples=32, elites=8)}
 SCALE_FREE: dict[str, Method] = {
-    "adaptive": AdaptiveGradient(20),
     "adam": AdamBox(20),
-    "newton": ProjectedNewton(4),
 }
 """Methods that promise not to mind the scale of the value."""
 
@@ -183,15 +180,6 @@ def test_a_plain_gradient_does_mind_the_scale() -> None:
 def test_complete_is_said_of_a_solve_that_did_all_iterations(method: Method) -> None:
     problem, start = ripple(4)
     assert solved(problem, start, method).statuses == (SolverStatus.COMPLETE,) * 4
-
-
-@boxed
-def test_stopped_is_said_of_a_solve_that_was_stopped(method: Method) -> None:
-    problem, start = ripple(4)
-    answers = iter([False, True])
-    found = solved(problem, start, Deadline(method, lambda: next(answers)))
-    assert found.statuses == (SolverStatus.STOPPED,) * 4
-    assert found.iterations == 1
 
 
 @pytest.mark.parametrize("method", GRADIENT.values(), ids=GRADIENT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A traced or compiled step is the step itself."""
+"""A traced step is the step itself."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from difftori_models.solver import (
     Problem,
     ProjectedGradient,
     TrajectoryValue,
-    solve,
 )
-from difftori_models.solver.compiled import compiled
 from difftori_models.solver.tracing import TracedStep
 from difftori_models.world_model.world_model import WorldModel, WorldModelSizes
 
@@ -53,38 +51,3 @@ def test_a_traced_step_repeats_every_iterate(method) -> None:
             strict=True,
         ):
             torch.testing.assert_close(got, wanted, equal_nan=True)
-
-
-def bowl(batch: int) -> Problem:
-    goal = torch.linspace(-1.5, 1.5, batch)
-
-    def value(params: None, context: Tensor, actions: Tensor) -> Tensor:
-        return -(actions - context[:, None, None]).square().sum(dim=(1, 2))
-
-    return Problem(value, LOW, HIGH, None, goal)
-
-
-def test_a_compiled_step_serves_other_contexts_and_any_number_of_iterations() -> None:
-    one, first = bowl(2), start(2)
-    fast = compiled(BestSoFar(AdamBox(12)), one, first)
-    other = Problem(one.value, LOW, HIGH, None, 0.5 * one.context)
-    with torch.no_grad():
-        wanted = solve(other, first, BestSoFar(AdamBox(12)))
-    got = solve(other, first, fast)
-    torch.testing.assert_close(got.actions, wanted.actions)
-    torch.testing.assert_close(got.value_after, wanted.value_after)
-
-
-@pytest.mark.slow
-def test_a_compiled_trajectory_gives_the_eager_iterates() -> None:
-    one, first = problem(2), start(2)
-    with torch.no_grad():
-        wanted = solve(one, first, AdamBox(6))
-    got = solve(one, first, compiled(AdamBox(6), one, first))
-    torch.testing.assert_close(got.actions, wanted.actions)
-
-
-def test_a_compiled_step_refuses_another_batch_size() -> None:
-    fast = compiled(ProjectedGradient(2), bowl(2), start(2))
-    with pytest.raises(ValueError, match=r"compiled for actions of shape \(2, 3, 2\), got \(5"):
-        solve(bowl(5), start(5), fast)

@@ -3,16 +3,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from problems import TASKS, Task, Trained, Training, trained
-
+from benchmarks.support.problems import TASKS, Task, Trained, Training, trained
 from difftori_models.solver import AdamBox, BestSoFar, LMRank1, solve
 
 SMALL = Training(steps=120, batch=32, latent=16, hidden=64)

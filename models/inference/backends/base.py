@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from difftori_models.contract.specs import Card
 
-BACKENDS = ("auto", "eager", "compile", "onnx", "cuda_graph")
+BACKENDS = ("auto", "eager", "onnx", "cuda_graph")
 """`auto` takes `cuda_graph` on a GPU; on a CPU `onnx` where exported graphs lie beside the card or
 are given, and `eager` otherwise; and `onnx` wherever there are graphs and no weights."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs a policy with PyTorch: eagerly, with a compiled step, or as one CUDA graph."""
+"""Runs a policy with PyTorch: eagerly, or as one CUDA graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch.utils._pytree import tree_flatten, tree_map
 from difftori_models.checkpoint.files import Checkpoint, CheckpointError
 from difftori_models.contract.features import blank_images, blank_points
 from difftori_models.policies.plan_functions import Answer, Deployed, Proposal
-from difftori_models.solver.compiled import compiled
 from difftori_models.solver.method import State
 
 from .base import Floats, Images
@@ -23,7 +22,7 @@ class TorchBackend:
     """See `Backend`."""
 
     def __init__(self, checkpoint: Checkpoint, backend: str, device: str, threads: int) -> None:
-        """Move the networks to the device, and compile or capture where that is asked for.
+        """Move the networks to the device, and capture the solve where that is asked for.
 
         Raises:
             CheckpointError: The device or backend is not to be had on this machine.
@@ -42,8 +41,8 @@ class TorchBackend:
         self.memory = self._agent.base.memory
         self._graph: _CapturedSolve | None = None
         self._proposal: Proposal | None = None
-        if self._deployed is not None and backend in ("compile", "cuda_graph"):
-            self._prepare(self._deployed)
+        if self._deployed is not None and backend == "cuda_graph":
+            self._graph = self._captured(self._deployed)
 
     @torch.no_grad()
     def propose(
@@ -122,25 +121,14 @@ class TorchBackend:
             return None
         return self._proposal.context[0][0].flatten().cpu().numpy()
 
-    def _prepare(self, deployed: Deployed) -> None:
+    def _captured(self, deployed: Deployed) -> _CapturedSolve:
         network, action = self._agent.network, self.card.action
         points, images = blank_points(self.card.observation), blank_images(self.card.observation)
         chunk = np.full((1, action.horizon, len(action.names)), np.nan, np.float32)
         latents = np.zeros(self.latents, np.float32)
         self.propose(np.zeros((1, network.state), np.float32), points, images, latents, chunk)
         assert self._proposal is not None
-        if self.backend == "cuda_graph":
-            self._graph = _CapturedSolve(deployed, self._proposal)
-            return
-        problem = deployed.problem(self._proposal.context)
-        try:
-            deployed.method = compiled(deployed.method, problem, self._proposal.state.actions)
-        except RuntimeError as error:
-            why = " ".join(str(error).split())[:200]
-            raise CheckpointError(
-                f"backend compile: this machine cannot compile ({why}); a C++ compiler is needed, "
-                "or take backend eager or onnx"
-            ) from error
+        return _CapturedSolve(deployed, self._proposal)
 
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

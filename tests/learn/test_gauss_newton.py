@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The methods that use curvature: projected Newton and Gauss-Newton."""
+"""Gauss-Newton: least squares of few residuals, in few iterations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from torch import Tensor
 
 from difftori_models.solver.backward import unrolled
 from difftori_models.solver.gauss_newton import GaussNewton, linearise
-from difftori_models.solver.hessian import hessian, restrict
 from difftori_models.solver.method import Method, solve
 from difftori_models.solver.problem import Problem
 from difftori_models.solver.projected_gradient import ProjectedGradient
-from difftori_models.solver.projected_newton import ProjectedNewton
 from difftori_models.solver.solution import SolverStatus
-from difftori_models.solver.trajectory_value import TrajectoryValue
-from difftori_models.world_model.world_model import WorldModel, WorldModelSizes
 
 B, H, A = 6, 2, 3
 N = H * A
@@ -30,21 +26,6 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def quadratic(matrix: Tensor, peak: Tensor) -> Problem:
-    """-(a - peak)' matrix (a - peak) / 2 in the unit box."""
-
-    def value(matrix: Tensor, peak: Tensor, actions: Tensor) -> Tensor:
-        d = (actions - peak).flatten(1)
-        return -0.5 * torch.einsum("bi,ij,bj->b", d, matrix, d)
-
-    return Problem(value, -ONE, ONE, matrix, peak)
-
-
-def coupled() -> Tensor:
-    root = random(N, N)
-    return root @ root.T + torch.eye(N, dtype=torch.float64)
-
-
 def wavy() -> Problem:
     """Far from concave: most Hessians have eigenvalues of both signs."""
     weights = random(N, 32, seed=1), random(32, seed=2)
@@ -53,14 +34,6 @@ def wavy() -> Problem:
         return (2 * actions.flatten(1) @ weights[0] + context).sin() @ weights[1]
 
     return Problem(value, -ONE, ONE, weights, random(B, 32, seed=3))
-
-
-def world() -> Problem:
-    torch.manual_seed(0)
-    model = WorldModel(WorldModelSizes(A, latent=8, hidden=16)).double()
-    for head in (model.R, model.Q1, model.Q2):
-        torch.nn.init.normal_(head[-1].weight)
-    return Problem(TrajectoryValue(), -ONE, ONE, model, random(B, 8, seed=4))
 
 
 def fit(k: int) -> Problem:
@@ -85,123 +58,6 @@ def bent(k: int = 4) -> Problem:
 
     context = random(B, 12, seed=2), random(B, k, seed=3)
     return Problem.least_squares(residuals, -ONE, ONE, weights, context)
-
-
-# The Hessian
-
-
-@pytest.mark.parametrize("problem", [wavy(), world()], ids=["net", "world model"])
-def test_the_hessian_equals_differences_of_the_gradient(problem: Problem) -> None:
-    actions = 0.3 * random(B, H, A, seed=6)
-    found = hessian(problem, actions)
-    assert torch.equal(found, found.mT)
-    assert not found.requires_grad
-    for k in range(N):
-        step = torch.zeros(N, dtype=torch.float64)
-        step[k] = 1e-6
-        with torch.no_grad():
-            ahead = problem.value_and_gradient(actions + step.view(H, A))[1]
-            behind = problem.value_and_gradient(actions - step.view(H, A))[1]
-        column = (ahead - behind).flatten(1) / 2e-6
-        torch.testing.assert_close(found[:, k], column, rtol=1e-6, atol=1e-7)
-
-
-def test_a_nan_hessian_stays_in_its_sample() -> None:
-    problem = wavy()
-    problem.context[2] = torch.nan
-    found = hessian(problem, random(B, H, A))
-    assert found.isnan().flatten(1).all(dim=1).tolist() == [k == 2 for k in range(B)]
-
-
-def test_a_linear_value_has_a_hessian_of_zero() -> None:
-    problem = Problem(lambda params, context, actions: actions.sum(dim=(1, 2)), -ONE, ONE)
-    assert (hessian(problem, random(B, H, A)) == 0).all()
-
-
-def test_blocked_variables_are_coupled_to_no_other() -> None:
-    problem = wavy()
-    actions = problem.project(random(B, H, A))
-    free = random(B, H, A, seed=7) > 0
-    whole = hessian(problem, actions)
-    found = restrict(whole, free)
-    for b in range(B):
-        f = free[b].flatten()
-        torch.testing.assert_close(found[b][f][:, f], whole[b][f][:, f], rtol=0, atol=0)
-        assert (found[b][f][:, ~f] == 0).all()
-        assert torch.equal(found[b][~f][:, ~f], torch.eye(int((~f).sum())).double())
-
-
-def test_a_soft_minimum_of_two_far_apart_values_has_a_finite_hessian() -> None:
-    problem = world()
-    problem.params.Q1[-1].bias.data += 100.0
-    problem = replace(problem, params=problem.params.float(), context=problem.context.float())
-    assert hessian(problem, random(B, H, A).float()).isfinite().all()
-
-
-# Projected Newton
-
-
-def test_newton_solves_a_coupled_quadratic_in_one_iteration() -> None:
-    peak = 0.2 * random(B, H, A, seed=8).clamp(-2, 2)
-    found = solve(quadratic(coupled(), peak), 0.2 * random(B, H, A), ProjectedNewton(1))
-    torch.testing.assert_close(found.actions, peak, rtol=0, atol=1e-12)
-
-
-def test_newton_solves_a_separable_quadratic_in_the_box_in_one_iteration() -> None:
-    peak = 1.5 * random(B, H, A, seed=9)
-    problem = quadratic(torch.diag(torch.arange(1.0, N + 1)).double(), peak)
-    found = solve(problem, 0.1 * random(B, H, A), ProjectedNewton(1))
-    torch.testing.assert_close(found.actions, problem.project(peak), rtol=0, atol=1e-12)
-    assert (found.actions.abs() == 1).any()
-    assert (found.actions.abs() < 1).any()
-
-
-def test_newton_finds_the_corner_of_a_coupled_quadratic_with_bounds_met() -> None:
-    problem = quadratic(coupled(), 1.5 * random(B, H, A, seed=9))
-    found = solve(problem, random(B, H, A), ProjectedNewton(10))
-    slow = solve(problem, random(B, H, A), ProjectedGradient(4000, steps=0.05))
-    torch.testing.assert_close(found.actions, slow.actions, rtol=0, atol=1e-8)
-    assert (found.actions.abs() == 1).any()
-
-
-@pytest.mark.parametrize("problem", [wavy(), world()], ids=["net", "world model"])
-def test_newton_raises_a_value_that_is_not_concave_at_every_iteration(problem: Problem) -> None:
-    start = problem.project(random(B, H, A))
-    assert (torch.linalg.eigvalsh(hessian(problem, start)).amax(dim=1) > 0).all()
-    before = problem.evaluate(start)
-    for k in range(1, 7):
-        after = solve(problem, start, ProjectedNewton(k)).value_after
-        assert (after >= before - 1e-12).all()
-        before = after
-    assert (before > problem.evaluate(start) + 0.1).all()
-
-
-def test_newton_beats_many_more_gradient_steps_on_a_badly_scaled_quadratic() -> None:
-    scales = torch.logspace(-3, 3, N, dtype=torch.float64)
-    problem = quadratic(torch.diag(scales), 0.4 * torch.ones(B, H, A, dtype=torch.float64))
-    start = torch.zeros(B, H, A, dtype=torch.float64)
-    newton = solve(problem, start, ProjectedNewton(2))
-    gradient = solve(problem, start, ProjectedGradient(200, steps=1e-3))
-    assert newton.value_after.abs().max() < 1e-12
-    assert gradient.value_after.abs().min() > 1e-4
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
-def test_newton_does_not_depend_on_the_scale_of_the_value(scale: float) -> None:
-    problem, start = wavy(), random(B, H, A)
-    scaled = replace(problem, params=(problem.params[0], scale * problem.params[1]))
-    one, other = (solve(p, start, ProjectedNewton(3)).actions for p in (problem, scaled))
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-
-
-def test_newton_takes_a_start_at_the_maximum_as_the_answer() -> None:
-    peak = torch.zeros(B, H, A, dtype=torch.float64)
-    found = solve(quadratic(coupled(), peak), peak, ProjectedNewton(3))
-    assert torch.equal(found.actions, peak)
-    assert set(found.statuses) == {SolverStatus.FLAT}
-
-
-# Gauss-Newton
 
 
 @pytest.mark.parametrize("k", [3, N, 9], ids=["fewer", "as many", "more"])
@@ -330,11 +186,7 @@ def test_a_problem_without_residuals_is_refused() -> None:
         solve(wavy(), random(B, H, A), GaussNewton(2))
 
 
-# Both
-
-
 METHODS = [
-    (ProjectedNewton(4), wavy()),
     (GaussNewton(4, damping=0.1), bent()),
     (GaussNewton(4, damping=0.1, eliminate=True), bent()),
     (GaussNewton(4, damping=0.1), bent(9)),
