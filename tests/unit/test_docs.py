@@ -17,6 +17,9 @@ WIDER = {"solver.md", "checkpoint.md", "parameters.md", "suites.md", "use-a-suit
 """Pages whose lines are still to be broken."""
 TABLE = re.compile(r"^\s*\|")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FOLDERS = "difftori_ros|models|sim|tests|benchmarks|config|launch|scripts"
+NAMED = re.compile(rf"(?<![\w./-])(?:\./)?((?:{FOLDERS})/[\w./-]*\w)")
+WRITTEN_BY_THE_READER = {"config/robots/my_arm.urdf", "tests/unit/test_codecs_odometry.py"}
 HEADING = re.compile(r"^#+ (.+)$", re.M)
 
 
@@ -49,6 +52,14 @@ def test_every_relative_link_leads_to_a_file_and_to_a_heading_of_it(page):
         assert found.exists(), f"{name(page)}: {target}"
         if anchor and found.suffix == ".md":
             assert anchor in anchors(found), f"{name(page)}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_of_the_checkout_that_is_named_exists(page):
+    text = re.sub(r"^```\w+ title=.*?^```", "", page.read_text(), flags=re.M | re.S)
+    missing = [path for path in NAMED.findall(text) if not (ROOT / path).exists()]
+    # What a page asks the reader to write is not there yet.
+    assert set(missing) <= WRITTEN_BY_THE_READER, f"{name(page)} names {missing}"
 
 
 def test_every_page_is_in_the_navigation_once():
