@@ -7,7 +7,7 @@ from difftori_ros import codecs
 from tests.support.harness import PATIENT, running
 from tests.support.promises import REST_WITHIN_S
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.real_time, pytest.mark.timeout(120)]
 
 EXIT_S = 2.0
 """Time in which a process ends that is told to [s]."""

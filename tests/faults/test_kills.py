@@ -7,7 +7,7 @@ from tests.support.bridged_harness import BridgedStand
 from tests.support.harness import Stand, running
 from tests.support.kills import BLINKS, GUARD, KINDS, Kills
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.real_time, pytest.mark.timeout(180)]
 
 ROBOT_SIDE = [turn for turn in (*KINDS, *BLINKS) if turn[0] != "sim_bridge"]
 SEED = 3

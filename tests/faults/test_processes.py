@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.harness import assert_within, running
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.real_time, pytest.mark.timeout(120)]
 
 HEARTBEAT_TIMEOUT_S = 0.5
 EXIT_S = 2.0

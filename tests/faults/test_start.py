@@ -19,7 +19,7 @@ from difftori_ros.policy.compatibility import check_card
 from difftori_ros.robot.profile import ProfileError, load_profile
 from tests.support.harness import PATIENT, Stand, running
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.real_time, pytest.mark.timeout(120)]
 
 CYCLES = 10
 LEAK_MB = 20.0

@@ -11,7 +11,7 @@ from tests.support.fake_robot import PROFILE
 from tests.support.harness import PATIENT, SLACK_S, assert_within, running
 from tests.support.promises import REST_WITHIN_S
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.real_time, pytest.mark.timeout(120)]
 
 MAX_AGE_S, JOINTS_MAX_AGE_S = 0.2, 0.05
 """Oldest cloud and oldest joint states that a plan is made from [s]."""

@@ -2,11 +2,14 @@
 """The guard's process passes on what is valid and names what it refuses."""
 
 import numpy as np
+import pytest
 
 from difftori_ros import codecs
 from tests.support.fake_policy import ready
 from tests.support.fake_robot import HOME, PROFILE
 from tests.support.promises import assert_valid
+
+pytestmark = pytest.mark.real_time
 
 
 def test_valid_plan_reaches_both_controllers_unchanged(graph):

@@ -11,6 +11,8 @@ from std_srvs.srv import SetBool, Trigger
 from difftori_ros import codecs
 from tests.support.fake_policy import ready, start_guard
 
+pytestmark = pytest.mark.real_time
+
 LONG = 1.5
 """A plan's length, so that a stop comes in motion [s]."""
 

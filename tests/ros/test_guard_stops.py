@@ -12,6 +12,8 @@ from difftori_ros.nodes.node_base import COMMAND_QOS, LATCHED_QOS, STATUS_QOS
 from tests.support.fake_policy import ready
 from tests.support.fake_robot import HOME
 
+pytestmark = pytest.mark.real_time
+
 LONG = 1.5
 """A plan's length, so that a stop comes in motion [s]."""
 

@@ -16,6 +16,8 @@ from difftori_ros.bringup.node_specs import policy_specs
 from difftori_ros.config.paths import checkpoint_dir, config_dir
 from tests.support.fake_robot import FakeRobot
 
+pytestmark = pytest.mark.real_time
+
 
 def start(graph, autostart=True, remaps=None, **parameters):
     _, policy = policy_specs(

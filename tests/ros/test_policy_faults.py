@@ -21,6 +21,8 @@ from difftori_ros.nodes.node_base import STATUS_QOS
 from tests.support.fake_robot import FakeRobot
 from tests.support.faulty_policy import VARIABLE
 
+pytestmark = pytest.mark.real_time
+
 
 class Moody:
     """A policy process with a planner that the test controls."""

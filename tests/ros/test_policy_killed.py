@@ -15,7 +15,7 @@ from difftori_sim.arm.tasks import TEST_SEEDS
 from difftori_sim.ros.process_operator import Operator
 from tests.support.promises import assert_promises
 
-pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real_time, pytest.mark.vulkan, pytest.mark.timeout(300)]
 
 MOVING = 0.2
 """Joint speed above which the arm is in mid-motion [rad/s]."""
