@@ -86,7 +86,7 @@ def test_policy_of_the_recipe_trains_to_a_checkpoint_that_plans(copy):
     follow("Add a policy", copy)
     plan = """
 import numpy as np
-from difftori_models.contract.specs import Observation
+from difftori_models.contract import Observation
 from difftori_models.inference import Planner
 planner = Planner("runs/constant/checkpoint", backend="eager")
 spec = planner.card.observation
