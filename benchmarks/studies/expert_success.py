@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def of_suite(
 ) -> list[tuple[bool, int]]:
     """Success and length of every episode of a suite's own expert."""
     env = open_suite(suite, name, "state")
-    env.max_steps = longest or env.max_steps
+    env.info = replace(env.info, max_steps=longest or env.info.max_steps)
     try:
         episodes = (env.demonstrate(seed, noise) for seed in tqdm(seeds, desc=name, disable=None))
         return [(bool(episode.success), len(episode.actions)) for episode in episodes]

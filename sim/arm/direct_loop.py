@@ -23,8 +23,8 @@ PLANNER_SEED = 0
 
 
 @dataclass(frozen=True)
-class Step:
-    """What happened in one turn of the loop."""
+class DirectStep:
+    """One observation, what was planned from it, and what the guard said."""
 
     observation: Observation
     motion: PlannedMotion
@@ -33,16 +33,16 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Episode:
+class DirectEpisode:
     """One episode: its seed, whether the task succeeded, and every step."""
 
     seed: int
     success: bool
-    steps: list[Step] = field(default_factory=list)
+    steps: list[DirectStep] = field(default_factory=list)
 
 
 class DirectLoop:
-    """The whole line from sensors to guarded command, with the world waiting for every plan."""
+    """Everything from sensors to guarded command; the world waits for every plan."""
 
     def __init__(
         self,
@@ -71,22 +71,22 @@ class DirectLoop:
         self,
         seed: int,
         max_steps: int,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: Callable[[DirectStep], None] | None = None,
         on_command: Callable[[Trajectory], None] | None = None,
-    ) -> Episode:
+    ) -> DirectEpisode:
         """Run the episode of `seed` until success or for `max_steps` actions.
 
         Args:
             seed: Seed of the world and of the planner.
             max_steps: Actions after which the episode ends.
-            on_step: Called after every turn, before time goes on.
+            on_step: Called after every step, before time goes on.
             on_command: Called with every trajectory that goes to a controller.
         """
         action = self._planner.card.action
         self.begin(seed)
-        steps: list[Step] = []
-        turns = int(max_steps * action.dt_s / self._period_s + 0.5)
-        for _ in range(turns):
+        steps: list[DirectStep] = []
+        count = int(max_steps * action.dt_s / self._period_s + 0.5)
+        for _ in range(count):
             observation = self.observe()
             if isinstance(observation, Refusal):
                 break
@@ -96,7 +96,7 @@ class DirectLoop:
             self.world.advance(self._period_s)
             if self.world.succeeded:
                 break
-        return Episode(seed, self.world.succeeded, steps)
+        return DirectEpisode(seed, self.world.succeeded, steps)
 
     def begin(self, seed: int) -> None:
         """The episode of `seed` begins."""
@@ -107,7 +107,7 @@ class DirectLoop:
         self.guard.start(self.world.now_ns)
 
     def observe(self) -> Observation | Refusal:
-        """What is seen now."""
+        """The observation of now, or why there is none."""
         self._sense()
         return self.observer.observe(self.world.now_ns)
 
@@ -115,7 +115,7 @@ class DirectLoop:
         self,
         observation: Observation,
         on_command: Callable[[Trajectory], None] | None = None,
-    ) -> Step:
+    ) -> DirectStep:
         """Plan from `observation`; the robot follows what the guard has passed on."""
         world = self.world
         steady_s = world.now_ns * 1e-9
@@ -134,7 +134,7 @@ class DirectLoop:
                 self.pipeline.refused(motion.trajectory.stamp_ns)
             elif verdict.changed is not None:
                 self.pipeline.replaced(verdict.changed)
-        return Step(observation, motion, accepted, detail)
+        return DirectStep(observation, motion, accepted, detail)
 
     def _sense(self) -> None:
         world = self.world

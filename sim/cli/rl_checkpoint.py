@@ -3,52 +3,34 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from difftori_models.checkpoint import files
 from difftori_models.contract.features import state_size
 from difftori_models.contract.network_settings import Network
-from difftori_models.contract.specs import ActionSpec, Card, ObservationSpec
+from difftori_models.contract.specs import Card
 from difftori_models.contract.strict_json import encode
-from difftori_models.networks.normaliser import Statistics
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.losses import solver_of
 from difftori_models.training.rl.trainer import Counts, averaged_tensors, best_tensors
-from difftori_sim.arm.tasks import find_task
-from difftori_sim.suites import open_suite
-from difftori_sim.suites.arm_env import STEPS, state_statistics
+from difftori_sim.suites import ARM
+from difftori_sim.suites.env import EnvironmentInfo, StateScaling
 
 WIDE = 10.0
-"""Outside the simulated arm the networks see states as they are. The card has this as their
-spread, so that they are held at a hundred, not at ten, and the first layer's weights make up for
-it."""
+"""Where the networks learned from states as they are, the card has this as their spread: they are
+held at a hundred, not at ten, and the first layer's weights make up for it."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run was: what a card says of its environment.
-
-    `spread` is what the card scales states by and the networks did not; `told` stands in the
-    card's `training`.
-    """
-
-    task: str
-    robot: str
-    observation: ObservationSpec
-    action: ActionSpec
-    normaliser: Statistics
-    spread: float
-    told: Mapping[str, Any]
-
-
-def write_checkpoint(config: RLConfig, out: Path) -> Path:
+def write_checkpoint(config: RLConfig, info: EnvironmentInfo, out: Path) -> Path:
     """The run's networks, those that `config.checkpoint` names, lie in `out`; returns it.
+
+    Args:
+        config: The run's settings.
+        info: The environment it learned in.
+        out: The checkpoint's folder.
 
     Raises:
         ValueError: The run saw pictures, which no checkpoint of these methods does.
@@ -64,56 +46,37 @@ def write_checkpoint(config: RLConfig, out: Path) -> Path:
         for name, tensor in tensors.items()
         if name.startswith(("encoder.", "world."))
     }
-    place = robot_place(config.task) if config.suite == "robot" else suite_place(config)
-    kept["base.encoder.0.weight"] *= place.spread
-    files.save(out, card_of(config, counts, place), kept)
+    if info.scaling is None:
+        kept["base.encoder.0.weight"] *= WIDE
+    files.save(out, card_of(config, counts, info), kept)
     return out
 
 
-def robot_place(name: str) -> Place:
-    """The simulated arm, whose policies drive the node."""
-    task = find_task(name)
-    scales = state_statistics(task)
-    told = {"episode_steps": STEPS}
-    return Place(task.name, "panda", task.state, task.action, scales, 1.0, told)
-
-
-def suite_place(config: RLConfig) -> Place:
-    """A task of another suite, whose environment takes the actions."""
-    with contextlib.closing(open_suite(config.suite, config.task, config.obs)) as env:
-        size, count = state_size(env.observation), len(env.action.names)
-        scales = {
-            "state": {"mean": (0.0,) * size, "std": (WIDE,) * size},
-            "action": {"mean": (0.0,) * count, "std": (1.0,) * count},
-        }
-        return Place(env.task, env.robot, env.observation, env.action, scales, WIDE, {})
-
-
-def card_of(config: RLConfig, counts: Counts, place: Place) -> Card:
+def card_of(config: RLConfig, counts: Counts, info: EnvironmentInfo) -> Card:
     """The card of a run's networks."""
-    network = Network(
-        state=state_size(place.observation),
-        feature=config.latent,
-        hidden=config.hidden,
-        dropout=0.0,
-    )
+    size, actions = state_size(info.observation), len(info.action.names)
+    network = Network(state=size, feature=config.latent, hidden=config.hidden, dropout=0.0)
+    scaling = info.scaling or StateScaling((0.0,) * size, (WIDE,) * size)
     settings = {k: v for k, v in vars(config).items() if k not in ("out", "name", "device")}
     return Card(
         name=config.label,
-        task=place.task,
-        robot=place.robot,
+        task=info.task,
+        robot=info.robot,
         method=config.method,
-        observation=place.observation,
-        action=replace(place.action, horizon=config.horizon, execute=1),
+        observation=info.observation,
+        action=replace(info.action, horizon=config.horizon, execute=1),
         network=encode(network),
-        normaliser=place.normaliser,
+        normaliser={
+            "state": {"mean": scaling.mean, "std": scaling.std},
+            "action": {"mean": (0.0,) * actions, "std": (1.0,) * actions},
+        },
         solver=encode(solver_of(config)),
         training={
             "learned_from": "reward",
             "steps": counts.step,
             "episodes": counts.episode,
             "updates": counts.updates,
-            **place.told,
+            **({"episode_steps": info.max_steps} if config.suite == ARM else {}),
             "seconds": counts.seconds,
             "settings": settings,
         },

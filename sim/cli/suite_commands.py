@@ -20,7 +20,7 @@ from difftori_sim.arm.tasks import TEST_SEEDS, TRAIN_SEEDS, Task, available_task
 from difftori_sim.evaluation.direct import evaluate_direct, seed_range
 from difftori_sim.evaluation.results import writable, write_json
 from difftori_sim.suites import SUITES, open_suite
-from difftori_sim.suites.env import VARIANTS, Episode, SuiteEnv, SuiteError, roll_out
+from difftori_sim.suites.env import VARIANTS, SuiteEnv, SuiteEpisode, SuiteError, roll_out
 
 NOISE = {"metaworld": 0.1, "robomimic": 0.1}
 """Noise on what a scripted expert executes, unless the command line says otherwise [network
@@ -117,10 +117,10 @@ def _collect(arguments: argparse.Namespace, console: Console) -> int:
             raise ValueError(f"--from-hdf5 is for the suite robomimic, not {arguments.suite}")
         if arguments.noise is not None or arguments.first_seed is not None:
             raise ValueError("--noise and --first-seed mean nothing beside --from-hdf5")
-        from difftori_sim.demonstrations.from_hdf5 import convert
+        from difftori_sim.demonstrations.from_hdf5 import import_hdf5
 
         words = arguments.from_hdf5, arguments.task, arguments.obs, out, arguments.episodes
-        written = convert(*words)
+        written = import_hdf5(*words)
         console.print(
             f"wrote {written.episodes} episodes, {written.steps} steps, to {out}; "
             f"{written.cut:.1%} of the action entries were cut to the box",
@@ -153,13 +153,13 @@ def _collect(arguments: argparse.Namespace, console: Console) -> int:
         )
         console.print(f"wrote {written} episodes ({tried} tried) to {out}")
         return 0
-    from difftori_sim.demonstrations.from_suite import collect
+    from difftori_sim.demonstrations.from_suite import record_suite
 
     noise = NOISE.get(arguments.suite, 0.0) if arguments.expert == "scripted" else 0.0
     noise = noise if arguments.noise is None else arguments.noise
     env = open_suite(arguments.suite, arguments.task, arguments.obs)
     try:
-        made = collect(
+        made = record_suite(
             env,
             _demonstrator(arguments.expert, env, noise),
             out,
@@ -178,15 +178,15 @@ def _collect(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _demonstrator(expert: str, env: SuiteEnv, noise: float) -> Callable[[int], Episode]:
+def _demonstrator(expert: str, env: SuiteEnv, noise: float) -> Callable[[int], SuiteEpisode]:
     if expert == "scripted":
         return lambda seed: env.demonstrate(seed, noise)
     if expert == "random":
         import numpy as np
 
-        low, high = np.array(env.action.low), np.array(env.action.high)
+        low, high = np.array(env.info.action.low), np.array(env.info.action.high)
 
-        def guess(seed: int) -> Episode:
+        def guess(seed: int) -> SuiteEpisode:
             rng = np.random.default_rng(seed)
             return roll_out(env, seed, lambda _: rng.uniform(low, high))
 
@@ -198,7 +198,7 @@ def _demonstrator(expert: str, env: SuiteEnv, noise: float) -> Callable[[int], E
     check_fits(planner, env)
     policy = ChunkPolicy(planner)
 
-    def plan(seed: int) -> Episode:
+    def plan(seed: int) -> SuiteEpisode:
         policy.reset()
         return roll_out(env, seed, policy, noise)
 

@@ -17,7 +17,7 @@ from difftori_models.training.cli import parse_settings, preset_and
 from difftori_models.training.rl.config import RLConfig, preset
 from difftori_models.training.rl.trainer import RLTrainer
 from difftori_models.training.validation import ConfigError, DivergedError
-from difftori_sim import suites
+from difftori_sim.suites import make_gym
 
 from .rl_checkpoint import write_checkpoint
 
@@ -50,11 +50,11 @@ def train_rl(config: RLConfig) -> RLTrainer:
         ResumeError: `config.out` holds another run, or a broken one.
         CeilingError: A value has reached what the paper's solver aims at.
     """
-    with contextlib.closing(suites.make(config.suite, config.task, config.obs)) as env:
-        trainer = RLTrainer(config, env)
+    with contextlib.closing(make_gym(config.suite, config.task, config.obs)) as env:
+        trainer, info = RLTrainer(config, env), env.info
         trainer.run()
     if config.obs == "state":
-        write_checkpoint(config, config.out / "checkpoint")
+        write_checkpoint(config, info, config.out / "checkpoint")
     return trainer
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Where demonstrations come from: our experts, a suite's own solutions, other people's files."""
+"""Demonstrations: `record` by our experts, `from_suite` by a suite's, `from_hdf5` from files."""

@@ -23,14 +23,21 @@ from difftori_models.data.demonstrations import DemosError, Meta, write_demos
 from difftori_ros.observation.image import process_image
 from difftori_ros.tools.bag_to_demos import NO_SEED
 from difftori_sim.suites.env import SuiteError, env_action
-from difftori_sim.suites.robomimic import DT_S, action_names, find, observation_spec, vector_names
+from difftori_sim.suites.robomimic import (
+    DT_S,
+    action_names,
+    find,
+    observation_spec,
+    robot_name,
+    vector_names,
+)
 
 MOST_CUT = 0.05
 """Largest share of action entries outside the box that is cut and not refused."""
 
 
 @dataclass(frozen=True)
-class Converted:
+class ImportedDemos:
     """What was written.
 
     Attributes:
@@ -44,9 +51,9 @@ class Converted:
     cut: float
 
 
-def convert(
+def import_hdf5(
     path: Path, task: str, variant: str, out: Path, episodes: int | None = None
-) -> Converted:
+) -> ImportedDemos:
     """Write the episodes of a file to `out`, as `difftori_models.data` reads them.
 
     Args:
@@ -101,14 +108,14 @@ def convert(
             obs = _named(demo, "obs", where)
             actions.append(rows)
             lengths.append(len(rows))
-            for key, found in vectors.items():
-                found.append(_rows(obs, key, f"{where}/obs", (len(rows), sizes[key])))
-            for camera, found in pictures.items():
-                seen = np.asarray(_named(obs, f"{camera}_image", f"{where}/obs"))
-                if len(seen) != len(rows):
-                    raise DemosError(f"{where}: {len(rows)} actions, {len(seen)} of '{camera}'")
+            for key, values in vectors.items():
+                values.append(_rows(obs, key, f"{where}/obs", (len(rows), sizes[key])))
+            for camera, images in pictures.items():
+                raw = np.asarray(_named(obs, f"{camera}_image", f"{where}/obs"))
+                if len(raw) != len(rows):
+                    raise DemosError(f"{where}: {len(rows)} actions, {len(raw)} of '{camera}'")
                 want = spec.images[camera]
-                found.append(np.stack([process_image(one, want) for one in seen]))
+                images.append(np.stack([process_image(one, want) for one in raw]))
     action = env_action(columns, DT_S)
     steps = sum(lengths)
     whole = np.concatenate(actions)
@@ -126,11 +133,11 @@ def convert(
         velocity=np.zeros((steps, 0)),
         actions=np.clip(whole, -1.0, 1.0),
         poses={},
-        images={camera: np.concatenate(found) for camera, found in pictures.items()},
-        vectors={name: np.concatenate(found) for name, found in vectors.items()},
+        images={camera: np.concatenate(images) for camera, images in pictures.items()},
+        vectors={name: np.concatenate(values) for name, values in vectors.items()},
         meta=Meta(
             f"robomimic.{task}",
-            "robosuite_panda" + "_and_panda" * (wanted.arms - 1),
+            robot_name(wanted.arms),
             0.0,
             spec,
             action,
@@ -138,16 +145,16 @@ def convert(
             f"--from-hdf5 {path.name}",
         ),
     )
-    return Converted(len(names), steps, cut)
+    return ImportedDemos(len(names), steps, cut)
 
 
 def _rows(group: Any, name: str, where: str, shape: tuple[int, int] | None = None) -> Any:
     """A data set of one row of numbers per step."""
-    found = np.asarray(_named(group, name, where), dtype=np.float64)
-    if found.ndim != 2 or shape not in (None, found.shape):
+    rows = np.asarray(_named(group, name, where), dtype=np.float64)
+    if rows.ndim != 2 or shape not in (None, rows.shape):
         wanted = "(steps, numbers)" if shape is None else f"{shape}"
-        raise DemosError(f"{where}/{name}: wanted shape {wanted}, got {found.shape}")
-    return found
+        raise DemosError(f"{where}/{name}: wanted shape {wanted}, got {rows.shape}")
+    return rows
 
 
 def _named(group: Any, name: str, where: str) -> Any:
@@ -160,16 +167,16 @@ def _named(group: Any, name: str, where: str) -> Any:
 
 def _check_env(data: Any, env_name: str, path: Path) -> None:
     try:
-        told = json.loads(data.attrs["env_args"])
-        found = told["env_name"]
+        arguments = json.loads(data.attrs["env_args"])
+        recorded = arguments["env_name"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise DemosError(
             f"{path}: data has no attribute env_args that is JSON with env_name; attributes: "
             f"{', '.join(data.attrs) or 'none'}"
         ) from error
-    if found != env_name:
-        raise DemosError(f"{path}: demonstrations of '{found}', wanted '{env_name}'")
-    for key, value in _settings(told):
+    if recorded != env_name:
+        raise DemosError(f"{path}: demonstrations of '{recorded}', wanted '{env_name}'")
+    for key, value in _settings(arguments):
         if (key, value) in (("control_delta", False), ("input_type", "absolute")):
             raise DemosError(
                 f"{path}: its controller takes absolute poses ({key} is {json.dumps(value)}), "
@@ -177,8 +184,8 @@ def _check_env(data: Any, env_name: str, path: Path) -> None:
             )
 
 
-def _settings(told: Any) -> Iterator[tuple[str, Any]]:
+def _settings(tree: Any) -> Iterator[tuple[str, Any]]:
     """Every named value in nested JSON."""
-    for key, value in told.items() if isinstance(told, dict) else ():
+    for key, value in tree.items() if isinstance(tree, dict) else ():
         yield key, value
         yield from _settings(value)

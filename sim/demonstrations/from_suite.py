@@ -12,15 +12,15 @@ from tqdm import tqdm
 
 from difftori_models.data.demonstrations import Meta, write_demos
 from difftori_sim.arm.tasks import TRAIN_SEEDS
-from difftori_sim.suites.env import Episode, SuiteEnv, SuiteError
+from difftori_sim.suites.env import SuiteEnv, SuiteEpisode, SuiteError
 
 TRIES = 5
-"""So many times the wanted episodes are tried."""
+"""Episodes tried at most, as a multiple of those wanted."""
 
 
 @dataclass(frozen=True)
-class Collected:
-    """What was tried, what succeeded, and what was written.
+class SuiteDemos:
+    """How many episodes were tried, and what was written.
 
     Attributes:
         tried: Episodes begun.
@@ -35,20 +35,20 @@ class Collected:
     reward: float
 
 
-def collect(
+def record_suite(
     env: SuiteEnv,
-    demonstrate: Callable[[int], Episode],
+    demonstrate: Callable[[int], SuiteEpisode],
     out: Path,
     *,
     episodes: int,
     first_seed: int,
     noise: float,
     command: str,
-) -> Collected:
-    """Write `episodes` episodes to `out`; where there is such a thing as success, successful ones.
+) -> SuiteDemos:
+    """Write `episodes` episodes to `out`; where there is success, successful ones.
 
     Args:
-        env: The environment, for what is observed and done.
+        env: The environment that is demonstrated in.
         demonstrate: From a seed to an episode.
         out: The `.npz` file.
         episodes: How many.
@@ -62,9 +62,11 @@ def collect(
     """
     if episodes < 1:
         raise ValueError(f"wanted at least one episode, got {episodes}")
-    kept: list[Episode] = []
+    kept: list[SuiteEpisode] = []
     seed = first_seed
-    with tqdm(total=episodes, desc=f"collect {env.task}", unit="episode", disable=None) as bar:
+    with tqdm(
+        total=episodes, desc=f"collect {env.info.task}", unit="episode", disable=None
+    ) as bar:
         while len(kept) < episodes and seed < first_seed + TRIES * episodes:
             if seed not in TRAIN_SEEDS:
                 raise ValueError(
@@ -82,7 +84,7 @@ def collect(
             f"only {len(kept)} of {episodes} episodes succeeded in {seed - first_seed} tries"
         )
     write(out, env, kept, noise=noise, command=command)
-    return Collected(
+    return SuiteDemos(
         tried=seed - first_seed,
         written=len(kept),
         steps=sum(len(episode.actions) for episode in kept),
@@ -91,23 +93,23 @@ def collect(
 
 
 def write(
-    out: Path, env: SuiteEnv, episodes: Sequence[Episode], *, noise: float, command: str
+    out: Path, env: SuiteEnv, episodes: Sequence[SuiteEpisode], *, noise: float, command: str
 ) -> None:
     """The episodes lie in `out`, in the format of `difftori_models.data.demonstrations`."""
     lengths = [len(episode.actions) for episode in episodes]
-    seen = [observation for episode in episodes for observation in episode.observations]
-    spec = env.observation
+    observations = [observation for episode in episodes for observation in episode.observations]
+    info, spec = env.info, env.info.observation
     poses = (*spec.tips, *spec.poses)
     write_demos(
         out,
         episode=np.repeat(np.arange(len(episodes)), lengths),
         seed=np.repeat([episode.seed for episode in episodes], lengths),
-        position=np.array([o.position for o in seen]),
-        velocity=np.array([o.velocity for o in seen]),
+        position=np.array([o.position for o in observations]),
+        velocity=np.array([o.velocity for o in observations]),
         actions=np.array([a for episode in episodes for a in episode.actions], np.float32),
-        poses={name: np.array([o.poses[name] for o in seen]) for name in poses},
-        points=np.array([o.points for o in seen]) if spec.points else None,
-        images={name: np.array([o.images[name] for o in seen]) for name in spec.images},
-        vectors={name: np.array([o.vectors[name] for o in seen]) for name in spec.vectors},
-        meta=Meta(env.task, env.robot, noise, spec, env.action, command),
+        poses={name: np.array([o.poses[name] for o in observations]) for name in poses},
+        points=np.array([o.points for o in observations]) if spec.points else None,
+        images={name: np.array([o.images[name] for o in observations]) for name in spec.images},
+        vectors={name: np.array([o.vectors[name] for o in observations]) for name in spec.vectors},
+        meta=Meta(info.task, info.robot, noise, spec, info.action, command),
     )

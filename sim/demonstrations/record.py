@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Demonstrations: a scripted expert drives the arm, and what a policy sees is written down."""
+"""Demonstrations of a scripted expert that drives the simulated arm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from difftori_models.contract.specs import Card, Observation, Plan, PlanStatus
 from difftori_models.data.demonstrations import Meta, write_demos
 from difftori_ros.robot.profile import load_profile
-from difftori_sim.arm.direct_loop import DirectLoop, Step
+from difftori_sim.arm.direct_loop import DirectLoop, DirectStep
 from difftori_sim.arm.experts import expert
 from difftori_sim.arm.tasks import TRAIN_SEEDS, Task
 from difftori_sim.arm.world import World
@@ -100,7 +100,7 @@ def record(
     profile = load_profile(robot)
     card = expert_card(task, variant, robot)
     expert = NoisyExpert(task, card, noise)
-    kept: list[tuple[int, list[Step], list[np.ndarray]]] = []
+    kept: list[tuple[int, list[DirectStep], list[np.ndarray]]] = []
     seed = first_seed
     with (
         contextlib.closing(World(task, profile)) as world,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Success of a checkpoint over fixed seeds, in one process or through the ROS processes."""
+"""Success of a checkpoint over fixed seeds, in one process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from difftori_models.checkpoint.files import load_card
 from difftori_models.inference.graph_cache import ready_graphs
 from difftori_models.inference.planner import BasePlanner, Planner
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.robot.profile import RobotProfile, load_profile
-from difftori_sim.arm.direct_loop import DirectLoop, Episode
+from difftori_sim.arm.direct_loop import DirectEpisode, DirectLoop
 from difftori_sim.arm.tasks import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, Task, task_of
 from difftori_sim.arm.world import World
 
@@ -46,9 +47,9 @@ def evaluate_direct(
     robot: str = "panda",
     backend: str = "auto",
     make_world: Callable[[Task, RobotProfile], World] = World,
-    on_episode: Callable[[Episode], None] | None = None,
+    on_episode: Callable[[DirectEpisode], None] | None = None,
 ) -> Result:
-    """Run the checkpoint in one process and return what came of it.
+    """Run the checkpoint in one process and return what was measured.
 
     Args:
         checkpoint: Folder, or the name of one that ships.
@@ -62,12 +63,12 @@ def evaluate_direct(
     """
     seeds = seed_range(first_seed, episodes)
     folder = find_checkpoint(str(checkpoint))
+    task, profile = task_of(load_card(folder)), load_profile(robot)
     planner = Planner(folder, backend=backend, graphs=ready_graphs(folder, backend))
     planner.warm_up()
     card = planner.card
-    task, profile = task_of(card), load_profile(robot)
     world = make_world(task, profile)
-    done: list[Episode] = []
+    done: list[DirectEpisode] = []
     with contextlib.closing(world):
         loop = DirectLoop(
             world, profile, card.observation, planner if refine else BasePlanner(planner)

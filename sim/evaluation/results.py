@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an evaluation measured, with its interval, and where it is written down."""
+"""What an evaluation measured, with its interval, as one sentence and as a JSON file."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-Z_95 = 1.959963984540054
+from scipy.stats import binomtest
 
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of a success rate (E. B. Wilson, JASA 22, 1927)."""
     if episodes == 0:
         return 0.0, 1.0
-    p, z2 = successes / episodes, Z_95**2
-    center = (p + z2 / (2 * episodes)) / (1 + z2 / episodes)
-    half = Z_95 * math.sqrt(p * (1 - p) / episodes + z2 / (4 * episodes**2)) / (1 + z2 / episodes)
-    return max(0.0, center - half), min(1.0, center + half)
+    interval = binomtest(successes, episodes).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def summarise(
 
 
 def writable(path: str | Path) -> None:
-    """Pass when a result can be written to `path`: better known before an hour of episodes.
+    """Pass when a result can be written to `path`; call it before an hour of episodes.
 
     Raises:
         OSError: It cannot.

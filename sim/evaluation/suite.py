@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a checkpoint reaches in an environment of a suite."""
+"""Success or return of a checkpoint over fixed seeds, in an environment of a suite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from difftori_models.contract.specs import FloatArray, Observation
 from difftori_models.inference.planner import BasePlanner, Planner
 from difftori_sim.arm.direct_loop import PLANNER_SEED
-from difftori_sim.suites.env import Episode, SuiteEnv, SuiteError, roll_out
+from difftori_sim.suites.env import SuiteEnv, SuiteEpisode, SuiteError, roll_out
 
 from .direct import seed_range
 from .results import Result, summarise
@@ -21,7 +21,7 @@ from .results import Result, summarise
 
 @dataclass(frozen=True)
 class Returns:
-    """An evaluation where there is no such thing as success; the fields are the JSON's keys.
+    """An evaluation where there is no success; the fields are the keys of the JSON file.
 
     Attributes:
         task: `<suite>.<task>`.
@@ -94,20 +94,20 @@ def check_fits(planner: Planner, env: SuiteEnv) -> None:
     Raises:
         SuiteError: It is of another task, sees something else or does something else.
     """
-    card = planner.card
+    card, info = planner.card, env.info
     # how far a policy plans is its own affair
-    action = replace(card.action, horizon=env.action.horizon, execute=env.action.execute)
-    pairs = {"task": (card.task, env.task), "robot": (card.robot, env.robot)}
+    action = replace(card.action, horizon=info.action.horizon, execute=info.action.execute)
+    pairs = {"task": (card.task, info.task), "robot": (card.robot, info.robot)}
     for part, (a, b) in {
-        "observation": (card.observation, env.observation),
-        "action": (action, env.action),
+        "observation": (card.observation, info.observation),
+        "action": (action, info.action),
     }.items():
         names = [field.name for field in fields(b)]
         pairs |= {f"{part}.{name}": (getattr(a, name), getattr(b, name)) for name in names}
     wrong = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     if wrong:
-        told = "; ".join(f"{key}: trained for {a}, here {b}" for key, (a, b) in wrong.items())
-        raise SuiteError(f"checkpoint '{card.name}' does not fit '{env.task}': {told}")
+        text = "; ".join(f"{key}: trained for {a}, here {b}" for key, (a, b) in wrong.items())
+        raise SuiteError(f"checkpoint '{card.name}' does not fit '{info.task}': {text}")
 
 
 def evaluate(
@@ -117,9 +117,9 @@ def evaluate(
     episodes: int,
     first_seed: int,
     refine: bool = True,
-    on_episode: Callable[[Episode], None] | None = None,
+    on_episode: Callable[[SuiteEpisode], None] | None = None,
 ) -> Result | Returns:
-    """Run the checkpoint over fixed seeds and return what came of it.
+    """Run the checkpoint over fixed seeds and return what was measured.
 
     Args:
         planner: The checkpoint; one of this environment.
@@ -134,7 +134,7 @@ def evaluate(
     planner.warm_up()
     card = planner.card
     policy = ChunkPolicy(planner if refine else BasePlanner(planner))
-    done: list[Episode] = []
+    done: list[SuiteEpisode] = []
     with tqdm(total=episodes, desc=card.name, unit="episode", disable=None) as bar:
         for seed in range(first_seed, first_seed + episodes):
             policy.reset()
@@ -148,7 +148,7 @@ def evaluate(
     steps = [len(episode.actions) for episode in done]
     if done[0].success is None:
         return Returns(
-            task=env.task,
+            task=env.info.task,
             checkpoint=card.name,
             policy=method,
             episodes=episodes,
@@ -160,7 +160,7 @@ def evaluate(
             steps_mean=float(np.mean(steps)) if steps else math.nan,
         )
     return summarise(
-        task=env.task,
+        task=env.info.task,
         checkpoint=card.name,
         policy=method,
         through="direct",

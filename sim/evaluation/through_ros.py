@@ -43,11 +43,11 @@ def evaluate_ros(
             clock,
             bridge_parameters=limit,
             policy_parameters={"refine": refine, "backend": backend},
-        ) as stand,
+        ) as operator,
         tqdm(total=episodes, desc=f"{card.name} through ros", unit="episode") as bar,
     ):
         for seed in range(first_seed, first_seed + episodes):
-            episode = stand.run(seed)
+            episode = operator.run(seed)
             done.append(episode)
             if on_episode:
                 on_episode(episode)

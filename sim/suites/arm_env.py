@@ -1,23 +1,19 @@
 # SPDX-License-Identifier: MIT
 """This package's own simulated arm as an environment: what is trained here drives the ROS node.
 
-World, observer, driver and guard are those of an evaluation, so an action means and does the same.
-The rewards are ManiSkill's dense ones, of order 1 per action. An episode goes on after success.
+World, observer, pipeline and guard are those of an evaluation, so an action means and does the
+same. The rewards are ManiSkill's dense ones, of order 1 per action. An episode goes on after
+success.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NoReturn
 
-import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
-from numpy.typing import NDArray
 
-from difftori_models.contract.features import state_names, state_size, state_vector
-from difftori_models.contract.specs import Card, Observation, Plan, PlanStatus
-from difftori_models.networks.normaliser import STATE_CLIP, Statistics
+from difftori_models.contract.features import state_names
+from difftori_models.contract.specs import Card, FloatArray, Observation, Plan, PlanStatus
 from difftori_ros.observation.observer import Refusal
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
@@ -25,12 +21,12 @@ from difftori_sim.arm.direct_loop import DirectLoop
 from difftori_sim.arm.tasks import Task, find_task
 from difftori_sim.arm.world import World
 
-from .env import SuiteError
+from .env import EnvironmentInfo, StateScaling, StepResult, SuiteEpisode, SuiteError
 
 STEPS = 50
 """Actions of an episode in training."""
 HELD = 3
-"""Times the driver is told an action: a plan of one would come to rest after it."""
+"""Actions in the plan of one action: the arm would come to rest after a plan of one."""
 STATE_STD = {"position": 0.3, "velocity": 1.0}
 """Spread of state entries that is given to the networks as 1 [rad, rad/s]."""
 LENGTH_STD = 0.1
@@ -42,24 +38,16 @@ def tasks() -> list[str]:
     return ["pick_cube", "push_cube", "stack_cube"]
 
 
-def open_env(task: str, variant: str) -> NoReturn:
-    """Nothing: the arm is driven as a real one is."""
-    raise SuiteError(
-        f"the arm of '{task}' is driven through its own stages: take `difftori record` and "
-        "`difftori evaluate --checkpoint`, without --suite"
-    )
-
-
-def make(task: str, obs: str = "state") -> RobotEnv:
-    """The environment of a task, seen as `state`."""
+def make(task: str, variant: str) -> ArmEnv:
+    """The environment of a task, observed as `state`."""
     if task not in tasks():
-        raise ValueError(f"unknown task '{task}' of robot; known: {', '.join(tasks())}")
-    if obs != "state":
-        raise ValueError(f"the suite robot is seen as state alone, not as '{obs}'")
-    return RobotEnv(find_task(task))
+        raise SuiteError(f"unknown task '{task}' of robot; known: {', '.join(tasks())}")
+    if variant != "state":
+        raise SuiteError(f"the suite robot is seen as state alone, not as '{variant}'")
+    return ArmEnv(find_task(task))
 
 
-def state_statistics(task: Task) -> Statistics:
+def state_scaling(task: Task) -> StateScaling:
     """How the networks' inputs are scaled; nothing of it comes from demonstrations."""
     names = state_names(task.state)
     std = [STATE_STD.get(name.split(".")[0], LENGTH_STD) for name in names]
@@ -70,16 +58,11 @@ def state_statistics(task: Task) -> Statistics:
     }
     tip = Kinematics(profile).tip_pose(profile.home)
     home |= {f"tip.{axis}": float(x) for axis, x in zip("xyz", tip[:3], strict=True)}
-    mean = [home.get(name, 0.0) for name in names]
-    count = len(task.action.names)
-    return {
-        "state": {"mean": tuple(mean), "std": tuple(std)},
-        "action": {"mean": (0.0,) * count, "std": (1.0,) * count},
-    }
+    return StateScaling(tuple(home.get(name, 0.0) for name in names), tuple(std))
 
 
-class _Told:
-    """A planner that plans what it is told."""
+class HeldAction:
+    """A planner that plans the action it was given, held."""
 
     def __init__(self, card: Card) -> None:
         self.card = card
@@ -89,73 +72,59 @@ class _Told:
         """Nothing is remembered."""
 
     def plan(self, observation: Observation, deadline_s: float | None = None) -> Plan:
-        """The action, held."""
+        """`HELD` times the action."""
         actions = np.tile(self.action * np.array(self.card.action.scale), (HELD, 1))
         return Plan(observation.stamp_ns, actions, 0.0, 0.0, 0, 0.0, PlanStatus.BASE)
 
 
-class RobotEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """One task of `config/tasks`; an episode takes `STEPS` actions.
-
-    Attributes:
-        action_repeat: 1.
-        task: The task.
-    """
-
-    action_repeat = 1
+class ArmEnv:
+    """One task of `config/tasks`; an episode takes `STEPS` actions."""
 
     def __init__(self, task: Task) -> None:
         from difftori_sim.arm.vulkan import use_shipped_driver
 
         use_shipped_driver()
-        self.task, self._spec = task, task.state
         profile = load_profile("panda")
-        self._told = _Told(environment_card(task))
+        scaling = state_scaling(task)
+        self.info = EnvironmentInfo(
+            task.name, profile.name, task.state, task.action, STEPS, scaling=scaling
+        )
+        self._planner = HeldAction(environment_card(task))
         self._world = World(task, profile)
-        self._loop = DirectLoop(self._world, profile, task.state, self._told)
-        scales = state_statistics(task)["state"]
-        self._mean, self._std = np.array(scales["mean"]), np.array(scales["std"])
-        size = state_size(task.state)
-        self.observation_space = Box(-STATE_CLIP, STATE_CLIP, (size,), np.float32)
-        self.action_space = Box(-1.0, 1.0, (len(task.action.names),), np.float32)
+        self._loop = DirectLoop(self._world, profile, task.state, self._planner)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """The episode of `seed` begins; see `gymnasium.Env.reset`."""
-        del options
-        if seed is None:
-            raise ValueError("this environment has no random state of its own: give a seed")
+    def reset(self, seed: int) -> Observation:
+        """Start the episode of `seed`."""
         self._loop.begin(seed)
-        self._steps = 0
-        return self._observed(), {"success": False}
+        return self._observe()
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """One action; see `gymnasium.Env.step`."""
-        self._told.action = np.asarray(action, dtype=np.float64)
-        self._loop.command(self._seen)
-        self._world.advance(self.task.action.dt_s)
-        self._steps += 1
-        told = {"success": self._world.succeeded}
-        return self._observed(), self._world.reward(), False, self._steps >= STEPS, told
+    def step(self, action: FloatArray) -> StepResult:
+        """One action (A,) through pipeline and guard."""
+        self._planner.action = np.asarray(action, dtype=np.float64)
+        self._loop.command(self._observation)
+        self._world.advance(self.info.action.dt_s)
+        return StepResult(self._observe(), self._world.reward(), self._world.succeeded)
+
+    def demonstrate(self, seed: int, noise: float) -> SuiteEpisode:
+        """None: the arm's demonstrations are recorded through its own stages."""
+        raise SuiteError(
+            f"'{self.info.task}' is demonstrated as a real arm is: take `difftori record`"
+        )
 
     def close(self) -> None:
         """Free the simulator."""
         self._world.close()
 
-    def _observed(self) -> NDArray[np.float32]:
-        seen = self._loop.observe()
-        if isinstance(seen, Refusal):
-            raise RuntimeError(f"the simulated arm cannot be observed: {seen.detail}")
-        self._seen = seen
-        scaled = (state_vector(seen, self._spec) - self._mean) / self._std
-        return np.clip(scaled, -STATE_CLIP, STATE_CLIP).astype(np.float32)
+    def _observe(self) -> Observation:
+        observation = self._loop.observe()
+        if isinstance(observation, Refusal):
+            raise RuntimeError(f"the simulated arm cannot be observed: {observation.detail}")
+        self._observation = observation
+        return observation
 
 
 def environment_card(task: Task) -> Card:
-    """What the driver needs to know of a policy: what it sees and what its actions mean."""
+    """What the pipeline needs to know of a policy: what it observes and what its actions mean."""
     return Card(
         name=f"{task.name} environment",
         task=task.name,

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
-from numpy.typing import NDArray
 
-from .frame_stack import SIDE, FrameStack
-from .gym_suite import Bridge, bridged
+from difftori_models.contract.specs import FloatArray, Observation
+
+from .env import StepResult, SuiteEpisode, SuiteError
+from .single_input import SIDE, no_expert, refuse_clouds, single_input, single_input_info
 
 ACTION_REPEAT = {
     "cartpole-swingup": 4,
@@ -45,81 +43,77 @@ def tasks() -> list[str]:
     return sorted(ACTION_REPEAT)
 
 
-def open_env(task: str, variant: str) -> Bridge:
-    """A task for policies that plan, seen as `state` or `rgb`."""
-    return bridged("dmc", task, variant, make)
+def make(task: str, variant: str) -> DMCEnv:
+    """The environment of a task, observed as `state` or `rgb`."""
+    return DMCEnv(task, variant)
 
 
-def make(task: str, obs: str = "state") -> DMC:
-    """The environment of a task, seen as `state` or `rgb`."""
-    return DMC(task, obs)
+class DMCEnv:
+    """A task of the suite; an episode is 1000 of its steps, and never terminates early.
 
-
-class DMC(gymnasium.Env[NDArray[Any], NDArray[np.float32]]):
-    """A task of the suite; an episode is 1000 of its steps, and never ends early.
-
-    Attributes:
-        action_repeat: Steps of the suite per action; their rewards are added.
+    An action holds for `action_repeat` steps of the suite, and their rewards are added.
     """
 
-    def __init__(self, task: str, obs: str) -> None:
+    def __init__(self, task: str, variant: str) -> None:
         if task not in ACTION_REPEAT:
-            raise ValueError(f"unknown task '{task}' of dmc; known: {', '.join(tasks())}")
-        # Without a choice it looks for a display first.
-        os.environ.setdefault("MUJOCO_GL", "egl")
-        try:
-            from dm_control import suite
-        except ImportError as error:
-            raise ImportError(
-                f"the suite dmc needs dm_control and mujoco ({error}): "
-                "pip install 'difftori_ros[dmc]' -c constraints.txt"
-            ) from error
+            raise SuiteError(f"unknown task '{task}' of dmc; known: {', '.join(tasks())}")
+        refuse_clouds("dmc", variant)
         domain, _, name = task.partition("-")
-        self.action_repeat = ACTION_REPEAT[task]
-        self._camera = _CAMERAS.get(domain, 0)
-        self._env = suite.load(_DOMAINS.get(domain, domain), name.replace("-", "_"))
+        self._env: Any = _suite().load(_DOMAINS.get(domain, domain), name.replace("-", "_"))
         spec = self._env.action_spec()
         self._low, self._high = spec.minimum, spec.maximum
-        self.action_space = Box(-1.0, 1.0, spec.shape, np.float32)
-        self._frames = FrameStack() if obs == "rgb" else None
-        if self._frames is not None:
-            self.observation_space = Box(0, 255, FrameStack.shape, np.uint8)
-        else:
-            size = sum(int(np.prod(x.shape)) for x in self._env.observation_spec().values())
-            self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+        self._camera = _CAMERAS.get(domain, 0) if variant == "rgb" else None
+        size = sum(int(np.prod(x.shape)) for x in self._env.observation_spec().values())
+        (actions,) = spec.shape
+        self.info = single_input_info(
+            "dmc", task, actions, size, variant, action_repeat=ACTION_REPEAT[task]
+        )
+        self.reset(0)  # what cannot be rendered is known now
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """The episode of `seed` begins; see `gymnasium.Env.reset`."""
-        del options
-        if seed is not None:
-            # The suite draws from this alone, and takes a seed when a task is made only.
-            self._env.task._random = np.random.RandomState(seed)
-        seen = self._env.reset().observation
-        return self._observed(seen, first=True), {}
+    def reset(self, seed: int) -> Observation:
+        """Start the episode of `seed`."""
+        # The suite draws from this alone, and takes a seed when a task is made only.
+        self._env.task._random = np.random.RandomState(seed)
+        self._steps = 0
+        return self._observe(self._env.reset())
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """One action, repeated; see `gymnasium.Env.step`."""
-        share = (np.asarray(action, dtype=np.float64) + 1.0) / 2.0
+    def step(self, action: FloatArray) -> StepResult:
+        """One action from -1 to 1, stretched to the suite's bounds and repeated."""
+        share = (np.asarray(action, np.float32).astype(np.float64) + 1.0) / 2.0
         control = self._low + share * (self._high - self._low)
         reward, now = 0.0, None
-        for _ in range(self.action_repeat):
+        for _ in range(self.info.action_repeat):
             now = self._env.step(control)
             reward += float(now.reward or 0.0)
             if now.last():
                 break
         assert now is not None
-        return self._observed(now.observation, first=False), reward, False, now.last(), {}
+        self._steps += 1
+        return StepResult(self._observe(now), reward, None, truncated=now.last())
+
+    def demonstrate(self, seed: int, noise: float) -> SuiteEpisode:
+        """None: the suite has no experts."""
+        raise no_expert(self.info)
 
     def close(self) -> None:
         """Free the simulator."""
         self._env.close()
 
-    def _observed(self, seen: Any, first: bool) -> NDArray[Any]:
-        if self._frames is None:
-            return np.concatenate([np.ravel(x) for x in seen.values()]).astype(np.float32)
-        picture = self._env.physics.render(SIDE, SIDE, camera_id=self._camera)
-        return self._frames.first(picture) if first else self._frames.add(picture)
+    def _observe(self, now: Any) -> Observation:
+        vector = picture = None
+        if self._camera is None:
+            vector = np.concatenate([np.ravel(x) for x in now.observation.values()])
+        else:
+            picture = self._env.physics.render(SIDE, SIDE, camera_id=self._camera)
+        return single_input(self.info, self._steps, vector, picture)
+
+
+def _suite() -> Any:
+    try:
+        from dm_control import suite
+    except ImportError as error:
+        raise SuiteError(
+            f"the suite dmc needs dm_control and mujoco ({error}): "
+            "pip install 'difftori_ros[dmc]' -c constraints.txt"
+        ) from error
+    return suite

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every environment of a suite does, and what one episode in it was."""
+"""What a suite is, what its environments do, and what one episode in them was."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from difftori_models.contract.specs import ActionSpec, FloatArray, Observation, ObservationSpec
 
 os.environ.setdefault("MUJOCO_GL", "egl")
-# MuJoCo reads it when it is first imported, by whichever suite: no window, no display.
+# MuJoCo reads it at its first import, by any suite: no window, no display.
 
 VARIANTS = ("state", "rgb", "points")
-"""What a policy may see of an environment."""
+"""What a policy may observe of an environment."""
 
 
 class SuiteError(ValueError):
@@ -24,32 +24,65 @@ class SuiteError(ValueError):
 
 
 @dataclass(frozen=True)
-class Turn:
+class StateScaling:
+    """How reinforcement learning scales a state vector (D,): it learns from `(x - mean) / std`."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EnvironmentInfo:
+    """What an environment is: what a card says of it, and how long its episodes last.
+
+    Attributes:
+        task: Name in cards, `<suite>.<task>`.
+        robot: What acts in it, as it stands in cards.
+        observation: What is observed.
+        action: What actions mean; its kind is `env`, but for the arm of this package.
+        max_steps: Actions after which an episode ends.
+        action_repeat: Steps of the simulator per action.
+        scaling: How reinforcement learning scales states; None leaves them as they are.
+    """
+
+    task: str
+    robot: str
+    observation: ObservationSpec
+    action: ActionSpec
+    max_steps: int
+    action_repeat: int = 1
+    scaling: StateScaling | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
     """What came of one action.
 
     Attributes:
-        observation: What is seen now.
+        observation: The observation after it.
         reward: The environment's reward of this action.
-        success: Whether the task is done now; None where there is no such thing as success.
-        over: The environment has ended the episode.
+        success: Whether the task is done now; None where the environment knows no success.
+        terminated: The episode is over, and no reward can follow.
+        truncated: The environment has ended the episode, because of its length.
     """
 
     observation: Observation
     reward: float
     success: bool | None
-    over: bool = False
+    terminated: bool = False
+    truncated: bool = False
 
 
 @dataclass
-class Episode:
-    """One episode: what was seen before every action, the clean actions, and what came of it.
+class SuiteEpisode:
+    """One episode: the observation before every action, the clean actions, and the outcome.
 
     Attributes:
-        seed: What it was started from.
+        seed: Seed that it was started from.
         observations: One before every action.
-        actions: Network actions (A,), without the noise that was perhaps executed with them.
+        actions: Network actions (A,), without the noise that may have been executed with them.
         reward: Sum of the rewards.
-        success: Whether the task was done at least once; None where there is no such thing.
+        success: Whether the task was done at least once; None where there is no success.
     """
 
     seed: int
@@ -58,41 +91,35 @@ class Episode:
     reward: float = 0.0
     success: bool | None = None
 
-    def add(self, observation: Observation, action: FloatArray, turn: Turn) -> None:
-        """The action was taken on the observation, and `turn` came of it."""
+    def add(self, observation: Observation, action: FloatArray, result: StepResult) -> None:
+        """Append one step: the action taken on the observation, and its result."""
         self.observations.append(observation)
         self.actions.append(action)
-        self.reward += turn.reward
-        if turn.success is not None:
-            self.success = bool(self.success) or turn.success
+        self.reward += result.reward
+        if result.success is not None:
+            self.success = bool(self.success) or result.success
 
 
 class SuiteEnv(Protocol):
     """One task of one suite.
 
+    The seed given to `reset` decides the episode, whatever ran before.
+
     Attributes:
-        task: Its name, `<suite>.<task>`, as it stands in cards.
-        robot: What acts in it, as it stands in cards.
-        observation: What is seen.
-        action: What actions mean; its kind is `env`.
-        max_steps: Actions after which an episode ends.
+        info: What the environment is.
     """
 
-    task: str
-    robot: str
-    observation: ObservationSpec
-    action: ActionSpec
-    max_steps: int
+    info: EnvironmentInfo
 
     def reset(self, seed: int) -> Observation:
         """Start the episode of `seed`."""
         ...
 
-    def step(self, action: FloatArray) -> Turn:
+    def step(self, action: FloatArray) -> StepResult:
         """Take a network action, shape (A,), inside the box of the action spec."""
         ...
 
-    def demonstrate(self, seed: int, noise: float) -> Episode:
+    def demonstrate(self, seed: int, noise: float) -> SuiteEpisode:
         """An episode of the suite's own expert; `noise` [network units] is on what it executes.
 
         Raises:
@@ -105,13 +132,33 @@ class SuiteEnv(Protocol):
         ...
 
 
+class Suite(Protocol):
+    """A family of tasks; a module that has these two functions is one.
+
+    The module imports the suite's own packages inside them, so that knowing a suite costs nothing.
+    """
+
+    def tasks(self) -> list[str]:
+        """Names of the tasks that can be made without a download."""
+        ...
+
+    def make(self, task: str, variant: str) -> SuiteEnv:
+        """The environment of a task, observed as `variant`, one of `VARIANTS`.
+
+        Raises:
+            SuiteError: Task or variant is not known, or packages or files are missing; the message
+                says what exists, or which command helps.
+        """
+        ...
+
+
 def roll_out(
     env: SuiteEnv, seed: int, act: Callable[[Observation], FloatArray], noise: float = 0.0
-) -> Episode:
-    """An episode of `act`, until it has succeeded, is over, or has lasted `max_steps`.
+) -> SuiteEpisode:
+    """An episode of `act`, until success, the environment's end, or `max_steps` actions.
 
-    Noise is on what is executed and not on what is remembered, so that one sees how mistakes are
-    put right (Laskey et al., "DART", CoRL 2017). A gripper is told the truth.
+    Noise is on what is executed and not on the label, so that the demonstrations show how mistakes
+    are corrected (Laskey et al., "DART", CoRL 2017). Grippers get none.
 
     Args:
         env: The environment; it is reset.
@@ -119,17 +166,17 @@ def roll_out(
         act: From an observation to a network action.
         noise: Standard deviation [network units].
     """
-    rng = np.random.default_rng(seed)
-    low, high = np.array(env.action.low), np.array(env.action.high)
-    free = np.array([name != "gripper" for name in env.action.names])
-    episode, seen = Episode(seed), env.reset(seed)
-    while len(episode.actions) < env.max_steps:
-        action = np.clip(act(seen), low, high)
-        executed = np.clip(action + noise * free * rng.standard_normal(len(action)), low, high)
-        turn = env.step(executed)
-        episode.add(seen, action, turn)
-        seen = turn.observation
-        if turn.over or turn.success:
+    rng, spec = np.random.default_rng(seed), env.info.action
+    low, high = np.array(spec.low), np.array(spec.high)
+    noisy = np.array([name != "gripper" for name in spec.names])
+    episode, observation = SuiteEpisode(seed), env.reset(seed)
+    while len(episode.actions) < env.info.max_steps:
+        action = np.clip(act(observation), low, high)
+        executed = np.clip(action + noise * noisy * rng.standard_normal(len(action)), low, high)
+        result = env.step(executed)
+        episode.add(observation, action, result)
+        observation = result.observation
+        if result.terminated or result.truncated or result.success:
             break
     return episode
 
@@ -137,7 +184,14 @@ def roll_out(
 def env_action(
     names: tuple[str, ...], dt_s: float, *, horizon: int = 4, execute: int = 2
 ) -> ActionSpec:
-    """The action spec of an environment that takes numbers from -1 to 1."""
+    """The action spec of an environment that takes numbers from -1 to 1.
+
+    Args:
+        names: Name of every entry; noise spares those called `gripper`.
+        dt_s: Time that an action takes [s].
+        horizon: Actions that a policy plans, unless its training says otherwise.
+        execute: Actions of a plan that are executed.
+    """
     ones = (1.0,) * len(names)
     return ActionSpec(
         kind="env",

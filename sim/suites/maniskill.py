@@ -29,8 +29,7 @@ from difftori_ros.types import Cloud
 from difftori_sim.arm.tasks import Task, available_tasks, find_task
 from difftori_sim.arm.vulkan import require_vulkan
 
-from .env import Episode, SuiteError, Turn, env_action, roll_out
-from .gym_adapter import AsGym
+from .env import EnvironmentInfo, StepResult, SuiteEpisode, SuiteError, env_action, roll_out
 from .maniskill_plans import demonstrate
 from .push_t_expert import push_t
 
@@ -60,24 +59,17 @@ def tasks() -> list[str]:
     return list(PANDA_TASKS)
 
 
-def open_env(task: str, variant: str) -> ManiSkill:
+def make(task: str, variant: str) -> ManiSkillEnv:
     """A task by its name, with or without `-v1`."""
-    return ManiSkill(_env_id(task), variant)
-
-
-def make(task: str, obs: str = "state") -> AsGym:
-    """The same for reinforcement learning, seen as `state` or `rgb`."""
-    return AsGym(open_env(task, obs))
+    return ManiSkillEnv(_env_id(task), variant)
 
 
 def _env_id(task: str) -> str:
     return task if "-v" in task else f"{task}-v1"
 
 
-class ManiSkill:
+class ManiSkillEnv:
     """One task. The state is all that ManiSkill tells; pictures and clouds come with the rest."""
-
-    max_steps = MAX_STEPS
 
     def __init__(self, env_id: str, variant: str) -> None:
         _refuse_absent(env_id)
@@ -98,29 +90,33 @@ class ManiSkill:
         self.sim: Any = self._gym.unwrapped
         robot = self.sim.agent.robot
         self.joint_names = tuple(joint.name for joint in robot.active_joints)
-        self.task, self.robot = f"maniskill.{env_id}", f"maniskill_{self.sim.agent.uid}"
         size = int(self._gym.action_space.shape[0])
         grips = "gripper" in self.sim.agent.controller.configs
         names = [f"move{k}" for k in range(size - grips)] + ["gripper"] * grips
-        self.action = env_action(tuple(names), DT_S)
         self._steps = 0
-        self._seen, _ = self._gym.reset(seed=0)
-        self.observation = self._spec()
+        self._raw, _ = self._gym.reset(seed=0)
+        self.info = EnvironmentInfo(
+            task=f"maniskill.{env_id}",
+            robot=f"maniskill_{self.sim.agent.uid}",
+            observation=self._spec(),
+            action=env_action(tuple(names), DT_S),
+            max_steps=MAX_STEPS,
+        )
 
     def reset(self, seed: int) -> Observation:
         """Start the episode of `seed`."""
-        self._seen, _ = self._gym.reset(seed=int(seed))
+        self._raw, _ = self._gym.reset(seed=int(seed))
         self._steps = 0
         return self.observe()
 
-    def step(self, action: FloatArray) -> Turn:
+    def step(self, action: FloatArray) -> StepResult:
         """Every joint moves by up to 0.1 rad, or as the task's controller says."""
-        self._seen, reward, _, _, info = self._gym.step(np.asarray(action, np.float32))
+        self._raw, reward, _, _, info = self._gym.step(np.asarray(action, np.float32))
         self._steps += 1
         success = bool(info["success"].item()) if "success" in info else None
-        return Turn(self.observe(), float(reward), success)
+        return StepResult(self.observe(), float(reward), success)
 
-    def demonstrate(self, seed: int, noise: float) -> Episode:
+    def demonstrate(self, seed: int, noise: float) -> SuiteEpisode:
         """An episode of a scripted rule or of a motion planner."""
         if self.env_id in EXPERTS:
             act = EXPERTS[self.env_id](self.sim)
@@ -135,17 +131,17 @@ class ManiSkill:
         return matrix_to_pose(matrix.astype(np.float64))
 
     def observe(self) -> Observation:
-        """What is seen now."""
-        spec, robot, stamp_ns = self.observation, self.sim.agent.robot, self._stamp_ns
+        """The observation of now."""
+        spec, robot, stamp_ns = self.info.observation, self.sim.agent.robot, self._stamp_ns
         points, images = None, {}
         if spec.points is not None:
-            seen = self._seen["pointcloud"]
-            xyzw, rgb = seen["xyzw"][0].cpu().numpy(), seen["rgb"][0].cpu().numpy()
+            pointcloud = self._raw["pointcloud"]
+            xyzw, rgb = (pointcloud[key][0].cpu().numpy() for key in ("xyzw", "rgb"))
             hit = xyzw[:, 3] > 0
             cloud = Cloud(stamp_ns, "world", xyzw[hit, :3], rgb[hit])
             points = process_cloud(cloud, np.eye(4), spec.points)
         for name, want in spec.images.items():
-            rgb = self._seen["sensor_data"][name]["rgb"][0].cpu().numpy()
+            rgb = self._raw["sensor_data"][name]["rgb"][0].cpu().numpy()
             images[name] = process_image(rgb, want)
         return Observation(
             stamp_ns=stamp_ns,
@@ -155,19 +151,19 @@ class ManiSkill:
             poses=dict.fromkeys(("tip", *spec.tips), self.tip()),
             points=points,
             images=images,
-            vectors={"told": self._told()},
+            vectors={"told": self._vector()},
         )
 
     @property
     def _stamp_ns(self) -> int:
         return round(self._steps * DT_S * 1e9)
 
-    def _told(self) -> FloatArray:
+    def _vector(self) -> FloatArray:
         """What ManiSkill tells of robot and task besides pictures, as one vector."""
         from mani_skill.utils.common import flatten_state_dict
 
-        told = {key: self._seen[key] for key in ("agent", "extra") if self._seen.get(key)}
-        return flatten_state_dict(told, use_torch=True)[0].cpu().numpy().astype(np.float64)
+        parts = {key: self._raw[key] for key in ("agent", "extra") if self._raw.get(key)}
+        return flatten_state_dict(parts, use_torch=True)[0].cpu().numpy().astype(np.float64)
 
     def _spec(self) -> ObservationSpec:
         points, images = None, {}
@@ -175,7 +171,7 @@ class ManiSkill:
             box = ((-0.45, -0.6, 0.004), (0.6, 0.6, 0.6))
             points = PointSpec("world", 512, True, *box, min_points=16)
         elif self._variant == "rgb":
-            images = {name: ImageSpec(84, 84) for name in self._seen["sensor_data"]}
+            images = {name: ImageSpec(84, 84) for name in self._raw["sensor_data"]}
         return ObservationSpec(
             frame="world",
             joint_names=self.joint_names,
@@ -183,7 +179,7 @@ class ManiSkill:
             features=("told",),
             points=points,
             images=images,
-            vectors={"told": len(self._told())},
+            vectors={"told": len(self._vector())},
         )
 
     def close(self) -> None:
@@ -230,14 +226,14 @@ def _refuse_absent(env_id: str) -> None:
 
 @contextlib.contextmanager
 def no_questions(env_id: str) -> Iterator[None]:
-    """Whoever wants to ask something finds standard input closed.
+    """Standard input is closed, so that ManiSkill cannot wait for an answer.
 
     Raises:
         SuiteError: Something was asked or is missing.
     """
     stdin = sys.stdin
-    with open(os.devnull) as nobody:
-        sys.stdin = nobody
+    with open(os.devnull) as closed:
+        sys.stdin = closed
         try:
             yield
         except (EOFError, FileNotFoundError) as error:

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from difftori_models.contract.specs import FloatArray, Observation
+from difftori_models.contract.specs import FloatArray
 
-from .env import Episode, SuiteError, Turn
+from .env import SuiteEnv, SuiteEpisode, SuiteError
 
 SOLUTIONS = {
     "PickCube-v1": "pick_cube",
@@ -38,27 +38,19 @@ REACH_RAD = 0.1
 """Displacement of a joint that is 1 in network units: the controller's own limit."""
 
 
-class Solvable(Protocol):
-    """What the solutions need of ManiSkill's environment, as `maniskill.ManiSkill` has it."""
+class Solvable(SuiteEnv, Protocol):
+    """What the solutions need of ManiSkill's environment, as `maniskill.ManiSkillEnv` has it.
+
+    Attributes:
+        env_id: ManiSkill's name of the environment.
+        sim: The simulator itself.
+    """
 
     env_id: str
-    max_steps: int
-
-    @property
-    def sim(self) -> Any:
-        """The simulator itself."""
-        ...
-
-    def reset(self, seed: int) -> Observation:
-        """Begin the episode of a seed."""
-        ...
-
-    def step(self, action: FloatArray) -> Turn:
-        """Do one action."""
-        ...
+    sim: Any
 
 
-class _Over(Exception):  # noqa: N818  (no error: the way out of a solution that is done)
+class _EpisodeOver(Exception):  # noqa: N818  (no error: the way out of a solution that is done)
     """The episode has succeeded or has lasted long enough."""
 
 
@@ -74,15 +66,15 @@ class _Simulator:
         return getattr(self._sim, name)
 
 
-class _Watched:
-    """An environment whose steps are written down as displacements."""
+class _RecordedEnv:
+    """An environment whose steps are recorded as displacements."""
 
     def __init__(self, env: Solvable, seed: int, noise: float) -> None:
         self._env, self._noise = env, noise
         self._rng = np.random.default_rng(seed)
         self.unwrapped = _Simulator(env.sim)
-        self.episode = Episode(seed)
-        self._seen = env.reset(seed)
+        self.episode = SuiteEpisode(seed)
+        self._observation = env.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
         """It has been reset already."""
@@ -90,18 +82,18 @@ class _Watched:
     def step(self, target: FloatArray) -> tuple[None, float, bool, bool, dict[str, Any]]:
         """Joint positions and gripper (8,) are commanded, as a displacement."""
         arm = len(target) - 1
-        measured = self._seen.position[:arm]
+        measured = self._observation.position[:arm]
         moves = np.clip((target[:arm] - measured) / REACH_RAD, -1.0, 1.0)
         noisy = np.clip(moves + self._noise * self._rng.standard_normal(arm), -1.0, 1.0)
-        turn = self._env.step(np.append(noisy, target[arm]))
-        self.episode.add(self._seen, np.append(moves, target[arm]), turn)
-        self._seen = turn.observation
-        if turn.success or len(self.episode.actions) >= self._env.max_steps:
-            raise _Over
-        return None, turn.reward, False, False, {}
+        result = self._env.step(np.append(noisy, target[arm]))
+        self.episode.add(self._observation, np.append(moves, target[arm]), result)
+        self._observation = result.observation
+        if result.success or len(self.episode.actions) >= self._env.info.max_steps:
+            raise _EpisodeOver
+        return None, result.reward, False, False, {}
 
 
-def demonstrate(env: Solvable, seed: int, noise: float) -> Episode:
+def demonstrate(env: Solvable, seed: int, noise: float) -> SuiteEpisode:
     """An episode of the motion planner, until it first succeeds.
 
     Raises:
@@ -109,7 +101,7 @@ def demonstrate(env: Solvable, seed: int, noise: float) -> Episode:
     """
     if env.env_id not in SOLUTIONS:
         raise SuiteError(
-            f"nobody demonstrates '{env.env_id}': there are solutions for {', '.join(SOLUTIONS)}; "
+            f"'{env.env_id}' has no expert: there are solutions for {', '.join(SOLUTIONS)}; "
             "give the folder of a trained checkpoint as --expert"
         )
     where = f"mani_skill.examples.motionplanning.panda.solutions.{SOLUTIONS[env.env_id]}"
@@ -117,14 +109,14 @@ def demonstrate(env: Solvable, seed: int, noise: float) -> Episode:
         solve = importlib.import_module(where).solve
     except ImportError as error:
         raise SuiteError(f"motion planning needs mplib: {error}") from error
-    watched = _Watched(env, seed, noise)
+    recorded = _RecordedEnv(env, seed, noise)
     with (
-        contextlib.suppress(_Over),
+        contextlib.suppress(_EpisodeOver),
         # the solutions print what they could not plan; what comes of it is in the episode
         contextlib.redirect_stdout(io.StringIO()),
         warnings.catch_warnings(),
     ):
         # they call functions that their libraries are about to rename
         warnings.simplefilter("ignore", DeprecationWarning)
-        solve(watched, seed=seed, debug=False, vis=False)
-    return watched.episode
+        solve(recorded, seed=seed, debug=False, vis=False)
+    return recorded.episode

@@ -23,8 +23,7 @@ from difftori_models.contract.specs import (
 from difftori_ros.observation.image import process_image
 from difftori_ros.observation.point_cloud import process_cloud
 
-from .env import Episode, SuiteError, Turn, env_action, roll_out
-from .gym_adapter import AsGym
+from .env import EnvironmentInfo, StepResult, SuiteEpisode, SuiteError, env_action, roll_out
 from .mujoco_camera import MujocoCamera
 
 PAPER_TASKS = (
@@ -50,31 +49,27 @@ def tasks() -> list[str]:
     return [*PAPER_TASKS, *(name for name in known if name not in PAPER_TASKS)]
 
 
-def open_env(task: str, variant: str) -> MetaWorld:
+def make(task: str, variant: str) -> MetaWorldEnv:
     """A task by its name, with or without `-v3`."""
-    return MetaWorld(task.removesuffix("-v3"), variant)
+    return MetaWorldEnv(task.removesuffix("-v3"), variant)
 
 
-def make(task: str, obs: str = "state") -> AsGym:
-    """The same for reinforcement learning, seen as `state` or `rgb`."""
-    return AsGym(open_env(task, obs))
-
-
-class MetaWorld:
+class MetaWorldEnv:
     """One task. Its state is MetaWorld's own vector, goal included; pictures and clouds have none.
 
     What is wanted is then seen as the marker that MetaWorld draws, as in the paper.
     """
 
-    robot = "metaworld_sawyer"
-    max_steps = MAX_STEPS
-
     def __init__(self, task: str, variant: str) -> None:
         if task not in tasks():
             raise SuiteError(f"MetaWorld has no task '{task}'; it has {', '.join(tasks())}")
-        self.task = f"metaworld.{task}"
-        self.observation = observation_spec(variant)
-        self.action = env_action(("x", "y", "z", "gripper"), DT_S)
+        self.info = EnvironmentInfo(
+            task=f"metaworld.{task}",
+            robot="metaworld_sawyer",
+            observation=observation_spec(variant),
+            action=env_action(("x", "y", "z", "gripper"), DT_S),
+            max_steps=MAX_STEPS,
+        )
         self._env: Any = _module("env_dict").ENV_CLS_MAP[f"{task}-v3"]()
         # the goal is shown, and places are drawn when the episode begins instead of by `set_task`
         self._env._partially_observable, self._env._set_task_called = False, True
@@ -99,13 +94,13 @@ class MetaWorld:
         self._steps = 0
         return self._observe()
 
-    def step(self, action: FloatArray) -> Turn:
+    def step(self, action: FloatArray) -> StepResult:
         """Move the hand by up to 1 cm per axis, and push the fingers."""
         self._state, reward, _, _, info = self._env.step(np.asarray(action, np.float32))
         self._steps += 1
-        return Turn(self._observe(), float(reward), bool(info["success"]))
+        return StepResult(self._observe(), float(reward), bool(info["success"]))
 
-    def demonstrate(self, seed: int, noise: float) -> Episode:
+    def demonstrate(self, seed: int, noise: float) -> SuiteEpisode:
         """An episode of MetaWorld's scripted policy, which sees the whole state."""
         return roll_out(self, seed, lambda _: self._scripted(), noise)
 
@@ -116,7 +111,7 @@ class MetaWorld:
             return np.asarray(self._policy.get_action(self._state), dtype=np.float64)
 
     def _observe(self) -> Observation:
-        env, spec, stamp_ns = self._env, self.observation, round(self._steps * DT_S * 1e9)
+        env, spec, stamp_ns = self._env, self.info.observation, round(self._steps * DT_S * 1e9)
         joints = [env.data.joint(name) for name in FINGERS]
         points, images = None, {}
         if self._camera is not None and spec.points is not None:

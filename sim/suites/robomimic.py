@@ -22,8 +22,7 @@ from difftori_models.contract.specs import (
 from difftori_ros.observation.image import process_image
 from difftori_ros.observation.point_cloud import process_cloud
 
-from .env import Episode, SuiteError, Turn, env_action, roll_out
-from .gym_adapter import AsGym
+from .env import EnvironmentInfo, StepResult, SuiteEpisode, SuiteError, env_action, roll_out
 from .mujoco_camera import MujocoCamera
 
 DT_S, PICTURE = 0.05, 84
@@ -99,6 +98,11 @@ def observation_spec(task: RobomimicTask, variant: str, sizes: dict[str, int]) -
     )
 
 
+def robot_name(arms: int) -> str:
+    """Name of the arms in cards."""
+    return "robosuite_panda" + "_and_panda" * (arms - 1)
+
+
 def action_names(arms: int) -> tuple[str, ...]:
     """Names of the entries of an action."""
     if arms == 1:
@@ -106,17 +110,12 @@ def action_names(arms: int) -> tuple[str, ...]:
     return tuple(f"{name}{k}" for k in range(arms) for name in (*ARM, "gripper"))
 
 
-def open_env(task: str, variant: str) -> Robomimic:
+def make(task: str, variant: str) -> RobomimicEnv:
     """A task by its name."""
-    return Robomimic(task, variant)
+    return RobomimicEnv(task, variant)
 
 
-def make(task: str, obs: str = "state") -> AsGym:
-    """The same for reinforcement learning, seen as `state` or `rgb`."""
-    return AsGym(open_env(task, obs))
-
-
-class Robomimic:
+class RobomimicEnv:
     """One task in robosuite, with robosuite's Panda arms as they come."""
 
     def __init__(self, task: str, variant: str) -> None:
@@ -135,13 +134,17 @@ class Robomimic:
             reward_shaping=True,
             hard_reset=False,
         )
-        self.task, self.robot = f"robomimic.{task}", "robosuite_panda" + "_and_panda" * (arms - 1)
-        self.max_steps = self._task.max_steps
-        self.action = env_action(action_names(arms), DT_S)
-        self._seen = self._env.reset()
+        self._raw = self._env.reset()
         sizes = {name: len(self._vector(name)) for name in vector_names(self._task, "state")}
-        self.observation = observation_spec(self._task, variant, sizes)
-        wanted = self._task.cameras[:1] if variant == "points" else tuple(self.observation.images)
+        spec = observation_spec(self._task, variant, sizes)
+        self.info = EnvironmentInfo(
+            task=f"robomimic.{task}",
+            robot=robot_name(arms),
+            observation=spec,
+            action=env_action(action_names(arms), DT_S),
+            max_steps=self._task.max_steps,
+        )
+        wanted = self._task.cameras[:1] if variant == "points" else tuple(spec.images)
         model, data = self._env.sim.model._model, self._env.sim.data._data
         # group 0 holds the shapes for collisions
         self._cameras = {n: MujocoCamera(model, data, n, PICTURE, hidden=(0,)) for n in wanted}
@@ -156,21 +159,21 @@ class Robomimic:
             sampler = samplers.pop()
             sampler.rng = rng
             samplers += list(getattr(sampler, "samplers", {}).values())
-        self._seen = self._env.reset()
+        self._raw = self._env.reset()
         self._steps = 0
         return self._observe()
 
-    def step(self, action: FloatArray) -> Turn:
+    def step(self, action: FloatArray) -> StepResult:
         """Move the hands and the grippers."""
-        self._seen, reward, _, _ = self._env.step(np.asarray(action, dtype=np.float64))
+        self._raw, reward, _, _ = self._env.step(np.asarray(action, dtype=np.float64))
         self._steps += 1
-        return Turn(self._observe(), float(reward), bool(self._env._check_success()))
+        return StepResult(self._observe(), float(reward), bool(self._env._check_success()))
 
-    def demonstrate(self, seed: int, noise: float) -> Episode:
+    def demonstrate(self, seed: int, noise: float) -> SuiteEpisode:
         """An episode of a scripted rule: Lift alone has one."""
         if self._task.env_name != "Lift":
             raise SuiteError(
-                f"'{self.task}' has no scripted expert. Its demonstrations come from people: "
+                f"'{self.info.task}' has no scripted expert. Its demonstrations come from people: "
                 "give a file of the Robomimic data sets by --from-hdf5 FILE, or the folder of a "
                 "trained checkpoint as --expert"
             )
@@ -178,8 +181,8 @@ class Robomimic:
 
     def _lift(self) -> FloatArray:
         """Over the cube, down, close, up; a function of the present state."""
-        hand, cube = self._seen["robot0_eef_pos"], self._seen["cube_pos"]
-        gap = float(np.abs(self._seen["robot0_gripper_qpos"]).sum())
+        hand, cube = self._raw["robot0_eef_pos"], self._raw["cube_pos"]
+        gap = float(np.abs(self._raw["robot0_gripper_qpos"]).sum())
         aside = float(np.linalg.norm((hand - cube)[:2]))
         near = aside < 0.015 and abs(float(hand[2] - cube[2])) < 0.012
         target, grip = cube, -1.0
@@ -192,10 +195,10 @@ class Robomimic:
 
     def _vector(self, name: str) -> FloatArray:
         key = "object-state" if name == "object" else name
-        return np.asarray(self._seen[key], dtype=np.float64)
+        return np.asarray(self._raw[key], dtype=np.float64)
 
     def _observe(self) -> Observation:
-        spec, stamp_ns = self.observation, round(self._steps * DT_S * 1e9)
+        spec, stamp_ns = self.info.observation, round(self._steps * DT_S * 1e9)
         points, images, poses = None, {}, {}
         if spec.points is not None:
             (camera,) = self._cameras.values()

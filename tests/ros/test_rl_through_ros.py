@@ -14,9 +14,9 @@ from difftori_models.inference.planner import Planner
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.learner import Learner
 from difftori_models.training.rl.trainer import best_tensors
-from difftori_sim import suites
 from difftori_sim.cli.train_rl import train_rl
 from difftori_sim.evaluation.through_ros import evaluate_ros
+from difftori_sim.suites import make_gym
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(900)]
 
@@ -47,13 +47,13 @@ def test_the_node_plans_what_the_run_would_execute(tmp_path):
     config = tiny(tmp_path / "run", "difftori_rl")
     train_rl(config)
     planner = Planner(config.out / "checkpoint", backend="eager")
-    with contextlib.closing(suites.make("robot", "push_cube")) as env:
+    with contextlib.closing(make_gym("robot", "push_cube")) as env:
         learner = Learner(config, env.observation_space.shape, 4)
         learner.model.load_state_dict(best_tensors(config.out)[1])
         seen, _ = env.reset(seed=3)
         for _ in range(5):
             wanted = learner.act(seen, config.steps, explore=False)
-            plan = planner.plan(env._seen)
+            plan = planner.plan(env.observation)
             got = plan.actions[0] / np.array(planner.card.action.scale)
             np.testing.assert_allclose(got, wanted, atol=1e-4)
             assert plan.iterations == config.iterations

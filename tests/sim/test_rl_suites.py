@@ -15,10 +15,9 @@ from difftori_models.training.rl.config import PAPER, RLConfig
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.trainer import RLTrainer
 from difftori_models.training.validation import ConfigError
-from difftori_sim import suites
 from difftori_sim.cli.main import main
 from difftori_sim.cli.train_rl import parse, train_rl, wants
-from difftori_sim.suites import dmc
+from difftori_sim.suites import dmc, make_gym, open_suite
 
 pytest.importorskip("dm_control")
 
@@ -50,7 +49,7 @@ class Short:
 
 
 def learn_a_little(suite: str, task: str, method: str, obs: str, out: Path) -> None:
-    with contextlib.closing(suites.make(suite, task, obs)) as env:
+    with contextlib.closing(make_gym(suite, task, obs)) as env:
         require_fit(env)
         trainer = RLTrainer(config(suite, task, method, obs, out), Short(env, 10))
         trainer.run()
@@ -77,7 +76,7 @@ def twice(env) -> list[tuple]:
     [("dmc", "reacher-easy"), ("dmc", "cup-catch"), ("gymnasium", "Pendulum-v1")],
 )
 def test_the_seed_decides_the_episode_whatever_ran_before(suite, task):
-    with contextlib.closing(suites.make(suite, task)) as env:
+    with contextlib.closing(make_gym(suite, task)) as env:
         first, other, again = twice(env)
     assert first == again
     assert first != other
@@ -85,7 +84,7 @@ def test_the_seed_decides_the_episode_whatever_ran_before(suite, task):
 
 @pytest.mark.vulkan
 def test_so_it_does_on_the_simulated_arm():
-    with contextlib.closing(suites.make("robot", "push_cube")) as env:
+    with contextlib.closing(make_gym("robot", "push_cube")) as env:
         require_fit(env)
         first, other, again = twice(env)
     assert first == again
@@ -98,7 +97,7 @@ def test_every_task_of_the_paper_is_there():
 
 
 def test_an_episode_of_the_suite_is_a_thousand_steps_and_ends_in_no_terminal_state():
-    with contextlib.closing(suites.make("dmc", "cartpole-swingup")) as env:
+    with contextlib.closing(make_gym("dmc", "cartpole-swingup")) as env:
         env.reset(seed=0)
         ends = [env.step(np.zeros(1, np.float32))[2:4] for _ in range(250)]
     assert ends[-1] == (False, True)
@@ -117,12 +116,12 @@ def test_an_episode_of_the_suite_is_a_thousand_steps_and_ends_in_no_terminal_sta
 )
 def test_what_does_not_exist_is_named(suite, task, obs, words):
     with pytest.raises(ValueError, match=words):
-        suites.make(suite, task, obs)
+        make_gym(suite, task, obs)
 
 
 def test_the_arm_is_demonstrated_and_evaluated_as_a_real_one_is():
     with pytest.raises(ValueError, match="take `difftori record` and `difftori evaluate"):
-        suites.open_suite("robot", "push_cube", "state")
+        open_suite("robot", "push_cube", "state")
 
 
 def test_the_paper_preset_changes_defaults_and_what_is_said_counts():

@@ -2,6 +2,7 @@
 """Suites: names and refusals, seeds that decide an episode, clean labels, files of others."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from difftori_models.data.demonstrations import DemosError, load_demos
 from difftori_sim.arm.tasks import TEST_SEEDS
 from difftori_sim.cli.main import main
 from difftori_sim.cli.suite_commands import train_words, wants_suite
-from difftori_sim.demonstrations.from_hdf5 import convert
-from difftori_sim.suites import make, metaworld, open_suite, robomimic
+from difftori_sim.demonstrations.from_hdf5 import import_hdf5
+from difftori_sim.suites import make_gym, metaworld, open_suite, robomimic
 from difftori_sim.suites.env import SuiteError, roll_out
 from difftori_sim.suites.maniskill import own_task
+from difftori_sim.suites.single_input import single_input_info
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +86,20 @@ def test_environment_that_cannot_be_had_is_refused(capsys, tmp_path, suite, task
 
 
 def test_robomimics_tasks_without_an_expert_ask_for_a_file():
-    env = object.__new__(robomimic.Robomimic)
-    env._task, env.task = robomimic.TASKS["Square"], "robomimic.Square"
+    env = object.__new__(robomimic.RobomimicEnv)
+    env._task = robomimic.TASKS["Square"]
+    env.info = single_input_info("robomimic", "Square", 7, 23, "state")
     with pytest.raises(SuiteError, match=r"no scripted expert.*--from-hdf5 FILE"):
         env.demonstrate(0, 0.0)
     with pytest.raises(SuiteError, match="no task 'Fold'; it has Lift, Can, Square"):
         robomimic.find("Fold")
 
 
-def test_nobody_demonstrates_what_has_no_expert(capsys, tmp_path):
+def test_task_without_an_expert_says_who_could_demonstrate_it(capsys, tmp_path):
     words = ("collect", "--suite", "dmc", "--task", "reacher-easy", "--episodes", 1)
     status, sentence = said(capsys, *words, "--out", tmp_path / "demos.npz")
     assert status == 1
-    assert "nobody demonstrates 'dmc.reacher-easy'" in sentence
+    assert "'dmc.reacher-easy' has no expert" in sentence
     assert "--expert" in sentence
 
 
@@ -159,17 +162,17 @@ def test_goal_is_told_at_every_step(push):
 
 
 def test_reinforcement_learning_sees_the_same_environment():
-    env = make("metaworld", "push")
+    env = make_gym("metaworld", "push")
     actions = np.random.default_rng(0).uniform(-1, 1, (4, 4)).astype(np.float32)
     runs = []
     for _ in range(2):
         runs.append([env.reset(seed=11)[0], *(env.step(action)[0] for action in actions)])
-    _, reward, terminated, truncated, told = env.step(actions[0])
+    _, reward, terminated, truncated, info = env.step(actions[0])
     env.close()
     assert np.array(runs[0]).tobytes() == np.array(runs[1]).tobytes()
     assert env.observation_space.contains(runs[0][0])
     assert reward > 0.0
-    assert (terminated, truncated, told) == (False, False, {"success": False})
+    assert (terminated, truncated, info) == (False, False, {"success": False})
 
 
 def test_labels_are_clean_and_what_is_executed_is_not(push):
@@ -181,12 +184,12 @@ def test_labels_are_clean_and_what_is_executed_is_not(push):
 
 
 def test_episode_ends_when_its_time_is_over_or_it_has_succeeded(push, monkeypatch):
-    monkeypatch.setattr(push, "max_steps", 12, raising=False)
+    monkeypatch.setattr(push, "info", replace(push.info, max_steps=12))
     episode = roll_out(push, 1, lambda _: np.zeros(4))
     assert len(episode.actions) == len(episode.observations) == 12
     assert episode.success is False
     monkeypatch.undo()
-    assert len(push.demonstrate(1, 0.0).actions) < push.max_steps
+    assert len(push.demonstrate(1, 0.0).actions) < push.info.max_steps
 
 
 def write_hdf5(path, env_name="NutAssemblySquare", demos=(5, 3), pictures=False, leave_out=""):
@@ -240,7 +243,7 @@ def test_file_of_robomimic_becomes_demonstrations(tmp_path, capsys):
 
 def test_pictures_of_a_file_of_robomimic_come_along_and_objects_do_not(tmp_path):
     path = write_hdf5(tmp_path / "image.hdf5", pictures=True)
-    convert(path, "Square", "rgb", tmp_path / "d.npz")
+    import_hdf5(path, "Square", "rgb", tmp_path / "d.npz")
     demos = load_demos(tmp_path / "d.npz")
     assert [rows.shape for rows in demos.pictures()] == [(8, 84, 84, 3)] * 2
     assert "object" not in demos.vectors
@@ -259,7 +262,7 @@ def test_pictures_of_a_file_of_robomimic_come_along_and_objects_do_not(tmp_path)
 def test_file_of_robomimic_that_does_not_fit_is_refused(tmp_path, change, task, obs, complaint):
     path = write_hdf5(tmp_path / "demos.hdf5", **change)
     with pytest.raises((DemosError, SuiteError), match=complaint):
-        convert(path, task, obs, tmp_path / "d.npz")
+        import_hdf5(path, task, obs, tmp_path / "d.npz")
     assert not (tmp_path / "d.npz").exists()
 
 
@@ -315,7 +318,7 @@ def replaced(name, value):
 def test_odd_file_of_robomimic_is_refused_by_episode_and_what_is_odd(edit, complaint, tmp_path):
     path = spoiled(tmp_path / "demos.hdf5", edit)
     with pytest.raises(DemosError, match=complaint):
-        convert(path, "Square", "state", tmp_path / "d.npz")
+        import_hdf5(path, "Square", "state", tmp_path / "d.npz")
     assert not (tmp_path / "d.npz").exists()
 
 
@@ -343,9 +346,9 @@ def test_checkpoint_of_another_task_or_view_is_refused_before_anything_runs(caps
 def test_file_that_is_no_hdf5_is_refused(tmp_path):
     (tmp_path / "demos.hdf5").write_text("no")
     with pytest.raises(DemosError, match="not an HDF5 file"):
-        convert(tmp_path / "demos.hdf5", "Lift", "state", tmp_path / "d.npz")
+        import_hdf5(tmp_path / "demos.hdf5", "Lift", "state", tmp_path / "d.npz")
     with pytest.raises(DemosError, match="no file"):
-        convert(tmp_path / "absent.hdf5", "Lift", "state", tmp_path / "d.npz")
+        import_hdf5(tmp_path / "absent.hdf5", "Lift", "state", tmp_path / "d.npz")
 
 
 def test_pendulum_is_brought_up_and_held():
