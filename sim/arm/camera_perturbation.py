@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A world whose camera is not what the policy was trained with, in one respect at a time."""
+"""A world whose camera differs from that of training, in one respect at a time."""
 
 from __future__ import annotations
 
@@ -63,41 +63,41 @@ class PerturbedWorld(World):
     ) -> None:
         super().__init__(task, profile, **options)
         self.perturbation = perturbation
-        self._said = super().camera()
+        self._nominal = super().camera()
         sensor: Any = self._sim._sensors[CAMERAS[CAMERA_STREAM]].camera
         self._sensor, self._pose = sensor, sensor.get_local_pose().sp
-        self._seen: deque[tuple[Pictures, Cloud]] = deque()
+        self._sensed: deque[tuple[Pictures, Cloud]] = deque()
 
     def reset(self, seed: int) -> None:
         """Start the episode of `seed`, with a perturbation that is the same whenever it is run."""
         super().reset(seed)
-        self._seen.clear()
-        self._dice = np.random.default_rng(seed)
-        aside = self._dice.normal(size=3)
+        self._sensed.clear()
+        self._rng = np.random.default_rng(seed)
+        aside = self._rng.normal(size=3)
         aside *= self.perturbation.moved_m / np.linalg.norm(aside)
         import sapien
 
         self._sensor.set_local_pose(sapien.Pose(self._pose.p + aside, self._pose.q))
         share = self.perturbation.colour
-        self._gain = 1.0 + self._dice.uniform(-share, share, 3)
+        self._gain = 1.0 + self._rng.uniform(-share, share, 3)
 
     def camera(self, name: str = CAMERA_STREAM) -> CameraModel:
         """A camera; that of the table as it is said to stand."""
-        return self._said if name == CAMERA_STREAM else super().camera(name)
+        return self._nominal if name == CAMERA_STREAM else super().camera(name)
 
     def sense(self) -> tuple[Pictures, Cloud]:
         """The pictures that have come by now, and the cloud."""
         pictures, cloud = super().sense()
         delay_ns = round(self.perturbation.delay_s * 1e9)
-        if not self._seen:  # the world stood still before the episode
-            self._seen.append((pictures, replace(cloud, stamp_ns=cloud.stamp_ns - delay_ns)))
-        self._seen.append((pictures, cloud))
-        while len(self._seen) > 1 and self._seen[1][1].stamp_ns <= self.now_ns - delay_ns:
-            self._seen.popleft()
-        return self._perturbed(*self._seen[0])
+        if not self._sensed:  # the world stood still before the episode
+            self._sensed.append((pictures, replace(cloud, stamp_ns=cloud.stamp_ns - delay_ns)))
+        self._sensed.append((pictures, cloud))
+        while len(self._sensed) > 1 and self._sensed[1][1].stamp_ns <= self.now_ns - delay_ns:
+            self._sensed.popleft()
+        return self._perturbed(*self._sensed[0])
 
     def _perturbed(self, pictures: Pictures, cloud: Cloud) -> tuple[Pictures, Cloud]:
-        dice, wrong = self._dice, self.perturbation
+        rng, wrong = self._rng, self.perturbation
         xyz, colours = cloud.xyz.copy(), cloud.rgb
         if wrong.colour:
             pictures = {
@@ -107,10 +107,10 @@ class PerturbedWorld(World):
             if colours is not None:
                 colours = np.clip(colours * self._gain, 0, 1).astype(np.float32)
         if wrong.outliers:
-            astray = dice.random(len(xyz)) < wrong.outliers
-            by = dice.uniform(-BOX_M, BOX_M, (int(astray.sum()), 3))
+            astray = rng.random(len(xyz)) < wrong.outliers
+            by = rng.uniform(-BOX_M, BOX_M, (int(astray.sum()), 3))
             xyz[astray] += by.astype(np.float32)
         if wrong.dropped:
-            kept = dice.random(len(xyz)) >= wrong.dropped
+            kept = rng.random(len(xyz)) >= wrong.dropped
             xyz, colours = xyz[kept], None if colours is None else colours[kept]
         return pictures, replace(cloud, xyz=xyz, rgb=colours)

@@ -23,9 +23,10 @@ TICK_NS = 1_000_000_000 // PHYSICS_HZ
 SUCCESS_TICKS = 5
 """Ticks between two looks at the success condition: 20 Hz, ManiSkill's own control rate."""
 CAMERA_STREAM = "camera"
-CAMERAS = {CAMERA_STREAM: "base_camera", "wrist_camera": "hand_camera"}
-"""Names of the cameras in checkpoints and on topics, and in ManiSkill. The first sees the table
-and gives the cloud; the second is there when the robot has one in its hand."""
+HAND_CAMERA = "hand_camera"
+CAMERAS = {CAMERA_STREAM: "base_camera", "wrist_camera": HAND_CAMERA}
+"""Name of a camera in checkpoints and on topics -> its name in ManiSkill. The first sees the table
+and gives the cloud; the second exists when the robot has one in its hand."""
 Pictures = Mapping[str, NDArray[np.uint8]]
 """RGB (H, W, 3) of every camera, by name."""
 CAMERA_FRAME = "camera_optical_frame"
@@ -42,6 +43,12 @@ class CameraModel:
     height: int
     matrix: FloatArray
     base_from_camera: FloatArray
+
+
+def cameras_of(task: Task) -> list[str]:
+    """Names of the cameras of a task's world, known before it is loaded."""
+    hand = task.robot_uid.endswith("_wristcam")
+    return [name for name, uid in CAMERAS.items() if uid != HAND_CAMERA or hand]
 
 
 class World:
@@ -116,16 +123,16 @@ class World:
 
     def poses(self) -> dict[str, Pose]:
         """Named poses in the base frame."""
-        found, base_from_world = {}, self._base_from_world()
+        poses, base_from_world = {}, self._base_from_world()
         for name, attribute in self.task.poses.items():
             matrix = base_from_world @ _matrix(getattr(self._sim, attribute).pose)
-            found[name] = Pose(self._now_ns, self.profile.base_frame, matrix_to_pose(matrix))
-        return found
+            poses[name] = Pose(self._now_ns, self.profile.base_frame, matrix_to_pose(matrix))
+        return poses
 
     @property
     def cameras(self) -> list[str]:
         """Names of the cameras that this robot and task have."""
-        return [name for name, uid in CAMERAS.items() if uid in self._sim._sensors]
+        return cameras_of(self.task)
 
     def camera(self, name: str = CAMERA_STREAM) -> CameraModel:
         """A camera; without a name the one that sees the table."""
@@ -138,21 +145,19 @@ class World:
             The pictures, taken at the stamp of the cloud; and the pixels of the table's camera as
             points in its optical frame.
         """
-        for (
-            marker
-        ) in self._sim._hidden_objects:  # goal markers are for people, no camera sees them
-            marker.hide_visual()
+        for marker in self._sim._hidden_objects:
+            marker.hide_visual()  # goal markers are for people, no camera sees them
         self._sim.scene.update_render(update_sensors=True, update_human_render_cameras=False)
         self._sim.capture_sensor_data()
-        seen = {
+        sensed = {
             name: self._sim._sensors[CAMERAS[name]].get_obs(
                 rgb=True, depth=name == CAMERA_STREAM, position=False, segmentation=False
             )
             for name in self.cameras
         }
-        pictures = {name: parts["rgb"][0].numpy() for name, parts in seen.items()}
+        pictures = {name: parts["rgb"][0].numpy() for name, parts in sensed.items()}
         rgb = pictures[CAMERA_STREAM]
-        depth = seen[CAMERA_STREAM]["depth"][0, ..., 0].numpy().astype(np.float32) * np.float32(
+        depth = sensed[CAMERA_STREAM]["depth"][0, ..., 0].numpy().astype(np.float32) * np.float32(
             1e-3
         )
         k = self.camera().matrix.astype(np.float32)
@@ -160,9 +165,9 @@ class World:
         x = (columns + np.float32(0.5) - k[0, 2]) / k[0, 0] * depth
         y = (rows + np.float32(0.5) - k[1, 2]) / k[1, 1] * depth
         xyz = np.stack([x, y, depth], axis=-1).reshape(-1, 3)
-        seen_something = depth.reshape(-1) > 0
+        measured = depth.reshape(-1) > 0
         colors = rgb.reshape(-1, 3).astype(np.float32) / np.float32(255)
-        cloud = Cloud(self._now_ns, CAMERA_FRAME, xyz[seen_something], colors[seen_something])
+        cloud = Cloud(self._now_ns, CAMERA_FRAME, xyz[measured], colors[measured])
         return pictures, cloud
 
     def render(self) -> NDArray[np.uint8]:

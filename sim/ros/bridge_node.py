@@ -34,10 +34,10 @@ from difftori_ros.status.guard_report import GuardReport, GuardReportError
 from difftori_ros.types import Trajectory
 from difftori_sim.arm.tasks import TEST_SEEDS, find_task
 from difftori_sim.arm.vulkan import VulkanError
-from difftori_sim.arm.world import CAMERA_FRAME, TICK_NS, World
+from difftori_sim.arm.world import CAMERA_FRAME, TICK_NS, World, cameras_of
 
 from .camera_messages import camera_messages, camera_streams, view_messages
-from .fault_injection import Line, parse
+from .fault_injection import FaultInjector, parse
 
 REPEAT_S = 0.25
 """Steady time after which an unanswered observation is sent again in lockstep [s]."""
@@ -100,18 +100,19 @@ class SimBridge(Node):
         try:
             self._profile = load_profile(values["robot"])
             self._task = find_task(values["task"])
+            streams = STREAMS | dict.fromkeys(self._task.poses, PoseStamped)
+            streams |= camera_streams(cameras_of(self._task))
+            # before the world, which takes half a minute to load
+            self._faults = [parse(text, streams) for text in values["faults"] if text]
             self.world = World(
                 self._task, self._profile, values["image_size"], values["view_size"]
             )
-            streams = STREAMS | dict.fromkeys(self._task.poses, PoseStamped)
-            streams |= camera_streams(self.world)
-            self._faults = [parse(text, streams) for text in values["faults"] if text]
         except (ProfileError, ValueError, VulkanError) as error:
             raise StartupError(str(error)) from error
         out = self.create_publisher
         topics = {name: "/clock" if name == "clock" else name for name in streams}
         self._out = {name: out(streams[name], topic, STATUS_QOS) for name, topic in topics.items()}
-        self._line = Line(self._faults)
+        self._injector = FaultInjector(self._faults)
         self._view = out(Image, "~/view/image_raw", STATUS_QOS)
         self._view_info = out(CameraInfo, "~/view/camera_info", STATUS_QOS)
         self._view_pose = out(PoseStamped, "~/view/pose", LATCHED_QOS)
@@ -136,7 +137,7 @@ class SimBridge(Node):
         else:
             self.world.reset(self._seed())
             if values["cloud"]:
-                self.world.sense()  # the first picture takes seconds: nobody shall wait for it
+                self.world.sense()  # the first picture takes seconds: before the first episode
             self._start_ns, self._wall_s = self.world.now_ns, time.monotonic()
             self._tell_episode()
 
@@ -215,7 +216,7 @@ class SimBridge(Node):
     def _reset(self) -> None:
         self.world.reset(self._seed())
         self._arrived.clear()
-        self._line = Line(self._faults)
+        self._injector = FaultInjector(self._faults)
         self._sent_once = True
         self._commanded, self._running, self._followed = False, True, 0
         self._start_ns = self.world.now_ns
@@ -231,12 +232,12 @@ class SimBridge(Node):
     def _step_lockstep(self) -> None:
         if not self._running:
             self._publish_clock()
-            if self._repeat_due():  # an arm at rest tells its joints too; the guard relies on it
+            if self._repeat_due():  # an arm at rest publishes its joints too, for the guard
                 self._repeated_s = time.monotonic()
                 self._publish_joints()
             return
         if not self._commanded and not self.count_publishers("policy_node/plan"):
-            self._sent_s = time.monotonic()  # the wait begins when somebody can answer
+            self._sent_s = time.monotonic()  # the wait begins when there is a policy to answer
         waited_s = time.monotonic() - self._sent_s
         answered = len(self._arrived) == self._channels
         refused = self._refused_ns == self.world.now_ns
@@ -273,7 +274,9 @@ class SimBridge(Node):
         )
         if behind_ns > MAX_LAG_NS:
             self._wall_s += (behind_ns - MAX_LAG_NS) * 1e-9
-        if behind_ns >= TICK_NS:  # one tick between two spins, so that commands are heard at once
+        if (
+            behind_ns >= TICK_NS
+        ):  # one tick between two spins, so that commands are received at once
             self._tick_wall()
         self._finish_if_done()
 
@@ -320,7 +323,7 @@ class SimBridge(Node):
 
     def _send(self, stream: str, message: Any) -> None:
         now_s = (self.world.now_ns - self._start_ns) * 1e-9
-        for name, sent in self._line.apply(stream, message, now_s):
+        for name, sent in self._injector.apply(stream, message, now_s):
             self._out[name].publish(sent)
 
     def _publish_clock(self) -> None:

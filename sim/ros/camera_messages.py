@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -20,12 +21,12 @@ from difftori_sim.arm.world import CameraModel, World
 VIEW_FRAME = "view_optical_frame"
 
 
-def camera_streams(world: World) -> dict[str, Any]:
-    """Type of every topic of the world's cameras, the cloud among them."""
-    found: dict[str, Any] = {"points": PointCloud2}
-    for name in world.cameras:
-        found |= {image_topic(name): Image, info_topic(name): CameraInfo}
-    return found
+def camera_streams(cameras: Sequence[str]) -> dict[str, Any]:
+    """Type of every topic of these cameras, the cloud among them."""
+    streams: dict[str, Any] = {"points": PointCloud2}
+    for name in cameras:
+        streams |= {image_topic(name): Image, info_topic(name): CameraInfo}
+    return streams
 
 
 def camera_messages(world: World) -> dict[str, Any]:
@@ -33,13 +34,13 @@ def camera_messages(world: World) -> dict[str, Any]:
     pictures, cloud = world.sense()
     points = PointCloud2()
     point_cloud_codec.encode_cloud(cloud, points, PointField)
-    found: dict[str, Any] = {}
+    messages: dict[str, Any] = {}
     for name, picture in pictures.items():
         frame = f"{name}_optical_frame"
         info, image = _messages(picture, world.camera(name), cloud.stamp_ns, frame)
         # an image that is to be rectified needs its calibration
-        found |= {info_topic(name): info, image_topic(name): image}
-    return found | {"points": points}
+        messages |= {info_topic(name): info, image_topic(name): image}
+    return messages | {"points": points}
 
 
 def view_messages(world: World, base_frame: str) -> tuple[PoseStamped, CameraInfo, Image]:

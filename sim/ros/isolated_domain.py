@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A ROS domain of one's own on this machine, for robots that are not real."""
+"""A ROS domain that is used by simulated robots alone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ DOMAINS = range(1, 102)
 """ROS domains that are free to use on every system."""
 
 
-def private_network(domain: int | None = None) -> None:
-    """Keep this process and its children off every ROS network: no real robot may hear them.
+def isolate_domain(domain: int | None = None) -> None:
+    """Keep this process and its children off every ROS network, so that no real robot hears them.
 
     The caller's own ROS_DOMAIN_ID may be that of a real robot: it is not used.
 
     Args:
-        domain: The domain to use; None draws one that nobody on this machine uses.
+        domain: The domain to use; None draws one that no process on this machine uses.
     """
     if domain is None:
         own = os.environ.get("ROS_DOMAIN_ID")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The operator of a simulated robot: starts the processes, runs episodes by seed, and listens."""
+"""Operates a simulated robot: starts its processes, and runs and records episodes by seed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from difftori_ros.robot.profile import load_profile
 from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.types import Trajectory
 
-from .isolated_domain import private_network
-from .service_retry import Asked
+from .isolated_domain import isolate_domain
+from .service_retry import RetriedRequest
 
 START_S = 120.0
 """Time the processes get to come up: loading, rendering for the first time, warming up [s]."""
@@ -55,7 +55,7 @@ class OperatorError(RuntimeError):
 
 @dataclass
 class RosEpisode:
-    """What was heard in one episode.
+    """One episode, as received from the topics.
 
     Attributes:
         seed: Its seed.
@@ -64,7 +64,7 @@ class RosEpisode:
         actions: Actions of every plan, each (H, A), in physical units.
         commands: Every trajectory that went to a controller.
         command_times_ns: The world's clock when each of them was published [ns]. In lockstep the
-            world stands at the command's stamp then; else it is known as of when it was heard.
+            world stands at the command's stamp then; else it is the time at which it was received.
         guard_reports: Every status of the guard.
         stops: Codes of the faults and refusals of the guard.
         views: Pictures for people (H, W, 3) with the path planned when each was taken, (K, 3) [m].
@@ -96,7 +96,7 @@ class Operator:
         logs: Path | None = None,
         domain: int | None = None,
     ):
-        private_network(domain)
+        isolate_domain(domain)
         self.domain = os.environ["ROS_DOMAIN_ID"]
         self._logs = logs or Path(tempfile.mkdtemp(prefix="difftori_logs_"))
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ class Operator:
         self._base_from_view: np.ndarray | None = None
         self._path = np.zeros((0, 3))
         self.on_plan: Callable[[dict[str, str]], None] = lambda values: None
-        self._listen()
+        self._subscribe()
 
     def __enter__(self) -> Operator:
         """Start the processes and wait until the policy is active."""
@@ -184,14 +184,14 @@ class Operator:
             lambda: self.episode.get("state") in ("success", "failed"), EPISODE_S, "the episode"
         )
         assert self.current is not None
-        heard = self.current
+        episode = self.current
         # what was sent before the end may be handled after it: topics are not ordered
         channels = 2 if self.profile.gripper else 1
         followed = int(self.episode["commands"])
         self.wait(
             lambda: (
-                len(heard.commands) >= followed
-                and min(len(heard.actions), len(heard.statuses)) * channels >= followed
+                len(episode.commands) >= followed
+                and min(len(episode.actions), len(episode.statuses)) * channels >= followed
             ),
             10.0,
             "the last messages of the episode",
@@ -207,7 +207,7 @@ class Operator:
         self.current = RosEpisode(seed)
         self._path = np.zeros((0, 3))
         before = self.episode.get("start_ns")
-        # asked once, or the episode would begin twice; that it has begun is the answer
+        # requested once, or the episode would begin twice; that it has begun is the answer
         self._client(Trigger, "sim_bridge/reset").call_async(Trigger.Request())
         self.wait(
             lambda: self.episode["start_ns"] != before and self.episode["seed"] == str(seed),
@@ -216,13 +216,13 @@ class Operator:
         )
 
     def wait(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        """Listen until `done()`.
+        """Spin until `done()`.
 
         Raises:
             OperatorError: It did not come true in time, or a process ended.
         """
         deadline = time.monotonic() + limit_s
-        well_s = time.monotonic()
+        usable_s = time.monotonic()
         while not done():
             self.spin()
             if self.policy.get("code", "OK") in (
@@ -232,12 +232,12 @@ class Operator:
                 "MISSING",
                 "IK_FAILED",
             ):
-                well_s = time.monotonic()
-            elif time.monotonic() - well_s > PATIENCE_S:
+                usable_s = time.monotonic()
+            elif time.monotonic() - usable_s > PATIENCE_S:
                 raise OperatorError(f"policy_node: {self.policy['message']}")
             for name, process in self.processes.items():
                 if process.poll() is not None:
-                    raise OperatorError(self.last_words(name))
+                    raise OperatorError(self.last_error(name))
             if time.monotonic() > deadline:
                 guard = self.guard.reason.name if self.guard else None
                 raise OperatorError(
@@ -249,7 +249,7 @@ class Operator:
         """Handle what has arrived."""
         self._executor.spin_once(timeout_sec=timeout_s)
 
-    def last_words(self, name: str) -> str:
+    def last_error(self, name: str) -> str:
         """The last error that a process logged, as one sentence."""
         lines = (self._logs / f"{name}.log").read_text(errors="replace").splitlines()
         errors = [k for k, line in enumerate(lines) if "[ERROR]" in line]
@@ -295,13 +295,13 @@ class Operator:
         return client
 
     def _call(self, kind: Any, service: str, request: Any) -> Any:
-        asked = Asked(self._client(kind, service), request)
-        self.wait(asked.done, ANSWER_S, f"an answer from {service}")
-        return asked.result()
+        pending = RetriedRequest(self._client(kind, service), request)
+        self.wait(pending.done, ANSWER_S, f"an answer from {service}")
+        return pending.result()
 
-    # ears ----------------------------------------------------------------------------------------
+    # topics --------------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
+    def _subscribe(self) -> None:
         subscribe = self.node.create_subscription
         subscribe(Clock, "/clock", self._on_clock, STATUS_QOS)
         subscribe(DiagnosticStatus, "policy_node/status", self._on_policy, STATUS_QOS)

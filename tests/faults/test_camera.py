@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 from difftori_ros.codecs import image as image_codec
 from difftori_ros.codecs.fields import CodecError
 from difftori_ros.observation.frame_tree import FrameError, FrameTree
-from difftori_sim.ros.fault_injection import Line, parse
+from difftori_sim.ros.fault_injection import FaultInjector, parse
 from tests.support.promises import REST_WITHIN_S
 from tests.support.virtual.fault_harness import assert_within, standing
 
@@ -129,7 +129,7 @@ def test_row_05_image_of_another_order_or_step_is_the_same_picture(encoding, ste
     ],
 )
 def test_row_05_image_that_cannot_be_read_is_dropped_with_what_was_wanted_and_came(kind, words):
-    line = Line([parse(f"camera/image_raw:{kind}:0:1", {"camera/image_raw": Image})])
+    line = FaultInjector([parse(f"camera/image_raw:{kind}:0:1", {"camera/image_raw": Image})])
     ((_, message),) = line.apply("camera/image_raw", image()[0], 0.0)
     with pytest.raises(CodecError, match=words):
         image_codec.decode_image(message)

@@ -14,7 +14,7 @@ from difftori_ros.observation.observer import Observer
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.types import JointState as Joints
 from difftori_ros.types import Pose
-from difftori_sim.ros.fault_injection import Line, parse
+from difftori_sim.ros.fault_injection import FaultInjector, parse
 from tests.support.fake_robot import HOME, PROFILE
 from tests.support.promises import REST_WITHIN_S
 from tests.support.virtual.fault_arm import STREAMS
@@ -83,7 +83,7 @@ def test_row_04_permuted_and_extra_joints_give_the_same_observation_bit_by_bit()
         state = JointState()
         joints = Joints(10**9, PROFILE.joint_names, HOME + 0.01, 0.1 * HOME)
         codecs.encode_joint_state(joints, state)
-        line = Line([parse(text, STREAMS) for text in faults], seed=1)
+        line = FaultInjector([parse(text, STREAMS) for text in faults], seed=1)
         ((_, message),) = line.apply("joint_states", state, 0.0)
         observer.push("joint_states", codecs.decode_joint_state(message), 10**9)
         for name in spec.poses:

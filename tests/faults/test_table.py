@@ -5,7 +5,7 @@ import ast
 import re
 
 from difftori_ros.types import Reason
-from difftori_sim.ros.fault_injection import KINDS
+from difftori_sim.ros.fault_kinds import KINDS
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "explanation" / "what-the-arm-does-when.md").read_text()

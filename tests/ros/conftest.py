@@ -17,7 +17,7 @@ from difftori_ros import bringup, codecs
 from difftori_ros.nodes.node_base import COMMAND_QOS, STATUS_QOS
 from difftori_ros.robot.profile import load_profile
 from difftori_ros.status.guard_report import GuardReport
-from difftori_sim.ros.service_retry import Asked
+from difftori_sim.ros.service_retry import RetriedRequest
 from tests.support.promises import REST_WITHIN_S, assert_promises
 
 
@@ -116,8 +116,8 @@ class Graph:
             # discovered in order: when it answers one that was made later it knows this one
             later = self.node.create_client(GetParameters, f"{node}/get_parameters")
             self.until(later.service_is_ready, each=each)
-            asked = Asked(later, GetParameters.Request(), 1.0)
-            self.until(asked.done, each=each)
+            pending = RetriedRequest(later, GetParameters.Request(), 1.0)
+            self.until(pending.done, each=each)
             self.node.destroy_client(later)
         client = self._known[key]
         self.until(client.service_is_ready, each=each)

@@ -7,7 +7,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
 
-from difftori_sim.ros.service_retry import Asked
+from difftori_sim.ros.service_retry import RetriedRequest
 
 
 @contextlib.contextmanager
@@ -32,18 +32,18 @@ def test_request_that_went_down_with_its_server_is_answered_by_the_next(graph):
     client = graph.node.create_client(Trigger, "ask")
     with server(graph, "first"):
         graph.until(client.service_is_ready)
-        asked = Asked(client, Trigger.Request(), again_s=0.2)
-        assert not asked.done()
+        pending = RetriedRequest(client, Trigger.Request(), again_s=0.2)
+        assert not pending.done()
     with server(graph, "second") as executor:
-        graph.until(asked.done, each=lambda: executor.spin_once(timeout_sec=0.0))
-        assert asked.result().message == "second"
+        graph.until(pending.done, each=lambda: executor.spin_once(timeout_sec=0.0))
+        assert pending.result().message == "second"
 
 
 def test_request_that_is_answered_is_made_once(graph):
     client = graph.node.create_client(Trigger, "ask")
     with server(graph, "only") as executor:
         graph.until(client.service_is_ready)
-        asked = Asked(client, Trigger.Request())
-        graph.until(asked.done, each=lambda: executor.spin_once(timeout_sec=0.0))
-        assert len(asked._futures) == 1
-        assert asked.result().message == "only"
+        pending = RetriedRequest(client, Trigger.Request())
+        graph.until(pending.done, each=lambda: executor.spin_once(timeout_sec=0.0))
+        assert len(pending._futures) == 1
+        assert pending.result().message == "only"

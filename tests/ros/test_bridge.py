@@ -30,7 +30,7 @@ from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Trajectory
 from difftori_sim.arm.tasks import TEST_SEEDS
-from difftori_sim.ros.service_retry import Asked
+from difftori_sim.ros.service_retry import RetriedRequest
 from tests.conftest import next_domain
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
@@ -126,10 +126,10 @@ class Stand:
     def call(self, kind, name: str, request):
         client = self.node.create_client(kind, f"sim_bridge/{name}")
         assert self.until(client.service_is_ready), self.log
-        asked = Asked(client, request)
-        assert self.until(asked.done), self.log
+        pending = RetriedRequest(client, request)
+        assert self.until(pending.done), self.log
         self.node.destroy_client(client)
-        return asked.result()
+        return pending.result()
 
     def reset(self, seed: int, whole: bool = True) -> int:
         """Start the episode of `seed`; return its first stamp, once all of it was heard."""

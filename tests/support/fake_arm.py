@@ -20,7 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_ros import codecs
 from difftori_ros.nodes.node_base import COMMAND_QOS
 from difftori_ros.types import JointState, Trajectory
-from difftori_sim.ros.fault_injection import Fault, Line, parse
+from difftori_sim.ros.fault_injection import FaultInjector, StreamFault, parse
 from tests.support.fake_robot import HOME, PROFILE
 from tests.support.promises import start_ns
 from tests.support.virtual.scene import CLOUD_EVERY, POSE_EVERY, cloud, cube_at, poses
@@ -146,7 +146,7 @@ class FakeArm:
 
     def __init__(self, node, *, cloud=False, simulated: SimulatedTime | None = None):
         self._node, self.cloud, self.simulated = node, cloud, simulated
-        self.line = Line()
+        self.line = FaultInjector()
         self.position, self.velocity = HOME.copy(), np.zeros(len(HOME))
         self.history: deque[JointState] = deque(maxlen=3000)
         self._periods, self._stepped_s = 0, 0.0
@@ -173,7 +173,7 @@ class FakeArm:
 
     # faults --------------------------------------------------------------------------------------
 
-    def strike(self, text: str) -> Fault:
+    def strike(self, text: str) -> StreamFault:
         """Add a fault whose start counts from now."""
         fault = parse(text, STREAMS)
         fault = replace(fault, start_s=fault.start_s + time.monotonic())

@@ -8,7 +8,7 @@ from pathlib import Path
 import tests.conftest  # noqa: F401  (the import names of the checkout)
 from difftori_ros.nodes import policy_node
 from difftori_ros.policy import open_policy
-from difftori_sim.ros.fault_injection import SickPlanner
+from tests.support.injected_faults import FaultyPlanner
 
 
 def sickness() -> str:
@@ -17,7 +17,7 @@ def sickness() -> str:
 
 class Planner(open_policy.Planner):
     def plan(self, *given, **named):
-        return SickPlanner(super(), sickness).plan(*given, **named)
+        return FaultyPlanner(super(), sickness).plan(*given, **named)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ from difftori_ros import bringup, codecs
 from difftori_ros.nodes.node_base import COMMAND_QOS
 from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.types import GuardState, JointState, Trajectory
-from difftori_sim.ros.fault_injection import strike
-from difftori_sim.ros.service_retry import Asked
+from difftori_sim.ros.service_retry import RetriedRequest
 from tests.conftest import ROOT, next_domain
 from tests.ros.conftest import Graph, values_of
 from tests.support.fake_arm import FakeArm, SimulatedTime, steady_at
 from tests.support.fake_robot import PROFILE
+from tests.support.injected_faults import send_signal
 from tests.support.promises import REST_WITHIN_S, assert_promises
 
 MOVING = 0.05
@@ -172,7 +172,7 @@ class Stand(Graph):
     def strike(self, name: str, kind: str) -> int:
         """Send a process a signal; returns the time right before [ns]."""
         struck_ns = self.arm.now_ns()
-        strike(self.processes, name, kind)
+        send_signal(self.processes, name, kind)
         self._doomed.add(name)
         return struck_ns
 
@@ -227,9 +227,9 @@ class Stand(Graph):
             self._clients[name] = self.node.create_client(kind, name)
         client = self._clients[name]
         self.until(client.service_is_ready, limit_s)
-        asked = Asked(client, request, ASK_AGAIN_S)
-        self.until(asked.done, limit_s)
-        return asked.result()
+        pending = RetriedRequest(client, request, ASK_AGAIN_S)
+        self.until(pending.done, limit_s)
+        return pending.result()
 
     def set(self, node: str, name: str, **value):
         """Set a parameter at run time; returns the result."""

@@ -24,16 +24,9 @@ from difftori_ros.codecs import point_cloud as point_cloud_codec
 from difftori_ros.codecs.fields import CodecError
 from difftori_ros.types import Cloud, Pose
 from difftori_ros.types import JointState as Joints
-from difftori_sim.ros.fault_injection import (
-    KINDS,
-    SIGNALS,
-    Fault,
-    FaultError,
-    Line,
-    SickPlanner,
-    parse,
-    strike,
-)
+from difftori_sim.ros.fault_injection import FaultError, FaultInjector, StreamFault, parse
+from difftori_sim.ros.fault_kinds import KINDS
+from tests.support.injected_faults import SIGNALS, FaultyPlanner, send_signal
 
 STREAMS = {
     "joint_states": JointState,
@@ -100,7 +93,7 @@ DECODE = {
 def struck(text, count=1, seed=0):
     """The messages that come of `count` ones, 10 ms apart, and of the time until one second."""
     fault = parse(text, STREAMS)
-    line = Line([fault], seed)
+    line = FaultInjector([fault], seed)
     stream = fault.stream
     sent = []
     for k in range(count):
@@ -116,11 +109,11 @@ def stamps(messages):
 
 def test_without_faults_the_very_message_goes_through():
     message = joints()
-    assert Line().apply("joint_states", message, 0.0) == [("joint_states", message)]
+    assert FaultInjector().apply("joint_states", message, 0.0) == [("joint_states", message)]
 
 
 def test_a_fault_begins_and_ends_at_its_time_and_spares_other_streams():
-    line = Line([parse("points:silence:0.5:0.25", STREAMS)])
+    line = FaultInjector([parse("points:silence:0.5:0.25", STREAMS)])
     heard = [t for t in (0.0, 0.49, 0.5, 0.74, 0.75, 1.0) if line.apply("points", cloud(), t)]
     assert heard == [0.0, 0.49, 0.75, 1.0]
     assert line.apply("goal", pose(), 0.6)
@@ -134,14 +127,14 @@ def test_frozen_messages_keep_their_stamp_and_stuck_ones_get_new_stamps():
 
 
 def test_a_thaw_lets_the_newest_message_through():
-    line = Line([parse("goal:freeze:0:0.05", STREAMS)])
+    line = FaultInjector([parse("goal:freeze:0:0.05", STREAMS)])
     assert stamps([m for _, m in line.apply("goal", pose(SECOND), 0.0)]) == [SECOND]
     assert stamps([m for _, m in line.apply("goal", pose(2 * SECOND), 0.04)]) == [SECOND]
     assert stamps([m for _, m in line.apply("goal", pose(3 * SECOND), 0.05)]) == [3 * SECOND]
 
 
 def test_delayed_messages_come_later_in_their_order():
-    line = Line([parse("goal:delay:0:1:0.3", STREAMS)])
+    line = FaultInjector([parse("goal:delay:0:1:0.3", STREAMS)])
     for k in range(3):
         assert line.apply("goal", pose(SECOND + k), k * 0.1) == []
     assert stamps([m for _, m in line.due(0.45)]) == [SECOND, SECOND + 1]
@@ -167,7 +160,7 @@ def test_the_share_that_is_lost_is_the_one_asked_for():
 
 
 def test_a_burst_comes_at_once_at_the_end_with_the_newest_last():
-    line = Line([parse("joint_states:burst:0:0.1:50", STREAMS)])
+    line = FaultInjector([parse("joint_states:burst:0:0.1:50", STREAMS)])
     for k in range(10):
         assert line.apply("joint_states", joints(SECOND + k * 10_000_000), k * 0.01) == []
     came = stamps([message for _, message in line.due(0.1)])
@@ -248,7 +241,7 @@ CASES = [
 def test_no_fault_changes_what_it_was_given_and_its_seed_decides_all(stream, kind):
     text = f"{stream}:{kind}:0:0.1"
     given = MAKE[stream]()
-    Line([parse(text, STREAMS)]).apply(stream, given, 0.0)
+    FaultInjector([parse(text, STREAMS)]).apply(stream, given, 0.0)
     assert given == MAKE[stream]()
     # as text: NaN is not equal to itself
     assert str(struck(text, 5, seed=1)) == str(struck(text, 5, seed=1))
@@ -256,7 +249,7 @@ def test_no_fault_changes_what_it_was_given_and_its_seed_decides_all(stream, kin
 
 def test_faults_of_one_stream_add_up():
     faults = [parse("goal:duplicate:0:1", STREAMS), parse("goal:stamp:0:1:1.0", STREAMS)]
-    sent = Line(faults).apply("goal", pose(), 0.0)
+    sent = FaultInjector(faults).apply("goal", pose(), 0.0)
     assert stamps([message for _, message in sent]) == [2 * SECOND] * 2
 
 
@@ -281,7 +274,7 @@ def test_a_fault_that_does_not_exist_is_answered_with_those_that_do(text, compla
 
 def test_an_amount_that_is_not_given_is_the_usual_one():
     assert parse("points:delay:0:1", STREAMS).amount == KINDS["delay"].amount
-    assert Fault("points", "stamp").duration_s == math.inf
+    assert StreamFault("points", "stamp").duration_s == math.inf
 
 
 # processes
@@ -294,7 +287,7 @@ def test_a_process_is_struck_by_name(kind):
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        strike({"victim": process}, "victim", kind)
+        send_signal({"victim": process}, "victim", kind)
         assert process.wait(10) == -SIGNALS[kind]
 
 
@@ -302,10 +295,10 @@ def test_a_stopped_process_goes_on_when_told_to():
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        strike({"cat": process}, "cat", "stop")
+        send_signal({"cat": process}, "cat", "stop")
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WSTOPSIG(status) == signal.SIGSTOP
-        strike({"cat": process}, "cat", "continue")
+        send_signal({"cat": process}, "cat", "continue")
         process.stdin.write(b"alive\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"alive\n"
@@ -313,9 +306,9 @@ def test_a_stopped_process_goes_on_when_told_to():
 
 def test_an_unknown_process_or_signal_is_answered_with_those_there_are():
     with pytest.raises(FaultError, match="no process 'guard'; there are policy"):
-        strike({"policy": None}, "guard", "kill")  # type: ignore[dict-item]
+        send_signal({"policy": None}, "guard", "kill")  # type: ignore[dict-item]
     with pytest.raises(FaultError, match="unknown process fault 'kil'; there are kill"):
-        strike({"policy": None}, "policy", "kil")  # type: ignore[dict-item]
+        send_signal({"policy": None}, "policy", "kil")  # type: ignore[dict-item]
 
 
 # planners
@@ -330,17 +323,17 @@ class Healthy:
         return Plan(1, np.full((4, 4), 1e-3), 0.0, 1.0, 10, 0.001, PlanStatus.REFINED)
 
 
-def plan_of(sickness):
-    return SickPlanner(Healthy(), lambda: sickness).plan(None, deadline_s=0.05)
+def plan_of(fault):
+    return FaultyPlanner(Healthy(), lambda: fault).plan(None, deadline_s=0.05)
 
 
-def test_a_planner_without_a_sickness_plans_and_answers_as_before():
-    planner = SickPlanner(Healthy(), lambda: "")
+def test_a_planner_without_a_fault_plans_and_answers_as_before():
+    planner = FaultyPlanner(Healthy(), lambda: "")
     assert planner.card.name == "healthy"
     assert planner.plan(None, None).status is PlanStatus.REFINED
 
 
-def test_every_sickness_has_its_symptom():
+def test_every_planner_fault_has_its_symptom():
     assert plan_of("diverge").status is PlanStatus.DIVERGED
     assert plan_of("nan").status is PlanStatus.FAILED
     assert np.isnan(plan_of("nan").actions).all()
@@ -351,6 +344,6 @@ def test_every_sickness_has_its_symptom():
         plan_of("oom")
 
 
-def test_an_unknown_sickness_is_answered_with_those_there_are():
-    with pytest.raises(FaultError, match="unknown sickness 'flu'; there are diverge, nan"):
+def test_an_unknown_planner_fault_is_answered_with_those_there_are():
+    with pytest.raises(FaultError, match="unknown planner fault 'flu'; there are diverge, nan"):
         plan_of("flu")

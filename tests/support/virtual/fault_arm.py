@@ -17,7 +17,7 @@ from sensor_msgs.msg import PointCloud2
 from difftori_models.contract.specs import FloatArray
 from difftori_ros import codecs
 from difftori_ros.types import JointState, Trajectory
-from difftori_sim.ros.fault_injection import Fault, Line, parse
+from difftori_sim.ros.fault_injection import FaultInjector, StreamFault, parse
 from tests.support.virtual import scene
 from tests.support.virtual.arm import Followed, VirtualArm
 
@@ -48,7 +48,7 @@ class FaultArm(VirtualArm):
         self._rng = np.random.default_rng(0)
         self._periods = 0
         self._stuck: FloatArray | None = None
-        self.line = Line()
+        self.line = FaultInjector()
         self.history: deque[JointState] = deque(maxlen=3000)
         self.plugged, self.pushed = True, np.zeros(len(world.profile.joint_names))
 
@@ -58,7 +58,7 @@ class FaultArm(VirtualArm):
 
     # faults --------------------------------------------------------------------------------------
 
-    def strike(self, text: str) -> Fault:
+    def strike(self, text: str) -> StreamFault:
         """Add a fault whose start counts from now."""
         fault = parse(text, STREAMS)
         fault = replace(fault, start_s=fault.start_s + self._now_s())

@@ -56,7 +56,7 @@ class FaultWorld(World):
         reports: Those of the guard, read.
         sent: Commands to the controllers.
         plans: What the policy has sent.
-        sickness: What ails the planner, one of `difftori_sim.ros.fault_injection.SICKNESSES`; ""
+        sickness: Fault of the planner, one of `tests.support.injected_faults.PLANNER_FAULTS`; ""
         for nothing.
     """
 

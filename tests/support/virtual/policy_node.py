@@ -24,7 +24,7 @@ from difftori_ros.policy.open_policy import Source
 from difftori_ros.policy.scripted import ScriptedPlanner
 from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.types import Trajectory
-from difftori_sim.ros import fault_injection
+from tests.support import injected_faults
 from tests.support.virtual.clock import MS, Process
 from tests.support.virtual.guard import Answer, kinematics_of, profile_of
 from tests.support.virtual.node import VirtualNode
@@ -205,7 +205,7 @@ class PolicyProcess:
 
     def _make(self) -> Any:
         planner = Reacher(self.world, self._checkpoint)
-        return fault_injection.SickPlanner(planner, lambda: self.world.sickness)
+        return injected_faults.FaultyPlanner(planner, lambda: self.world.sickness)
 
     def _make_late(self) -> Any:
         self.world.work(MAKE_MS)
@@ -246,7 +246,7 @@ def with_policy(world: FaultWorld) -> Iterator[None]:
         (status_publisher, "threading"): threads,
         (planner_thread, "threading"): threads,
         (planner_thread, "time"): threads,
-        (fault_injection, "threading"): threads,
+        (injected_faults, "threading"): threads,
     }
     with ExitStack() as stack:
         for (owner, name), value in replaced.items():
