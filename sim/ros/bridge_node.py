@@ -274,10 +274,8 @@ class SimBridge(Node):
         )
         if behind_ns > MAX_LAG_NS:
             self._wall_s += (behind_ns - MAX_LAG_NS) * 1e-9
-        if (
-            behind_ns >= TICK_NS
-        ):  # one tick between two spins, so that commands are received at once
-            self._tick_wall()
+        if behind_ns >= TICK_NS:
+            self._tick_wall()  # one tick between two spins: commands are received at once
         self._finish_if_done()
 
     def _tick_wall(self) -> None:
