@@ -23,7 +23,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
-from benchmarks.support.bimodal_course import record_two_ways, run_course
+from benchmarks.support.bimodal_course import record_course, run_course
 from benchmarks.support.pages import DOCS, put, read
 from difftori_models.inference.planner import Planner
 from difftori_models.training.imitation.config import TrainConfig, preset
@@ -31,7 +31,7 @@ from difftori_models.training.imitation.trainer import Trainer
 from difftori_sim.arm.tasks import TEST_SEEDS
 from difftori_sim.evaluation.results import wilson
 
-LINES = DOCS / "results" / "two_ways.jsonl"
+LINES = DOCS / "results" / "bimodal.jsonl"
 EPISODES = 60
 """Demonstrations."""
 COMMON: Mapping[str, Any] = {"batch": 64, "save_every": 500, "ema": 0.99, "val_fraction": 0.2}
@@ -60,9 +60,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 def run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """One line of the file."""
-    demos = arguments.data / "two_ways.npz"
+    demos = arguments.data / "bimodal_course.npz"
     if not demos.is_file():
-        record_two_ways(demos, EPISODES)
+        record_course(demos, EPISODES)
     settings = dict(VARIANTS[name])
     if "preset" in settings:
         settings = preset(settings.pop("preset"), "difftori") | settings
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--runs", type=Path, default=Path("runs/two_ways"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/bimodal"))
     parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--render", action="store_true", help="run nothing")
     arguments = parser.parse_args()
@@ -133,7 +133,7 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
     text = table(read(arguments.jsonl))
     if arguments.jsonl == LINES:
-        put(DOCS / "results" / "imitation.md", "two ways", text)
+        put(DOCS / "results" / "imitation.md", "bimodal", text)
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 

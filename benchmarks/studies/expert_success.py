@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How often the demonstrators of the suites succeed, over the same training seeds.
+"""How often the experts of the suites succeed, over the same training seeds.
 
     python benchmarks/studies/expert_success.py                          # every task that has one
     python benchmarks/studies/expert_success.py --only metaworld.push arm --noise 0
@@ -38,7 +38,7 @@ from difftori_sim.suites.env import SuiteError
 from difftori_sim.suites.maniskill_plans import SOLUTIONS
 from difftori_sim.suites.metaworld import PAPER_TASKS
 
-LINES = DOCS / "results" / "demonstrators.jsonl"
+LINES = DOCS / "results" / "expert_success.jsonl"
 TITLES = {
     "arm": "Tasks of our arm (`--only arm`):",
     "maniskill": "ManiSkill's motion planner, and the pushes of Push-T (`--only maniskill`):",
@@ -147,7 +147,7 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
     text = table(read(arguments.jsonl))
     if arguments.jsonl == LINES:
-        put(DOCS / "reference" / "suites.md", "demonstrators", text)
+        put(DOCS / "reference" / "suites.md", "expert_success", text)
     console.print(text, markup=False, highlight=False)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A course with two ways round: demonstrations of one observation with two right answers.
+"""A course with two ways past a disc: one observation, two right answers.
 
 A tip that moves as it is told, in a plane, from left to right past a disc. The expert goes above
 or below, by the toss of a coin, and the mean of both runs into the disc. No physics: what it asks
@@ -25,7 +25,7 @@ from difftori_models.contract.specs import (
 from difftori_models.data.demonstrations import Demos, Meta, write_demos
 from difftori_sim.arm.tasks import TRAIN_SEEDS
 
-NAME = "two_ways"
+NAME = "bimodal_course"
 DISC = 0.08
 """Radius of the disc round the origin [m]."""
 ASIDE = 0.14
@@ -77,7 +77,7 @@ def expert_action(tip: FloatArray, goal: FloatArray, side: float) -> FloatArray:
 
 
 def observed(tip: FloatArray, goal: FloatArray, stamp_ns: int) -> Observation:
-    """What is seen with the tip there."""
+    """The observation with the tip there."""
     poses = {
         name: np.array([*place, 0.0, 0.0, 0.0, 0.0, 1.0])
         for name, place in (("tip", tip), ("goal", goal))
@@ -98,7 +98,7 @@ def walk(
             return
 
 
-def record_two_ways(path: Path, episodes: int, first_seed: int = TRAIN_SEEDS.start) -> Demos:
+def record_course(path: Path, episodes: int, first_seed: int = TRAIN_SEEDS.start) -> Demos:
     """Demonstrations lie in `path`: half of them above, half below, by the seed's coin."""
     rows: list[tuple[int, int, FloatArray, FloatArray, FloatArray]] = []
     for episode in range(episodes):
@@ -122,7 +122,7 @@ def record_two_ways(path: Path, episodes: int, first_seed: int = TRAIN_SEEDS.sta
             pass
     number, seeds, tips, goals, actions = (np.array(column) for column in zip(*rows, strict=True))
     seen = [observed(tip, goal, 0) for tip, goal in zip(tips, goals, strict=True)]
-    command = f"record_two_ways(path, {episodes}, {first_seed})"
+    command = f"record_course(path, {episodes}, {first_seed})"
     return write_demos(
         path,
         meta=Meta(NAME, "plane", NOISE, SPEC, ACTION, command),

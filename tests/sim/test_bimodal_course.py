@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.support.bimodal_course import ACTION, expert_action, record_two_ways, run_course
+from benchmarks.support.bimodal_course import ACTION, expert_action, record_course, run_course
 from difftori_models.contract.specs import Observation, Plan, PlanStatus
 from difftori_models.data.demonstrations import load_demos
 from difftori_sim.arm.tasks import TEST_SEEDS
@@ -52,7 +52,7 @@ def test_the_mean_of_both_ways_does_not() -> None:
 
 
 def test_demonstrations_go_both_ways_from_the_same_place(tmp_path: Path) -> None:
-    written = record_two_ways(tmp_path / "demos.npz", 20)
+    written = record_course(tmp_path / "demos.npz", 20)
     demos = load_demos(tmp_path / "demos.npz")
     assert np.array_equal(demos.actions, written.actions)
     middle = np.abs(demos.position[:, 0]) < 0.05

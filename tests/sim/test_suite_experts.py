@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Demonstrators of the suites succeed about as often as the documents say."""
+"""Experts of the suites succeed about as often as the documents say."""
 
 import pytest
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.vulkan, pytest.mark.timeout(900)]
         ("robomimic", "Lift", 0.1, 5),
     ],
 )
-def test_demonstrator_succeeds_on_training_seeds(suite, task, noise, least):
+def test_expert_succeeds_on_training_seeds(suite, task, noise, least):
     if suite == "robomimic":
         pytest.importorskip("robosuite", reason="it comes with the extra robomimic")
     env = open_suite(suite, task, "state")
