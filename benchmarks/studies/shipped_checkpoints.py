@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Success of checkpoints with and without their optimiser, on the same seeds.
 
-    python benchmarks/studies/shipped_checkpoints.py --episodes 50 --json out/shipped_checkpoints.json
+    python benchmarks/studies/shipped_checkpoints.py --episodes 50 --json out/shipped.json
     python benchmarks/studies/shipped_checkpoints.py --checkpoints pick_cube_points
     runs/residual/checkpoint
 

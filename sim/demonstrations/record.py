@@ -24,7 +24,7 @@ _TRAINING = f"{TRAIN_SEEDS.start} to {TRAIN_SEEDS.stop - 1}"
 class NoisyExpert:
     """A planner that executes the expert's actions plus noise and remembers the clean ones.
 
-    Noise on what is executed, none on the label: the expert is seen recovering (Laskey et al.,
+    Noise on what is executed, none on the label: the demonstrations show recovery (Laskey et al.,
     "DART", CoRL 2017).
     """
 
@@ -52,8 +52,8 @@ class NoisyExpert:
 
 def expert_card(task: Task, variant: str, robot: str) -> Card:
     """The card of demonstrations of `task`: every pose, and what else the variant shows."""
-    seen = task.observation(variant)
-    observation = dataclasses.replace(task.state, points=seen.points, images=seen.images)
+    spec = task.observation(variant)
+    observation = dataclasses.replace(task.state, points=spec.points, images=spec.images)
     return Card(
         name=f"{task.name} expert",
         task=task.name,

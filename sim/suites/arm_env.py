@@ -43,7 +43,7 @@ def make(task: str, variant: str) -> ArmEnv:
     if task not in tasks():
         raise SuiteError(f"unknown task '{task}' of robot; known: {', '.join(tasks())}")
     if variant != "state":
-        raise SuiteError(f"the suite robot is seen as state alone, not as '{variant}'")
+        raise SuiteError(f"the suite robot is observed as state alone, not as '{variant}'")
     return ArmEnv(find_task(task))
 
 

@@ -151,7 +151,7 @@ class ManiSkillEnv:
             poses=dict.fromkeys(("tip", *spec.tips), self.tip()),
             points=points,
             images=images,
-            vectors={"told": self._vector()},
+            vectors={"state": self._vector()},
         )
 
     @property
@@ -176,10 +176,10 @@ class ManiSkillEnv:
             frame="world",
             joint_names=self.joint_names,
             poses=(),
-            features=("told",),
+            features=("state",),
             points=points,
             images=images,
-            vectors={"told": len(self._vector())},
+            vectors={"state": len(self._vector())},
         )
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Demonstrations by motion planning: ManiSkill's own solutions (mplib), seen step by step.
+"""Demonstrations by motion planning: ManiSkill's own solutions (mplib), recorded step by step.
 
 The solutions plan joint paths and command absolute joint positions. Here every command becomes the
 displacement from the measured joints, which is what a policy is to do: the same motion, as long as

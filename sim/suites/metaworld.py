@@ -57,7 +57,7 @@ def make(task: str, variant: str) -> MetaWorldEnv:
 class MetaWorldEnv:
     """One task. Its state is MetaWorld's own vector, goal included; pictures and clouds have none.
 
-    What is wanted is then seen as the marker that MetaWorld draws, as in the paper.
+    There the goal shows as the marker that MetaWorld draws, as in the paper.
     """
 
     def __init__(self, task: str, variant: str) -> None:
@@ -138,7 +138,7 @@ class MetaWorldEnv:
 
 
 def observation_spec(variant: str) -> ObservationSpec:
-    """What is seen: MetaWorld's vector, or fingers and hand with a cloud or a picture."""
+    """What is observed: MetaWorld's vector, or fingers and hand with a cloud or a picture."""
     points, images = None, {}
     if variant == "points":
         # 512 points, as in DP3; the box holds the table's top and what stands on it

@@ -79,9 +79,9 @@ class MujocoCamera:
         focal = 0.5 * self._size / np.tan(np.deg2rad(self._model.cam_fovy[self._camera]) / 2)
         rows, columns = np.mgrid[0 : self._size, 0 : self._size] + 0.5 - self._size / 2
         rays = np.stack([columns / focal, -rows / focal, -np.ones_like(rows)], axis=-1)
-        seen = (rays * depth[..., None]).reshape(-1, 3)
+        points = (rays * depth[..., None]).reshape(-1, 3)
         rotation = self._data.cam_xmat[self._camera].reshape(3, 3)
-        xyz = (seen @ rotation.T + self._data.cam_xpos[self._camera]).astype(np.float32)
+        xyz = (points @ rotation.T + self._data.cam_xpos[self._camera]).astype(np.float32)
         return Cloud(stamp_ns, frame, xyz, rgb.reshape(-1, 3))
 
     def _render(self) -> Any:

@@ -7,8 +7,8 @@ a contact at (x, y) from the centre of friction that moves by (u, v) moves the b
 
     ((c^2 + x^2) u + x y v, x y u + (c^2 + y^2) v) / (c^2 + x^2 + y^2)
 
-and turns it by (x v_y - y v_x) / c^2 of that motion. What is foreseen wrongly, the next push
-mends.
+and turns it by (x v_y - y v_x) / c^2 of that motion. The next push
+corrects what the model predicts wrongly.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def _candidates() -> tuple[FloatArray, FloatArray]:
         along = (b - a) / np.linalg.norm(b - a)
         inward = np.array([-along[1], along[0]])
         for share in np.arange(0.08, 0.95, 0.12):
-            for turn in SIDEWAYS:
+            for angle in SIDEWAYS:
                 points.append(a + share * (b - a))
-                ways.append(_turned(inward[None], np.array([turn]))[0])
+                ways.append(_turned(inward[None], np.array([angle]))[0])
     contacts, directions = np.array(points), np.array(ways)
     starts = contacts - (STICK_M + CLEAR_M) * directions
     free = np.ones(len(starts), dtype=bool)
@@ -131,15 +131,15 @@ def _push(
     """The places (3,) that the stick goes through for the best push of all."""
     yaw = np.full(len(points), tee[2])
     wanted = _corners(goal[None])
-    least, found = np.inf, None
+    least, best = np.inf, None
     for length in LENGTHS:
         moved = _foreseen(points, ways, length)
         after = np.column_stack([tee[:2] + _turned(moved[:, :2], yaw), tee[2] + moved[:, 2]])
         error = np.linalg.norm(_corners(after) - wanted, axis=-1).mean(axis=-1)
         k = int(error.argmin())
         if error[k] < least - 1e-4:
-            least, found = float(error[k]), (k, length)
-    k, length = found if found is not None else (0, LENGTHS[0])
+            least, best = float(error[k]), (k, length)
+    k, length = best if best is not None else (0, LENGTHS[0])
     way = _turned(ways[k : k + 1], yaw[:1])[0]
     contact = tee[:2] + _turned(points[k : k + 1], yaw[:1])[0]
     start = contact - (STICK_M + CLEAR_M) * way

@@ -71,14 +71,14 @@ def find(task: str) -> RobomimicTask:
 
 
 def vector_names(task: RobomimicTask, variant: str) -> tuple[str, ...]:
-    """What is told of the arms, and of the objects where no camera shows them."""
+    """Names of the vectors: the arms, and the objects where no camera shows them."""
     parts = ("eef_pos", "eef_quat", "gripper_qpos")
     own = tuple(f"robot{k}_{part}" for k in range(task.arms) for part in parts)
     return (*own, "object") if variant == "state" else own
 
 
 def observation_spec(task: RobomimicTask, variant: str, sizes: dict[str, int]) -> ObservationSpec:
-    """What is seen; `sizes` are the lengths of the vectors."""
+    """What is observed; `sizes` are the lengths of the vectors."""
     names = vector_names(task, variant)
     points, images = None, {}
     if variant == "points":
@@ -89,7 +89,7 @@ def observation_spec(task: RobomimicTask, variant: str, sizes: dict[str, int]) -
     return ObservationSpec(
         frame="world",
         joint_names=(),
-        # clouds are seen from the hand
+        # clouds are relative to the hand
         poses=("tip",) if points else (),
         features=names,
         points=points,

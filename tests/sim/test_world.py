@@ -15,7 +15,7 @@ from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Trajectory
 from difftori_sim.arm.tasks import TRAIN_SEEDS, find_task
-from difftori_sim.arm.world import CAMERA_FRAME, World
+from difftori_sim.arm.world import CAMERA_FRAME, CAMERAS, World, cameras_of
 
 pytestmark = [pytest.mark.vulkan, pytest.mark.timeout(300)]
 
@@ -92,6 +92,12 @@ def test_goal_marker_is_for_people_only(world):
     assert green(world.sense()[1].rgb) == 0, "also after it was shown"
     if world.task.name == "pick_cube":
         assert shown > 20, "people do see it"
+
+
+def test_cameras_are_known_before_a_world_is_loaded(world):
+    loaded = [name for name, uid in CAMERAS.items() if uid in world._sim._sensors]
+    assert cameras_of(world.task) == loaded == ["camera"]
+    assert cameras_of(find_task("stack_cube_wrist")) == ["camera", "wrist_camera"]
 
 
 def test_camera_is_where_the_parameter_file_says(world):
