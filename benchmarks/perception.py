@@ -245,10 +245,12 @@ def main() -> None:
     """Measure, print a table, write JSON and a picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=300, help="of every row")
+    parser.add_argument("--quick", action="store_true", help="10 runs of every row")
     parser.add_argument("--json", type=Path, default=Path("out/perception.json"))
     arguments = parser.parse_args()
+    runs = 10 if arguments.quick else arguments.runs
     found = [
-        {"what": what, "expected": expected, **measure(make, count, ways, arguments.runs)}
+        {"what": what, "expected": expected, **measure(make, count, ways, runs)}
         for what, make, count, ways, expected in tqdm(rows(), desc="perception", unit="row")
     ]
     installed = find_spec("sensor_msgs_py") is not None

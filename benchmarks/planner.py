@@ -2,6 +2,7 @@
 """Plans per second of every shipped checkpoint and backend, and what a deadline really costs.
 
     python benchmarks/planner.py --json out/planner.json
+    python benchmarks/planner.py --checkpoints pick_cube_points /path/to/checkpoint
 
 Prints two Markdown tables and writes `planner.png` beside the JSON. JSON keys: `machine`; `plans`
 (checkpoint, backend, p50_ms, p99_ms, base_p50_ms, ratio_to_eager); `deadline` (the same with
@@ -17,6 +18,7 @@ import json
 import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +31,9 @@ import numpy as np
 from rich.console import Console
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
+from benchmarks.support.made_up import made_up
+from difftori_models.checkpoint.files import CheckpointError
 from difftori_models.contract.specs import Observation
 from difftori_models.inference.export import export
 from difftori_models.inference.planner import Planner
@@ -40,20 +45,9 @@ import matplotlib.pyplot as plt
 PERIOD_S = 0.005
 
 
-def observation(planner: Planner, rng: np.random.Generator) -> Observation:
-    """A made-up observation around the mean of the training data."""
-    spec = planner.card.observation
-    count = len(spec.joint_names)
-    tip = np.array([0.5, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0])
-    shift = np.array([0.05, 0.05, 0.05, 0, 0, 0, 0])
-    poses = {name: tip + shift * rng.standard_normal(7) for name in ("tip", *spec.poses)}
-    points = None
-    if spec.points is not None:
-        xyz = tip[:3] + rng.uniform(-0.1, 0.1, (spec.points.count, 3))
-        rgb = rng.uniform(0, 1, (spec.points.count, 3 if spec.points.color else 0))
-        points = np.hstack([xyz, rgb]).astype(np.float32)
-    position = rng.uniform(-0.5, 0.5, count)
-    return Observation(0, spec.joint_names, position, np.zeros(count), poses, points)
+def seen_by(planner: Planner, rng: np.random.Generator) -> Observation:
+    """A made-up observation of what its checkpoint asks for."""
+    return made_up(planner.card.observation, rng)
 
 
 def ms(seconds: list[float], percent: float) -> float:
@@ -87,7 +81,7 @@ def plans(planners: dict[str, Planner], rounds: int, rng: np.random.Generator) -
     base: dict[str, list[float]] = {name: [] for name in planners}
     for _ in tqdm(range(rounds), desc="plans", disable=None):
         for name, planner in planners.items():
-            seen = observation(planner, rng)
+            seen = seen_by(planner, rng)
             taken[name].append(planner.plan(seen).elapsed_s)
             base[name].append(planner.plan(seen, refine=False).elapsed_s)
     eager = np.median(taken["eager"])
@@ -108,14 +102,14 @@ def deadlines(planners: dict[str, Planner], solves: int, rng: np.random.Generato
     """How far plans overrun deadlines that fall into the midst of them, with every core loaded."""
     rows = []
     for name, planner in planners.items():
-        whole = [planner.plan(observation(planner, rng)).elapsed_s for _ in range(50)]
-        base = [planner.plan(observation(planner, rng), refine=False).elapsed_s for _ in range(50)]
+        whole = [planner.plan(seen_by(planner, rng)).elapsed_s for _ in range(50)]
+        base = [planner.plan(seen_by(planner, rng), refine=False).elapsed_s for _ in range(50)]
         iteration = (np.median(whole) - np.median(base)) / planner.card.solver["iterations"]
         over = []
         with loaded(os.cpu_count() or 1):
             for _ in tqdm(range(solves), desc=f"deadlines, {name}", disable=None):
                 deadline_s = float(rng.uniform(np.median(base), np.median(whole)))
-                plan = planner.plan(observation(planner, rng), deadline_s)
+                plan = planner.plan(seen_by(planner, rng), deadline_s)
                 over.append(plan.elapsed_s - deadline_s)
         late = [max(0.0, seconds) for seconds in over]
         rows.append(
@@ -150,7 +144,7 @@ def periods(planner: Planner | None, rng: np.random.Generator) -> dict[str, floa
         if planner is None:
             time.sleep(0.05)
         else:
-            planner.plan(observation(planner, rng))
+            planner.plan(seen_by(planner, rng))
     stop.set()
     thread.join()
     gaps = np.diff(ticks).tolist()
@@ -178,14 +172,8 @@ def draw(rows: list[dict], path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--solves", type=int, default=2000, help="solves against a deadline")
-    parser.add_argument("--checkpoints", nargs="*", default=available_checkpoints())
-    parser.add_argument("--json", type=Path, default=Path("out/planner.json"))
-    arguments = parser.parse_args()
     rng = np.random.default_rng(0)
     found: dict[str, list[dict]] = {"plans": [], "deadline": [], "thread": []}
     with tempfile.TemporaryDirectory() as scratch:
@@ -212,6 +200,23 @@ def main() -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     arguments.json.write_text(json.dumps({"machine": machine, **found}, indent=2))
     draw(found["plans"], arguments.json.with_suffix(".png"))
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--solves", type=int, default=2000, help="solves against a deadline")
+    parser.add_argument("--checkpoints", nargs="+", default=available_checkpoints())
+    parser.add_argument("--quick", action="store_true", help="few rounds and solves")
+    parser.add_argument("--json", type=Path, default=Path("out/planner.json"))
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.solves = 10, 50
+    try:
+        run(arguments)
+    except (FileNotFoundError, CheckpointError) as error:
+        raise SystemExit(f"planner.py: {error}") from error
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
+from benchmarks.support.peers import require_theseus
 from benchmarks.support.problems import DISCOUNT, TASKS, Trained, trained
 from difftori_models.contract.world_model_settings import WorldSolver
 from difftori_models.solver import AdamBox, BestSoFar, TheseusLM, solve
@@ -234,6 +235,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="5 rounds instead of 30")
     parser.add_argument("--json", type=Path, help="write all figures there")
     arguments = parser.parse_args()
+    require_theseus()
     warnings.simplefilter("ignore")  # Theseus uses what is deprecated
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    peers.require_theseus()
     warnings.simplefilter("ignore")  # Theseus uses what is deprecated
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)

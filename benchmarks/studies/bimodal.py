@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
 from benchmarks.support.bimodal_course import record_course, run_course
-from benchmarks.support.pages import DOCS, put, read
+from benchmarks.support.pages import DOCS, kept, put, read
+from benchmarks.support.quick import add_quick, folder_of, lessened
 from difftori_models.inference.planner import Planner
 from difftori_models.training.imitation.config import TrainConfig, preset
 from difftori_models.training.imitation.trainer import Trainer
@@ -34,6 +35,8 @@ from difftori_sim.evaluation.results import wilson
 LINES = DOCS / "results" / "bimodal.jsonl"
 EPISODES = 60
 """Demonstrations."""
+QUICK = 6
+"""Demonstrations and test episodes of a quick run."""
 COMMON: Mapping[str, Any] = {"batch": 64, "save_every": 500, "ema": 0.99, "val_fraction": 0.2}
 HEAD: Mapping[str, Any] = {"method": "difftori", "base_steps": 1500, "head_steps": 600}
 ON_DIFFUSION = HEAD | {"base": "diffusion", "base_steps": 1000}
@@ -62,8 +65,8 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """One line of the file."""
     demos = arguments.data / "bimodal_course.npz"
     if not demos.is_file():
-        record_course(demos, EPISODES)
-    settings = dict(VARIANTS[name])
+        record_course(demos, QUICK if arguments.quick else EPISODES)
+    settings = lessened(VARIANTS[name]) if arguments.quick else dict(VARIANTS[name])
     if "preset" in settings:
         settings = preset(settings.pop("preset"), "difftori") | settings
     plain = "".join(c if c.isalnum() else "-" for c in name)
@@ -120,7 +123,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/bimodal"))
     parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--render", action="store_true", help="run nothing")
+    add_quick(parser, "two variants that have learned nothing")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.variants, arguments.seeds, arguments.episodes = ["bc", "difftori"], [0], QUICK
+        arguments.data = arguments.runs = folder_of("bimodal")
+        arguments.jsonl = arguments.data / "bimodal.jsonl"
     arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
     grid = [(name, seed) for seed in arguments.seeds for name in arguments.variants]
     for name, seed in tqdm([] if arguments.render else grid, desc="variants", disable=None):
@@ -131,7 +139,7 @@ def main() -> None:
         row = run(name, seed, arguments)
         with arguments.jsonl.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    text = table(read(arguments.jsonl))
+    text = table(kept(arguments.jsonl))
     if arguments.jsonl == LINES:
         put(DOCS / "results" / "imitation.md", "bimodal", text)
     Console(soft_wrap=True).print(text, markup=False, highlight=False)

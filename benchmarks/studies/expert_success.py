@@ -23,7 +23,8 @@ from rich.console import Console
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
-from benchmarks.support.pages import DOCS, put, read
+from benchmarks.support.pages import DOCS, kept, put, read
+from benchmarks.support.quick import add_quick, folder_of
 from difftori_ros.robot.profile import load_profile
 from difftori_sim.arm.direct_loop import DirectLoop
 from difftori_sim.arm.experts import EXPERTS
@@ -113,7 +114,11 @@ def main() -> None:
     parser.add_argument("--noise", type=float, help="instead of each suite's own")
     parser.add_argument("--max-steps", type=int, help="instead of each suite's own; not the arm's")
     parser.add_argument("--render", action="store_true", help="run nothing")
+    add_quick(parser, "two episodes of one task")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.only, arguments.episodes = ["arm.push_cube"], 2
+        arguments.jsonl = folder_of("expert_success") / "expert_success.jsonl"
     use_shipped_driver()
     console = Console(soft_wrap=True)
     arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +150,7 @@ def main() -> None:
         }
         with arguments.jsonl.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    text = table(read(arguments.jsonl))
+    text = table(kept(arguments.jsonl))
     if arguments.jsonl == LINES:
         put(DOCS / "reference" / "suites.md", "expert_success", text)
     console.print(text, markup=False, highlight=False)

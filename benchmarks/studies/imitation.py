@@ -29,7 +29,8 @@ from rich.console import Console
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
-from benchmarks.support.pages import DOCS, put, read
+from benchmarks.support.pages import DOCS, kept, put, read
+from benchmarks.support.quick import add_quick, folder_of, lessened
 from difftori_models.training.imitation.config import TrainConfig
 from difftori_models.training.imitation.trainer import Trainer
 from difftori_sim.arm.tasks import TEST_SEEDS, TRAIN_SEEDS, find_task
@@ -44,6 +45,8 @@ import matplotlib.pyplot as plt
 LINES = DOCS / "results" / "imitation.jsonl"
 TASKS = ("push_cube", "pick_cube", "stack_cube")
 DEMONSTRATIONS = 100
+QUICK = 3
+"""Demonstrations and test episodes of a quick run."""
 NOISE = 0.15
 """On the executed actions of the demonstrations; the default of `difftori record`."""
 BUDGET_S = 45
@@ -75,7 +78,7 @@ FIRST = "bc"
 """What all others are compared with, on the same episodes."""
 
 
-def demonstrations(task: str, folder: Path) -> Path:
+def demonstrations(task: str, folder: Path, episodes: int) -> Path:
     """The task's demonstrations, recorded if need be."""
     path = folder / f"{task}_state.npz"
     if not path.is_file():
@@ -83,7 +86,7 @@ def demonstrations(task: str, folder: Path) -> Path:
             find_task(task),
             "state",
             path,
-            episodes=DEMONSTRATIONS,
+            episodes=episodes,
             noise=NOISE,
             first_seed=TRAIN_SEEDS.start,
         )
@@ -92,14 +95,16 @@ def demonstrations(task: str, folder: Path) -> Path:
 
 def run(task: str, policy: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """One line of the file: train, then evaluate."""
+    settings = lessened(POLICIES[policy]) if arguments.quick else POLICIES[policy]
+    episodes = QUICK if arguments.quick else DEMONSTRATIONS
     name = f"{task}-{policy.replace(', ', '-').replace(' ', '-')}-{seed}"
     config = TrainConfig(
-        demos=demonstrations(task, arguments.data),
+        demos=demonstrations(task, arguments.data, episodes),
         out=arguments.runs / name,
         name=name,
         seed=seed,
         save_every=1000,
-        **POLICIES[policy],
+        **settings,
     )
     begun_before = (config.out / "state").exists()
     began = time.process_time()
@@ -110,7 +115,7 @@ def run(task: str, policy: str, seed: int, arguments: argparse.Namespace) -> dic
         "task": task,
         "policy": policy,
         "training_seed": seed,
-        "settings": POLICIES[policy],
+        "settings": settings,
         # of a run that was killed and went on only the rest would be counted
         "train_cpu_s": None if begun_before else round(spent, 1),
         "result": asdict(result),
@@ -198,7 +203,14 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/imitation"))
     parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--render", action="store_true", help="run nothing")
+    add_quick(parser, "two policies that have learned nothing")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.tasks, arguments.policies = ["push_cube"], [FIRST, "difftori"]
+        arguments.seeds, arguments.episodes = [0], QUICK
+        folder = folder_of("imitation")
+        arguments.data = arguments.runs = folder
+        arguments.jsonl = folder / "imitation.jsonl"
     if not arguments.render:
         use_shipped_driver()
         arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +227,7 @@ def main() -> None:
             row = run(task, policy, seed, arguments)
             with arguments.jsonl.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-    rows = read(arguments.jsonl)
+    rows = kept(arguments.jsonl)
     text = table(rows)
     if arguments.jsonl == LINES:
         plot(rows, DOCS / "images" / "imitation.png")

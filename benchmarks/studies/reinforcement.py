@@ -16,7 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ import numpy as np
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
-from benchmarks.support.pages import DOCS, put, read
+from benchmarks.support.pages import DOCS, kept, put, read
+from benchmarks.support.quick import add_quick, folder_of
 from difftori_models.contract.strict_json import write_atomically
 from difftori_models.training.rl.config import RLConfig
 from difftori_sim.cli.train_rl import train_rl
@@ -44,6 +46,16 @@ SEEDS = (0, 1)
 
 STEPS = {"cartpole-swingup": 4000, "reacher-easy": 4000, "pendulum-swingup": 4000}
 """Actions of a run: a small scale, far from the paper's million environment steps."""
+
+QUICK: Mapping[str, Any] = {
+    "steps": 60,
+    "seed_steps": 40,
+    "eval_every": 60,
+    "eval_episodes": 1,
+    "save_every": 60,
+    "batch": 16,
+}
+"""Settings of a quick run."""
 
 
 def config_of(task: str, variant: str, seed: int, steps: int | None, out: Path) -> RLConfig:
@@ -79,13 +91,20 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["kind"] == "eval"]
 
 
-def run(runs: Iterable[tuple[int, str, str]], steps: int | None, out: Path, path: Path) -> None:
+def run(
+    runs: Iterable[tuple[int, str, str]],
+    steps: int | None,
+    out: Path,
+    path: Path,
+    others: Mapping[str, Any],
+) -> None:
     """The runs are done, each of seed, task and variant, and each has its line in the file.
 
-    One that has fewer steps than are wanted goes on, as long as its folder is there.
+    One that has fewer steps than are wanted goes on, as long as its folder is there. `others` are
+    settings instead of those declared.
     """
     for seed, task, variant in runs:
-        config = config_of(task, variant, seed, steps, out)
+        config = replace(config_of(task, variant, seed, steps, out), **others)
         key = {"task": task, "method": variant, "seed": seed}
         if any(row | key == row and row["steps"] >= config.steps for row in read(path)):
             continue
@@ -148,12 +167,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="actions of a run, instead of those declared")
     parser.add_argument("--jsonl", type=Path, default=LINES)
     parser.add_argument("--render", action="store_true", help="run nothing")
+    add_quick(parser, f"{QUICK['steps']} actions of one task")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.only, arguments.methods, arguments.seeds = ["pendulum-swingup"], METHODS[:1], [0]
+        arguments.out = folder_of("reinforcement")
+        arguments.jsonl = arguments.out / "reinforcement.jsonl"
     if not arguments.render:
         # one seed after the other, so that what is there is always comparable
         runs = product(arguments.seeds, arguments.only, arguments.methods)
-        run(runs, arguments.steps, arguments.out, arguments.jsonl)
-    rows = read(arguments.jsonl)
+        others = QUICK if arguments.quick else {}
+        run(runs, arguments.steps, arguments.out, arguments.jsonl, others)
+    rows = kept(arguments.jsonl)
     if arguments.jsonl == LINES:
         put(DOCS / "results" / "reinforcement.md", "curves", table(rows))
         draw(rows, DOCS / "images" / "reinforcement.png")

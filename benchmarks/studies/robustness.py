@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ import matplotlib as mpl
 import numpy as np
 from rich.console import Console
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
+from benchmarks.support.quick import add_quick, folder_of
 from difftori_sim.arm.camera_perturbation import PERTURBATIONS, PerturbedWorld
 from difftori_sim.arm.tasks import TEST_SEEDS
 from difftori_sim.evaluation.direct import evaluate_direct
@@ -104,7 +107,12 @@ def main() -> None:
     parser.add_argument("--jsonl", type=Path, default=Path("docs/results/robustness.jsonl"))
     parser.add_argument("--picture", type=Path, default=Path("docs/images/robustness.png"))
     parser.add_argument("--render", action="store_true", help="run nothing")
+    add_quick(parser, "one episode under one perturbation")
     arguments = parser.parse_args()
+    if arguments.quick:
+        folder = folder_of("robustness")
+        arguments.perturbations, arguments.episodes = list(PERTURBATIONS)[:1], 1
+        arguments.jsonl, arguments.picture = folder / "robustness.jsonl", folder / "robustness.png"
     arguments.jsonl.parent.mkdir(parents=True, exist_ok=True)
     for checkpoint in [] if arguments.render else arguments.checkpoints:
         for name in arguments.perturbations:
@@ -129,6 +137,10 @@ def main() -> None:
                 with arguments.jsonl.open("a") as file:
                     file.write(json.dumps(row) + "\n")
     rows = list(read(arguments.jsonl).values())
+    if not rows:
+        raise SystemExit(
+            f"{arguments.jsonl} has no lines yet: run this study without --render first"
+        )
     console = Console(soft_wrap=True)
     for line in table(rows, arguments.checkpoints):
         console.print(line, markup=False, highlight=False)

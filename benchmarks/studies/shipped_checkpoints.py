@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
+from benchmarks.support.quick import add_quick, folder_of
 from difftori_models.checkpoint.files import load_card, update_results
 from difftori_models.contract.network_settings import BASES
 from difftori_ros.config.paths import find_checkpoint
@@ -69,7 +72,12 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write-cards", action="store_true", help="record them in the cards")
+    add_quick(parser, "two episodes of one checkpoint")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.checkpoints, arguments.episodes = ["push_cube_state"], 2
+        arguments.json = folder_of("shipped_checkpoints") / "shipped_checkpoints.json"
+        arguments.write_cards = False
     use_shipped_driver()
     rows: list[Result] = []
     for name in arguments.checkpoints:

@@ -15,6 +15,18 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
+def kept(path: Path) -> list[dict[str, Any]]:
+    """The lines that a study has kept.
+
+    Raises:
+        SystemExit: There are none.
+    """
+    found = read(path)
+    if not found:
+        raise SystemExit(f"{path} has no lines yet: run this study without --render first")
+    return found
+
+
 def put(page: Path, name: str, text: str) -> None:
     """`text` stands between the marks `name` of a page, instead of what stood there.
 

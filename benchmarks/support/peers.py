@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_flatten
 
 from difftori_models.solver import LMRank1, Method, Problem, TheseusLM, solve, truncated
+from difftori_models.solver.theseus import TheseusMissingError, load_theseus
 from difftori_models.solver.tracing import TracedStep
 
 BACKWARD = 5
@@ -63,6 +64,14 @@ class Reference:
             autograd_mode=mode,
             backward_iterations=BACKWARD,
         )
+
+
+def require_theseus() -> None:
+    """End the benchmark with one sentence where its peer is not installed."""
+    try:
+        load_theseus()
+    except TheseusMissingError as error:
+        raise SystemExit(f"this benchmark has Theseus as its peer, and {error}") from error
 
 
 def theseus_as_called(problem: Problem, start: Tensor, reference: Reference) -> Run:

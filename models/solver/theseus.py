@@ -23,7 +23,12 @@ class TheseusMissingError(ImportError):
     """Theseus is not installed; the message says how to get it."""
 
 
-def _theseus() -> Any:
+def load_theseus() -> Any:
+    """The library.
+
+    Raises:
+        TheseusMissingError: It is not installed.
+    """
     try:
         with warnings.catch_warnings():
             # It warns of an absent sparse solver that nothing here uses.
@@ -66,7 +71,7 @@ class TheseusLM(LMRank1):
 
         Only problems whose context is one tensor (B, n) fit.
         """
-        th = _theseus()
+        th = load_theseus()
         shape, batch = start.shape[1:], len(start)
         rows, unknowns = (1, start.numel()) if self.coupled else (batch, start[0].numel())
 

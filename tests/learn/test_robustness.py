@@ -236,7 +236,7 @@ def test_a_start_that_is_no_number_is_said_to_be_non_finite(method: Method) -> N
 
 
 @pytest.mark.parametrize(
-    "method", [GRADIENT[name] for name in ("gradient", "adaptive", "adam", "best-adam")]
+    "method", [GRADIENT[name] for name in ("gradient", "normalised", "adam", "best-adam")]
 )
 @pytest.mark.parametrize("bad", [torch.inf, -torch.inf, torch.nan])
 def test_a_gradient_that_is_not_finite_is_said_although_the_box_would_hide_it(
