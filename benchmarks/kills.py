@@ -9,9 +9,9 @@ helps from then on: the arm must be at rest within the promised bound, and every
 ever heard must keep P1 to P4, judged by when it was published. What was stopped continues, what
 was killed is started afresh, and nothing may jump then: no joint may get further between two
 samples than its speed allows. A guard that is started afresh while plans flow, and so begins in a
-fault, may move nothing until it is reset, and must go on after that. Policy and guard are struck
-in front of an arm that is only computed, and follows exactly. The bridge is the simulated robot
-itself: its world stands still with it, so guard and policy must name that in time; when it
+fault, may move nothing until it is reset, and must go on after that. Policy and guard are killed
+and stopped in front of a kinematic fake arm, which follows exactly. The bridge is the simulated
+robot itself: its world stands still with it, so guard and policy must name that in time; when it
 continues the arm must come to rest on the world's own clock, and stay there. A blink is a SIGSTOP
 that ends before all is at rest: what was built in between must not count.
 
@@ -41,18 +41,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.support.busy import busy
 from benchmarks.support.episodes import Record, summary, write
-from tests.support.bridged_harness import BridgedStand
-from tests.support.harness import Stand
+from tests.support.bridged_harness import BridgedHarness
+from tests.support.harness import Harness
 from tests.support.kills import BLINKS, GUARD, KINDS, Kills
 from tests.support.promises import REST_WITHIN_S
 
 
 def run(
-    stand: Stand, turns: dict[int, tuple[str, str]], seed: int, record: Record, bar: Any
+    harness: Harness, turns: dict[int, tuple[str, str]], seed: int, record: Record, bar: Any
 ) -> None:
-    """The episodes of these turns, all on this stand; each has dice of its own."""
+    """The episodes of these turns, all on this harness; each has dice of its own."""
     for turn, (name, kind) in turns.items():
-        record.add(turn, Kills(stand, f"{seed} {turn}").episode(name, kind))
+        record.add(turn, Kills(harness, f"{seed} {turn}").episode(name, kind))
         bar.update()
         bar.set_postfix(violations=sum(bool(one.violation) for one in record.episodes()))
 
@@ -82,26 +82,26 @@ def main() -> None:
         tqdm(total=len(turns), initial=len(record.seen), desc="kills", unit="episode") as bar,
         busy(arguments.load),
     ):
-        for make, bridged in ((Stand, False), (BridgedStand, True)):
+        for make, bridged in ((Harness, False), (BridgedHarness, True)):
             own = {
-                turn: struck
-                for turn, struck in turns.items()
-                if (struck[0] == "sim_bridge") == bridged and turn not in record.seen
+                turn: done
+                for turn, done in turns.items()
+                if (done[0] == "sim_bridge") == bridged and turn not in record.seen
             }
             if not own:
                 continue
             place = Path(folder) / make.__name__
             place.mkdir()
-            stand = make(place, arguments.checkpoint, guard=GUARD)
+            harness = make(place, arguments.checkpoint, guard=GUARD)
             try:
-                run(stand, own, arguments.seed, record, bar)
+                run(harness, own, arguments.seed, record, bar)
             finally:
-                stand.close()
+                harness.close()
     seen = record.episodes()
     others = {"seed": arguments.seed, "load": arguments.load}
     write(seen, REST_WITHIN_S, others, arguments.json)
     rows = summary(seen)
-    table = Table("struck", *next(iter(rows.values()), ()))
+    table = Table("signal", *next(iter(rows.values()), ()))
     for label, row in rows.items():
         table.add_row(label, *("-" if value is None else str(value) for value in row.values()))
     Console().print(table)

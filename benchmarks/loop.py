@@ -58,7 +58,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.support.busy import busy, cpu_s
 from tests.ros.conftest import values_of
 from tests.support.fake_robot import PROFILE
-from tests.support.harness import Stand
+from tests.support.harness import Harness
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -78,7 +78,7 @@ class Elsewhere:
     def step(self) -> None:
         """It moves by itself."""
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Nothing is wrong on its wires."""
 
     def now_ns(self) -> int:
@@ -90,7 +90,7 @@ class Elsewhere:
         return wall_ns
 
 
-class FedStand(Stand):
+class FedStand(Harness):
     """Guard and policy as they are, in front of a feeder."""
 
     def __init__(self, folder: Path, checkpoint: str, **named: Any) -> None:
@@ -160,9 +160,9 @@ def measure(
         busy(load),
     ):
         wish = {"realtime_priority": priority}
-        stand = FedStand(Path(folder), checkpoint, policy=wish, guard=wish)
+        harness = FedStand(Path(folder), checkpoint, policy=wish, guard=wish)
         plans, commands, policy, guard = (
-            Heard(stand.node, kind, topic)
+            Heard(harness.node, kind, topic)
             for kind, topic in (
                 (JointTrajectory, "policy_node/plan"),
                 (JointTrajectory, PROFILE.topic),
@@ -171,13 +171,13 @@ def measure(
             )
         )
         try:
-            with feeding(stand.environment, joint_hz, "points" in checkpoint) as feeder:
-                stand.begin()
-                stand.run(WARM_S)
-                misses = int(stand.policy("deadline_misses") or 0)
+            with feeding(harness.environment, joint_hz, "points" in checkpoint) as feeder:
+                harness.begin()
+                harness.run(WARM_S)
+                misses = int(harness.policy("deadline_misses") or 0)
                 pids = {
-                    "guard_cpu": stand.processes["guard_node"].pid,
-                    "policy_cpu": stand.processes["policy_node"].pid,
+                    "guard_cpu": harness.processes["guard_node"].pid,
+                    "policy_cpu": harness.processes["policy_node"].pid,
                     "feeder_cpu": feeder.pid,
                 }
                 _listen([plans, commands, policy, guard], 0.0, None)
@@ -192,7 +192,7 @@ def measure(
                 }
             joint_hz_sent = float(feeder.stdout.read())
         finally:
-            stand.close()
+            harness.close()
         said = [values_of(message) for _, message in policy.decoded()]
         told = [values_of(message) for _, message in guard.decoded()]
         plan_ms = {int(v["stamp_ns"]): float(v["plan_ms"]) for v in said if "plan_ms" in v}

@@ -4,7 +4,7 @@
     python benchmarks/soak.py --minutes 15 --json out/soak.json
     python benchmarks/soak.py --minutes 30 --load 4 --json out/soak_load_4.json
 
-Real policy and guard processes in front of an arm that is only computed. The faults are drawn as
+Real policy and guard processes in front of a kinematic fake arm. The faults are drawn as
 cards from a deck, every kind before any comes again, from those of
 `difftori_sim.ros.fault_injection`: streams fall silent, freeze, lag, jump, or carry nonsense; the
 planner raises, diverges or hangs; a process is stopped for a while; the emergency stop is pressed.
@@ -44,7 +44,7 @@ from difftori_ros.bringup.processes import interrupt_on_termination
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.support.busy import busy
-from tests.support.harness import NotInTimeError, Stand
+from tests.support.harness import Harness, NotInTimeError
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -66,16 +66,16 @@ LINE_FAULTS = (
     "joint_states:burst",
     "joint_states:missing",
 )
-SICKNESSES = ("diverge", "raise", "hang")
-KINDS = (*LINE_FAULTS, *SICKNESSES, "policy_node:stop", "button")
+PLANNER_FAULTS = ("diverge", "raise", "hang")
+KINDS = (*LINE_FAULTS, *PLANNER_FAULTS, "policy_node:stop", "button")
 NODES = ("policy_node", "guard_node")
 
 
 class Soak:
-    """A stand, what is done to it, and what is seen."""
+    """A harness, what is done to it, and what is seen."""
 
-    def __init__(self, stand: Stand, seed: int) -> None:
-        self.stand, self._dice = stand, random.Random(seed)
+    def __init__(self, harness: Harness, seed: int) -> None:
+        self.harness, self._dice = harness, random.Random(seed)
         self.faults: Counter[str] = Counter()
         self._deck: list[str] = []
         self.violations: list[str] = []
@@ -83,26 +83,26 @@ class Soak:
         self.memory: dict[str, list[tuple[float, float]]] = {name: [] for name in NODES}
         self.plan_ms: list[float] = []
         self._judged = {"accepted": 0, "refused": 0}
-        self._button = stand.node.create_publisher(Bool, "emergency_stop", 1)
+        self._button = harness.node.create_publisher(Bool, "emergency_stop", 1)
 
     def round(self) -> None:
-        """Bring the arm into motion, strike, wait, and check the promises."""
-        stand, end_s = self.stand, time.monotonic() + EVERY_S
-        stand.rest_within_s = 1.0
+        """Bring the arm into motion, inject a fault, wait, and check the promises."""
+        harness, end_s = self.harness, time.monotonic() + EVERY_S
+        harness.rest_within_s = 1.0
         try:
             try:
                 self._disturb(end_s)
             except NotInTimeError as error:
                 self.idle.append(str(error)[:2000])
-                self._heal()
-            stand.check()
+                self._recover()
+            harness.check()
         except AssertionError as error:
             self.violations.append(f"{error!r:.2000}\n{traceback.format_exc()[-1500:]}")
-            self._heal()
-        stand.forget()
-        self._judged = {key: int(stand.guard(key) or 0) for key in self._judged}
+            self._recover()
+        harness.forget()
+        self._judged = {key: int(harness.guard(key) or 0) for key in self._judged}
         for name in NODES:
-            self.memory[name].append((time.monotonic(), resident_mb(stand.processes[name].pid)))
+            self.memory[name].append((time.monotonic(), resident_mb(harness.processes[name].pid)))
 
     @property
     def refused_share(self) -> float:
@@ -111,40 +111,40 @@ class Soak:
 
     def _disturb(self, end_s: float) -> None:
         """The arm moves, something happens to it, and time passes until then [s, steady clock]."""
-        stand = self.stand
-        stand.begin(forgets=False)  # all is judged that was ever heard
-        stand.run(self._dice.uniform(0.5, 2.0))
-        self._strike(self._dice.uniform(0.2, 3.0))
-        stand.run(max(0.0, end_s - time.monotonic()))
-        told = [values for _, values in stand.heard["policy_node"] if "plan_ms" in values]
+        harness = self.harness
+        harness.begin(forgets=False)  # all is judged that was ever heard
+        harness.run(self._dice.uniform(0.5, 2.0))
+        self._inject(self._dice.uniform(0.2, 3.0))
+        harness.run(max(0.0, end_s - time.monotonic()))
+        told = [values for _, values in harness.heard["policy_node"] if "plan_ms" in values]
         self.plan_ms += [float(values["plan_ms"]) for values in told]
 
-    def _heal(self) -> None:
+    def _recover(self) -> None:
         """Whatever it was broken off in, what was done is over."""
-        self.stand.arm.heal()
-        self.stand.strike("policy_node", "continue")
+        self.harness.arm.clear_faults()
+        self.harness.send_signal("policy_node", "continue")
         self._button.publish(Bool(data=False))
 
-    def _strike(self, seconds: float) -> None:
+    def _inject(self, seconds: float) -> None:
         if not self._deck:
             self._deck = self._dice.sample(KINDS, len(KINDS))
         kind = self._deck.pop()
         if kind in LINE_FAULTS:
-            self.stand.arm.strike(f"{kind}:0.0:{seconds:.3f}")
-            self.stand.run(seconds)
-        elif kind in SICKNESSES:
-            self.stand.sick(kind)
-            self.stand.run(seconds)
-            self.stand.sick("")
+            self.harness.arm.inject(f"{kind}:0.0:{seconds:.3f}")
+            self.harness.run(seconds)
+        elif kind in PLANNER_FAULTS:
+            self.harness.inject(kind)
+            self.harness.run(seconds)
+            self.harness.inject("")
         elif kind == "policy_node:stop":
-            self.stand.strike("policy_node", "stop")
-            self.stand.run(seconds)
-            self.stand.strike("policy_node", "continue")
+            self.harness.send_signal("policy_node", "stop")
+            self.harness.run(seconds)
+            self.harness.send_signal("policy_node", "continue")
         else:
             self._button.publish(Bool(data=True))
-            self.stand.run(seconds)
+            self.harness.run(seconds)
             self._button.publish(Bool(data=False))
-            self.stand.run(0.2)
+            self.harness.run(0.2)
         self.faults[kind] += 1
 
     def slopes(self) -> dict[str, dict[str, float]]:
@@ -209,15 +209,15 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="difftori_soak_") as folder,
         busy(arguments.load),
     ):
-        stand = Stand(Path(folder), arguments.checkpoint)
+        harness = Harness(Path(folder), arguments.checkpoint)
         try:
-            stand.up()
-            soak = Soak(stand, arguments.seed)
+            harness.up()
+            soak = Soak(harness, arguments.seed)
             rounds = max(1, round(minutes * 60 / EVERY_S))
             for _ in tqdm(range(rounds), desc="soak", unit="fault"):
                 soak.round()
         finally:
-            stand.close()
+            harness.close()
     fifth = max(1, len(soak.plan_ms) // 5)
     slopes = soak.slopes()
     found = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What became of processes that were struck: kept as it goes, summed up, and drawn."""
+"""What became of killed and stopped processes: kept as it goes, summed up, and drawn."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _rounded(value: Any) -> float | None:
 
 
 def plot(seen: list[Episode], bound_s: float, path: Path) -> None:
-    """Time to rest of every episode, by when it was struck."""
+    """Time to rest of every episode, by when the signal came."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for label in dict.fromkeys(one.label for one in seen):
         own = [one for one in seen if one.label == label and one.rest_s is not None]

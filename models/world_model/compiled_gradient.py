@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A trajectory's gradient and its derivative, compiled: for training through solves in batches.
 
-Two graphs, one there and one back, with the weights among their inputs: training changes them,
-and gradients reach them. Every method can use it, since methods only ask for value and gradient.
+Two graphs, one forward and one backward, with the weights among their inputs: training changes
+them, and gradients reach them. Every method can use it: methods only ask for value and gradient.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class CompiledGradient:
     shape: tuple[int, ...]
     learned: tuple[bool, ...]
     tree: TreeSpec
-    there: Callable[..., Sequence[Tensor]]
-    home: Callable[..., Sequence[Tensor]]
+    forward_graph: Callable[..., Sequence[Tensor]]
+    backward_graph: Callable[..., Sequence[Tensor]]
 
     def __call__(
         self, params: WorldModel, context: Tensor, actions: Tensor
@@ -49,14 +49,14 @@ class CompiledGradient:
         """As `TrajectoryGradient.sweep`."""
         with torch.no_grad():
             given = (z0, actions, *model.parameters())
-            value, gradient, *kept = self.there(*(x.detach() for x in given))
+            value, gradient, *kept = self.forward_graph(*(x.detach() for x in given))
         return value, gradient, tree_unflatten(kept, self.tree)
 
     def back(self, model: WorldModel, kept: Kept, value_bar: Tensor, u: Tensor) -> list[Tensor]:
         """As `TrajectoryGradient.back`."""
         with torch.no_grad():
             given = (value_bar, u, *tree_flatten(kept)[0], *model.parameters())
-            return list(self.home(*(x.detach() for x in given)))
+            return list(self.backward_graph(*(x.detach() for x in given)))
 
 
 def compiled_gradient(
@@ -76,7 +76,7 @@ def compiled_gradient(
         ready = [w.detach().requires_grad_(k) for w, k in zip(given, learned, strict=True)]
         return functional_call(bound, dict(zip(names, ready, strict=True)), (function,))
 
-    def there(z0: Tensor, actions: Tensor, *given: Tensor) -> list[Tensor]:
+    def forward(z0: Tensor, actions: Tensor, *given: Tensor) -> list[Tensor]:
         return call(lambda model: tree_flatten(rule.sweep(model, z0, actions))[0], given)
 
     with torch.no_grad(), warnings.catch_warnings():
@@ -87,17 +87,17 @@ def compiled_gradient(
         tree = tree_flatten(kept)[1]
         count = tree.num_leaves
 
-        def home(value_bar: Tensor, u: Tensor, *rest: Tensor) -> list[Tensor]:
+        def backward(value_bar: Tensor, u: Tensor, *rest: Tensor) -> list[Tensor]:
             kept = tree_unflatten(list(rest[:count]), tree)
             return call(lambda model: rule.back(model, kept, value_bar, u), rest[count:])
 
-        graph = make_fx(there)(z0, actions, *weights)
+        graph = make_fx(forward)(z0, actions, *weights)
         leaves = graph(z0, actions, *weights)[2:]
-        back = make_fx(home)(value.clone(), gradient.clone(), *leaves, *weights)
-        run, way_back = (
+        back = make_fx(backward)(value.clone(), gradient.clone(), *leaves, *weights)
+        forward_graph, backward_graph = (
             torch.compile(each, fullgraph=True, dynamic=False) for each in (graph, back)
         )
-        made = CompiledGradient(tuple(actions.shape), learned, tree, run, way_back)
+        made = CompiledGradient(tuple(actions.shape), learned, tree, forward_graph, backward_graph)
         made.back(model, made.sweep(model, z0, actions)[2], value, gradient)
     return made
 

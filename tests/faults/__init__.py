@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""One test per row of the fault table, on real nodes and an arm that is only computed."""
+"""One test per row of the fault table, on real nodes and a kinematic fake arm."""

@@ -19,8 +19,8 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def moving(stand):
-    """The module's stand, its arm in mid-motion."""
-    stand.begin()
-    yield stand
-    stand.check()
+def moving(harness):
+    """The module's harness, its arm in mid-motion."""
+    harness.begin()
+    yield harness
+    harness.check()

@@ -10,7 +10,7 @@ from difftori_ros.codecs.fields import CodecError
 from difftori_ros.observation.frame_tree import FrameError, FrameTree
 from difftori_sim.ros.fault_injection import FaultInjector, parse
 from tests.support.promises import REST_WITHIN_S
-from tests.support.virtual.fault_harness import assert_within, standing
+from tests.support.virtual.fault_harness import assert_within, virtual_harness
 
 MAX_AGE_S = 0.2
 """Oldest cloud a plan is made from [s]."""
@@ -23,38 +23,40 @@ TICK_S = 0.025
 
 
 @pytest.fixture
-def stand():
+def harness():
     guard = {"max_recoveries": 1000, "coast_after_s": COAST_AFTER_S, "coast_s": COAST_S}
     policy = {
         "frozen_frames": FROZEN_FRAMES,
         "points_max_age_s": MAX_AGE_S,
         "frozen_is_fault": True,
     }
-    yield from standing("pick_cube_points", guard=guard, policy=policy)
+    yield from virtual_harness("pick_cube_points", guard=guard, policy=policy)
 
 
-def assert_stops(stand, begin_ns, code, words):
+def assert_stops(harness, begin_ns, code, words):
     """No plan from what is too old; coast, brake, rest, each in time; and named."""
-    stand.until(
-        lambda: stand.policy() == code and all(word in stand.policy("message") for word in words)
+    harness.until(
+        lambda: (
+            harness.policy() == code and all(word in harness.policy("message") for word in words)
+        )
     )
     rests_ns = begin_ns + round((MAX_AGE_S + REST_WITHIN_S) * 1e9)
-    stand.until(lambda: stand.arm.now_ns() >= rests_ns)
-    assert stand.arm.speed == 0.0
-    newest_ns = max((plan.stamp_ns for plan in stand.plans), default=begin_ns)
+    harness.until(lambda: harness.arm.now_ns() >= rests_ns)
+    assert harness.arm.speed == 0.0
+    newest_ns = max((plan.stamp_ns for plan in harness.plans), default=begin_ns)
     assert_within(MAX_AGE_S, begin_ns, newest_ns)
-    late_ns = stand.first("guard_node", "code", "PLANS_LATE", begin_ns)
+    late_ns = harness.first("guard_node", "code", "PLANS_LATE", begin_ns)
     assert_within(MAX_AGE_S + COAST_AFTER_S + TICK_S, begin_ns, late_ns)
-    lost_ns = stand.first("guard_node", "code", "PLANS_LOST", begin_ns)
+    lost_ns = harness.first("guard_node", "code", "PLANS_LOST", begin_ns)
     assert_within(MAX_AGE_S + COAST_AFTER_S + COAST_S + TICK_S, begin_ns, lost_ns)
 
 
-def assert_stops_and_goes_on(stand, begin_ns, code, words):
+def assert_stops_and_goes_on(harness, begin_ns, code, words):
     """As above; and by itself, when it is well again soon enough."""
-    assert_stops(stand, begin_ns, code, words)
-    stand.arm.heal()
-    stand.moving(stand.arm.now_ns())
-    assert "FAULT" not in stand.told("guard_node", "state", begin_ns)
+    assert_stops(harness, begin_ns, code, words)
+    harness.arm.clear_faults()
+    harness.moving(harness.arm.now_ns())
+    assert "FAULT" not in harness.told("guard_node", "state", begin_ns)
 
 
 # 1 -----------------------------------------------------------------------------------------------
@@ -62,7 +64,7 @@ def assert_stops_and_goes_on(stand, begin_ns, code, words):
 
 def test_row_01_camera_that_stops_lets_the_arm_coast_brake_and_rest_and_names_it(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("points:silence:0:60")
+    moving.arm.inject("points:silence:0:60")
     assert_stops(moving, begin_ns, "STALE", ["'points' is", "limit 0.200 s"])
     moving.assert_rests(begin_ns, MAX_AGE_S + REST_WITHIN_S)
     assert (moving.guard(), moving.guard("code")) == ("FAULT", "PLANS_LOST")
@@ -72,7 +74,7 @@ def test_row_01_camera_that_is_back_within_a_second_is_followed_again_from_the_m
     moving,
 ):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("points:silence:0:0.6")
+    moving.arm.inject("points:silence:0:0.6")
     moving.until(lambda: moving.first("policy_node", "code", "STALE", begin_ns))
     moving.moving(moving.arm.now_ns())  # `check` compares every command with the measured pose
     assert "FAULT" not in moving.told("guard_node", "state", begin_ns)
@@ -83,18 +85,18 @@ def test_row_01_camera_that_is_back_within_a_second_is_followed_again_from_the_m
 
 def test_row_02_camera_that_repeats_its_old_stamp_counts_as_stopped(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("points:freeze:0:60")
+    moving.arm.inject("points:freeze:0:60")
     assert_stops_and_goes_on(moving, begin_ns, "STALE", ["'points' is", "limit 0.200 s"])
 
 
 def test_row_02_camera_that_repeats_its_content_with_new_stamps_is_named_frozen(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("points:stuck:0:60")
+    moving.arm.inject("points:stuck:0:60")
     moving.until(lambda: moving.policy() == "FROZEN")
     frozen_ns = moving.first("policy_node", "code", "FROZEN", begin_ns)
     assert_within(FROZEN_FRAMES * CLOUD_PERIOD_S + CONTROL_PERIOD_S, begin_ns, frozen_ns)
     assert "'points' has sent" in moving.policy("message")
-    moving.assert_rests(frozen_ns)  # this stand has `frozen_is_fault`
+    moving.assert_rests(frozen_ns)  # this harness has `frozen_is_fault`
 
 
 # 5 -----------------------------------------------------------------------------------------------
@@ -137,7 +139,7 @@ def test_row_05_image_that_cannot_be_read_is_dropped_with_what_was_wanted_and_ca
 
 def test_row_05_cloud_that_cannot_be_read_is_dropped_and_counts_as_a_camera_that_stopped(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("points:truncate:0:60")
+    moving.arm.inject("points:truncate:0:60")
     words = ["'points' is", "wanted 9600 bytes of data", "got 4800"]
     assert_stops_and_goes_on(moving, begin_ns, "STALE", words)
 
@@ -159,13 +161,13 @@ def test_row_06_cloud_that_cannot_be_used_counts_as_a_camera_that_stopped(
     moving, fault, code, words
 ):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike(f"points:{fault}")
+    moving.arm.inject(f"points:{fault}")
     assert_stops_and_goes_on(moving, begin_ns, code, [words])
 
 
 def test_row_06_invalid_points_are_removed_even_when_the_cloud_says_there_are_none(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("points:nan:0:60:0.5")  # and is_dense
+    moving.arm.inject("points:nan:0:60:0.5")  # and is_dense
     accepted = int(moving.guard("accepted"))
     moving.until(lambda: int(moving.guard("accepted")) > accepted + 8)
     assert "TOO_FEW_POINTS" not in moving.codes("policy_node", begin_ns)

@@ -14,15 +14,15 @@ EXIT_S = 2.0
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory):
+def harness(tmp_path_factory):
     yield from running(tmp_path_factory.mktemp("clock"), simulated=True, guard=PATIENT)
 
 
-def jump(stand, seconds):
+def jump(harness, seconds):
     """Move the clock; commands from before and after it have no common time."""
-    stand.check()
-    stand.forget()
-    stand.arm.simulated.jump(seconds)
+    harness.check()
+    harness.forget()
+    harness.arm.simulated.jump(seconds)
 
 
 def test_row_07_clock_that_jumps_back_clears_everything_and_the_arm_goes_on(moving):
@@ -43,12 +43,12 @@ def test_row_07_clock_that_jumps_an_hour_ahead_makes_no_plan_from_before(moving)
 
 def test_row_07_clock_that_is_gone_brakes_the_arm_by_the_steady_clock(moving):
     began_ns = moving.arm.now_ns()
-    moving.arm.strike("clock:silence:0:60")
+    moving.arm.inject("clock:silence:0:60")
     moving.assert_rests(began_ns, REST_WITHIN_S + 0.5)
     late = [plan for plan in moving.plans if codecs.stamp_to_ns(plan.header.stamp) > began_ns]
     assert len(late) <= 3, "plans were made by a clock that stands still"
     assert moving.guard("code") != "OK", "the guard must tell that no plans come"
-    moving.arm.heal()
+    moving.arm.clear_faults()
     moving.until(lambda: moving.policy() == "OK")
 
 
@@ -69,6 +69,6 @@ def test_row_07_world_that_is_paused_moves_nothing_and_goes_on_when_it_does(movi
 
 def test_row_07_guard_that_is_told_to_end_does_so_while_the_clock_stands_still(moving):
     moving.arm.simulated.pause()
-    moving.strike("guard_node", "interrupt")
+    moving.send_signal("guard_node", "interrupt")
     assert moving.exit_status("guard_node", EXIT_S) == 0
     moving.arm.simulated.resume()

@@ -10,7 +10,7 @@ from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.types import Trajectory
 from tests.support.fake_robot import HOME, PROFILE
 from tests.support.promises import state_at
-from tests.support.virtual.fault_harness import VirtualStand, standing
+from tests.support.virtual.fault_harness import VirtualHarness, virtual_harness
 
 LOWEST_M = 0.15
 """Floor of the workspace box [m]."""
@@ -22,8 +22,8 @@ LEAD_S = 0.04
 class Wild:
     """Sends plans of its own, from the measured pose to anywhere."""
 
-    def __init__(self, stand: VirtualStand):
-        self._stand = stand
+    def __init__(self, harness: VirtualHarness):
+        self._stand = harness
         self._sent_ns = 0
         self.sent: list[Trajectory] = []
 
@@ -61,19 +61,19 @@ class Wild:
 
 
 @pytest.fixture
-def stand():
+def harness():
     guard = {"workspace_lower": [-2.0, -2.0, LOWEST_M], "heartbeat_timeout_s": 3.0}
-    yield from standing("", guard=guard, rest_within_s=5.0)  # slowed down plans last longer
+    yield from virtual_harness("", guard=guard, rest_within_s=5.0)  # slowed down plans last longer
 
 
 @pytest.fixture
-def wild(stand):
-    made = Wild(stand)
-    stand.until(lambda: stand.guard() == "TRACKING", each=made.beat)
-    stand.run(0.2)
-    stand.forget()
+def wild(harness):
+    made = Wild(harness)
+    harness.until(lambda: harness.guard() == "TRACKING", each=made.beat)
+    harness.run(0.2)
+    harness.forget()
     yield made
-    stand.check()
+    harness.check()
 
 
 def moved(joint, by):
@@ -97,62 +97,63 @@ def same_path(a: Trajectory, b: Trajectory) -> bool:
     ids=["velocity", "acceleration"],
 )
 def test_row_16_plan_beyond_a_limit_is_slowed_down_along_its_path_and_the_amount_is_told(
-    stand, wild, target, duration_s
+    harness, wild, target, duration_s
 ):
-    begin_ns = stand.arm.now_ns()
-    stand.until(
-        lambda: stand.first("guard_node", "verdict_code", "GUARD_ACTIVE", begin_ns),
+    begin_ns = harness.arm.now_ns()
+    harness.until(
+        lambda: harness.first("guard_node", "verdict_code", "GUARD_ACTIVE", begin_ns),
         each=lambda: wild.send(target, duration_s),
     )
-    heard = [one.values for one in stand.world.heard["guard_node"]]
+    heard = [one.values for one in harness.world.heard["guard_node"]]
     values = next(one for one in heard if one["code"] == "GUARD_ACTIVE")
     assert 0.0 < float(values["amount"]) <= 1.0
     assert values["verdict"] == "accepted"
-    arm = next(c for c in stand.commands if len(c.joint_names) == 7)
+    arm = next(c for c in harness.commands if len(c.joint_names) == 7)
     plan = next(p for p in wild.sent if p.stamp_ns == arm.stamp_ns)
     assert same_path(arm, plan), "the joints must keep their ratio"
 
 
-def test_row_16_plan_that_leaves_the_workspace_is_cut_or_refused_by_name(stand, wild):
-    begin_ns = stand.arm.now_ns()
+def test_row_16_plan_that_leaves_the_workspace_is_cut_or_refused_by_name(harness, wild):
+    begin_ns = harness.arm.now_ns()
     down = HOME.copy()
     down[1] += 0.6  # leans forward, to the table
-    stand.until(
+    harness.until(
         lambda: (
-            {"WORKSPACE", "GUARD_ACTIVE"} & set(stand.told("guard_node", "verdict_code", begin_ns))
+            {"WORKSPACE", "GUARD_ACTIVE"}
+            & set(harness.told("guard_node", "verdict_code", begin_ns))
         ),
         each=lambda: wild.send(down, 1.5),
     )
-    stand.run(2.0)
+    harness.run(2.0)
     kinematics = Kinematics(PROFILE)
-    tips = [kinematics.tip_pose(state.position[:7])[2] for state in stand.arm.history]
+    tips = [kinematics.tip_pose(state.position[:7])[2] for state in harness.arm.history]
     assert min(tips) > LOWEST_M - 0.01
 
 
-def test_row_16_plan_that_folds_the_arm_into_itself_is_cut_or_refused_by_name(stand, wild):
-    begin_ns = stand.arm.now_ns()
+def test_row_16_plan_that_folds_the_arm_into_itself_is_cut_or_refused_by_name(harness, wild):
+    begin_ns = harness.arm.now_ns()
     folded = np.append([0.0, -1.2, 0.0, -3.0, 0.0, 0.3, 0.785], HOME[7])
     named = {"SELF_COLLISION", "WORKSPACE", "GUARD_ACTIVE"}
-    stand.until(
-        lambda: named & set(stand.told("guard_node", "verdict_code", begin_ns)),
+    harness.until(
+        lambda: named & set(harness.told("guard_node", "verdict_code", begin_ns)),
         each=lambda: wild.send(folded, 3.0),
     )
-    told = " ".join(stand.told("guard_node", "message"))
+    told = " ".join(harness.told("guard_node", "message"))
     assert "overlap" in told
     assert "stopped after" in told
 
 
-def test_row_16_plan_that_starts_elsewhere_than_measured_is_refused_by_name(stand, wild):
-    begin_ns, commands = stand.arm.now_ns(), len(stand.commands)
-    stand.follows = False
-    stand.arm.pushed[2] = 0.3
-    stand.run(0.2)  # by then the guard has heard where the arm is
+def test_row_16_plan_that_starts_elsewhere_than_measured_is_refused_by_name(harness, wild):
+    begin_ns, commands = harness.arm.now_ns(), len(harness.commands)
+    harness.follows = False
+    harness.arm.pushed[2] = 0.3
+    harness.run(0.2)  # by then the guard has heard where the arm is
 
     def lie():
         if wild.beat():
             positions = np.tile(HOME, (2, 1))
             plan = Trajectory(
-                stand.arm.history[-1].stamp_ns,
+                harness.arm.history[-1].stamp_ns,
                 PROFILE.joint_names,
                 np.array([0.0, 0.2]),
                 positions,
@@ -160,21 +161,21 @@ def test_row_16_plan_that_starts_elsewhere_than_measured_is_refused_by_name(stan
             )
             wild.publish(plan)
 
-    stand.until(
-        lambda: stand.first("guard_node", "verdict_code", "START_MISMATCH", begin_ns), each=lie
+    harness.until(
+        lambda: harness.first("guard_node", "verdict_code", "START_MISMATCH", begin_ns), each=lie
     )
-    assert "panda_joint3" in stand.guard("verdict_detail")
-    assert len(stand.commands) == commands
-    stand.arm.heal()
+    assert "panda_joint3" in harness.guard("verdict_detail")
+    assert len(harness.commands) == commands
+    harness.arm.clear_faults()
 
 
-def test_row_16_plans_that_ask_too_much_for_a_second_are_a_fault(stand, wild):
-    begin_ns = stand.arm.now_ns()
+def test_row_16_plans_that_ask_too_much_for_a_second_are_a_fault(harness, wild):
+    begin_ns = harness.arm.now_ns()
     targets = [moved(0, 0.5), moved(0, -0.5)]
-    stand.until(
-        lambda: stand.guard() == "FAULT",
+    harness.until(
+        lambda: harness.guard() == "FAULT",
         each=lambda: wild.send(targets[len(wild.sent) % 2], 0.1),
     )
-    assert stand.guard("code") == "GUARD_ACTIVE"
-    assert "by more than 50%" in stand.guard("message")
-    assert (stand.arm.now_ns() - begin_ns) * 1e-9 > 1.0
+    assert harness.guard("code") == "GUARD_ACTIVE"
+    assert "by more than 50%" in harness.guard("message")
+    assert (harness.arm.now_ns() - begin_ns) * 1e-9 > 1.0

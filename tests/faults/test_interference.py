@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.support.promises import REST_WITHIN_S
-from tests.support.virtual.fault_harness import assert_within, standing
+from tests.support.virtual.fault_harness import assert_within, virtual_harness
 
 HEARTBEAT_TIMEOUT_S = 0.5
 LOOK_S, PERIOD_S = 0.5, 0.1
@@ -15,19 +15,19 @@ TICK_S = 0.025
 
 
 @pytest.fixture
-def stand():
+def harness():
     guard = {"heartbeat_timeout_s": HEARTBEAT_TIMEOUT_S, "max_recoveries": 1000}
-    yield from standing(guard=guard)
+    yield from virtual_harness(guard=guard)
 
 
-def assert_latched(stand, code):
+def assert_latched(harness, code):
     """The fault stays, whatever plans come, until it is reset."""
-    commands = len(stand.commands)
-    stand.run(0.5)
-    assert (stand.guard(), stand.guard("code")) == ("FAULT", code)
-    assert len(stand.commands) <= commands + 1  # the measured pose is held
-    assert stand.reset().success
-    stand.moving(stand.arm.now_ns())
+    commands = len(harness.commands)
+    harness.run(0.5)
+    assert (harness.guard(), harness.guard("code")) == ("FAULT", code)
+    assert len(harness.commands) <= commands + 1  # the measured pose is held
+    assert harness.reset().success
+    harness.moving(harness.arm.now_ns())
 
 
 # 17 ----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from difftori_sim.ros.fault_injection import FaultInjector, parse
 from tests.support.fake_robot import HOME, PROFILE
 from tests.support.promises import REST_WITHIN_S
 from tests.support.virtual.fault_arm import STREAMS
-from tests.support.virtual.fault_harness import assert_within, standing
+from tests.support.virtual.fault_harness import assert_within, virtual_harness
 
 JOINT_TIMEOUT_S = 0.15
 """The guard's patience with joint states: less than a plan lasts, so that it must brake [s]."""
@@ -27,24 +27,24 @@ TICK_S = 0.025
 
 
 @pytest.fixture
-def stand():
-    yield from standing(guard={"joint_timeout_s": JOINT_TIMEOUT_S})
+def harness():
+    yield from virtual_harness(guard={"joint_timeout_s": JOINT_TIMEOUT_S})
 
 
-def assert_brakes_to_a_fault(stand, code, begin_ns, words=()):
+def assert_brakes_to_a_fault(harness, code, begin_ns, words=()):
     """Brake and fault within the guard's patience, named; latched until the operator's reset."""
-    stand.until(lambda: stand.guard() == "FAULT")
-    assert stand.guard("code") == code
+    harness.until(lambda: harness.guard() == "FAULT")
+    assert harness.guard("code") == code
     for word in words:
-        assert word in stand.guard("message")
-    braked_ns = stand.first("guard_node", "code", code, begin_ns)
+        assert word in harness.guard("message")
+    braked_ns = harness.first("guard_node", "code", code, begin_ns)
     assert_within(JOINT_TIMEOUT_S + TICK_S, begin_ns, braked_ns)
-    stand.assert_rests(begin_ns, JOINT_TIMEOUT_S + REST_WITHIN_S)
-    stand.arm.heal()
-    commands = len(stand.commands)
-    stand.run(0.5)
-    assert stand.guard() == "FAULT", "a fault must not go away by itself"
-    assert len(stand.commands) == commands
+    harness.assert_rests(begin_ns, JOINT_TIMEOUT_S + REST_WITHIN_S)
+    harness.arm.clear_faults()
+    commands = len(harness.commands)
+    harness.run(0.5)
+    assert harness.guard() == "FAULT", "a fault must not go away by itself"
+    assert len(harness.commands) == commands
 
 
 # 3 -----------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def assert_brakes_to_a_fault(stand, code, begin_ns, words=()):
 def test_row_03_single_joint_state_with_nan_is_dropped_and_the_motion_goes_on(moving):
     before, begin_ns = moving.dropped("joint_states"), moving.arm.now_ns()
     for _ in range(20):  # only those that are needed are ever read
-        moving.arm.strike("joint_states:nan:0:0.01:0.2")
+        moving.arm.inject("joint_states:nan:0:0.01:0.2")
         moving.run(0.037)
     assert moving.dropped("joint_states") > before
     moving.moving(moving.arm.now_ns())
@@ -66,7 +66,7 @@ def test_row_03_single_joint_state_with_nan_is_dropped_and_the_motion_goes_on(mo
 )
 def test_row_03_joint_states_that_stay_bad_brake_the_arm_to_a_fault(moving, kind, word):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike(f"joint_states:{kind}:0:60:0.5")
+    moving.arm.inject(f"joint_states:{kind}:0:60:0.5")
     moving.until(lambda: word in moving.policy("message"))
     assert moving.policy() == "STALE"
     assert_brakes_to_a_fault(moving, "BAD_JOINT_STATE", begin_ns)
@@ -102,8 +102,8 @@ def test_row_04_permuted_and_extra_joints_give_the_same_observation_bit_by_bit()
 
 def test_row_04_permuted_and_extra_joints_do_not_disturb_the_motion(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("joint_states:permute:0:60")
-    moving.arm.strike("joint_states:extra:0:60:7.0")
+    moving.arm.inject("joint_states:permute:0:60")
+    moving.arm.inject("joint_states:extra:0:60:7.0")
     enough = int(moving.guard("accepted")) + 8
     moving.until(lambda: int(moving.guard("accepted")) > enough)
     assert moving.codes("guard_node", begin_ns) == ["OK"]
@@ -113,7 +113,7 @@ def test_row_04_permuted_and_extra_joints_do_not_disturb_the_motion(moving):
 
 def test_row_04_missing_joint_brakes_the_arm_to_a_fault_that_names_it(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("joint_states:missing:0:60:2")
+    moving.arm.inject("joint_states:missing:0:60:2")
     moving.until(lambda: moving.policy() == "BAD_JOINT_STATE")
     assert "panda_joint3" in moving.policy("message")
     assert_brakes_to_a_fault(moving, "BAD_JOINT_STATE", begin_ns, ["panda_joint3"])
@@ -121,7 +121,7 @@ def test_row_04_missing_joint_brakes_the_arm_to_a_fault_that_names_it(moving):
 
 def test_row_04_joint_given_twice_brakes_the_arm_to_a_fault_that_names_it(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("joint_states:twice:0:60")
+    moving.arm.inject("joint_states:twice:0:60")
     moving.until(lambda: "twice: panda_joint2" in moving.policy("message"))
     assert_brakes_to_a_fault(moving, "BAD_JOINT_STATE", begin_ns, ["panda_joint2"])
 

@@ -3,8 +3,8 @@
 
 import pytest
 
-from tests.support.bridged_harness import BridgedStand
-from tests.support.harness import Stand, running
+from tests.support.bridged_harness import BridgedHarness
+from tests.support.harness import Harness, running
 from tests.support.kills import BLINKS, GUARD, KINDS, Kills
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(180)]
@@ -19,8 +19,8 @@ def assert_kept(seen):
 
 @pytest.fixture(scope="module")
 def kills(tmp_path_factory):
-    for stand in running(tmp_path_factory.mktemp("kills"), guard=GUARD):
-        yield Kills(stand, SEED)
+    for harness in running(tmp_path_factory.mktemp("kills"), guard=GUARD):
+        yield Kills(harness, SEED)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("guard_node", "kill"), ("guard_node", "blink")])
@@ -33,11 +33,11 @@ def test_row_15_process_that_is_struck_at_a_random_time_leaves_no_jump_behind(ki
 @pytest.mark.slow
 @pytest.mark.vulkan
 def test_row_15_robot_that_stops_is_named_and_rests_on_its_own_clock_when_it_goes_on(tmp_path):
-    stand = BridgedStand(tmp_path, "pick_cube_state", guard=GUARD)
+    harness = BridgedHarness(tmp_path, "pick_cube_state", guard=GUARD)
     try:
-        seen = Kills(stand, SEED).episode("sim_bridge", "stop")
+        seen = Kills(harness, SEED).episode("sim_bridge", "stop")
     finally:
-        stand.close()
+        harness.close()
     assert_kept(seen)
     assert seen.named_s
     assert seen.rest_s, "it was in mid-motion"
@@ -46,23 +46,23 @@ def test_row_15_robot_that_stops_is_named_and_rests_on_its_own_clock_when_it_goe
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_row_15_robot_side_rests_whatever_dies_at_fifty_random_times(tmp_path):
-    stand = Stand(tmp_path, guard=GUARD)
+    harness = Harness(tmp_path, guard=GUARD)
     try:
-        kills = Kills(stand, SEED)
+        kills = Kills(harness, SEED)
         for k in range(50):
             assert_kept(kills.episode(*ROBOT_SIDE[k % len(ROBOT_SIDE)]))
     finally:
-        stand.close()
+        harness.close()
 
 
 @pytest.mark.slow
 @pytest.mark.vulkan
 @pytest.mark.timeout(900)
 def test_row_15_robot_that_is_killed_comes_back_to_a_guard_that_waits_for_a_reset(tmp_path):
-    stand = BridgedStand(tmp_path, "pick_cube_state", guard=GUARD)
+    harness = BridgedHarness(tmp_path, "pick_cube_state", guard=GUARD)
     try:
-        kills = Kills(stand, SEED)
+        kills = Kills(harness, SEED)
         for k in range(9):
             assert_kept(kills.episode("sim_bridge", ("kill", "stop", "blink")[k % 3]))
     finally:
-        stand.close()
+        harness.close()

@@ -13,42 +13,42 @@ EXIT_S = 2.0
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory):
+def harness(tmp_path_factory):
     guard = {"heartbeat_timeout_s": HEARTBEAT_TIMEOUT_S, "max_recoveries": 1000}
     yield from running(tmp_path_factory.mktemp("processes"), guard=guard)
 
 
-def assert_latched(stand, code):
+def assert_latched(harness, code):
     """The fault stays, whatever plans come, until it is reset."""
-    commands = len(stand.commands)
-    stand.run(0.5)
-    assert (stand.guard(), stand.guard("code")) == ("FAULT", code)
-    assert len(stand.commands) <= commands + 1  # the measured pose is held
-    stand.reset("guard_node")
-    stand.up()
-    stand.moving(stand.arm.now_ns())
+    commands = len(harness.commands)
+    harness.run(0.5)
+    assert (harness.guard(), harness.guard("code")) == ("FAULT", code)
+    assert len(harness.commands) <= commands + 1  # the measured pose is held
+    harness.reset("guard_node")
+    harness.up()
+    harness.moving(harness.arm.now_ns())
 
 
 @pytest.mark.parametrize("kind", ["kill", "stop"])
 def test_row_15_policy_that_dies_or_stops_leaves_the_arm_at_rest_and_is_named(
     moving, request, kind
 ):
-    begin_ns = moving.strike("policy_node", kind)
+    begin_ns = moving.send_signal("policy_node", kind)
     if kind == "stop":
-        request.addfinalizer(lambda: moving.strike("policy_node", "continue"))
+        request.addfinalizer(lambda: moving.send_signal("policy_node", "continue"))
     moving.assert_rests(begin_ns)
     moving.until(lambda: moving.guard("code") == "POLICY_LOST")
     told_ns = moving.first("guard_node", "code", "POLICY_LOST", begin_ns)
     assert_within(HEARTBEAT_TIMEOUT_S + 0.2, begin_ns, told_ns)
     moving.until(lambda: moving.guard() == "FAULT")
     if kind == "stop":
-        moving.strike("policy_node", "continue")
+        moving.send_signal("policy_node", "continue")
     assert_latched(moving, "POLICY_LOST")
 
 
 @pytest.mark.parametrize("kind", ["interrupt", "terminate"])
 def test_row_15_policy_that_is_told_to_end_does_so_and_its_silence_is_no_fault(moving, kind):
-    begin_ns = moving.strike("policy_node", kind)
+    begin_ns = moving.send_signal("policy_node", kind)
     assert moving.exit_status("policy_node", EXIT_S) == 0
     moving.assert_rests(begin_ns)
     moving.run(HEARTBEAT_TIMEOUT_S + 0.3)
@@ -59,17 +59,17 @@ def test_row_15_policy_that_is_told_to_end_does_so_and_its_silence_is_no_fault(m
 
 @pytest.mark.parametrize("kind", ["kill", "stop"])
 def test_row_15_guard_that_dies_or_stops_leaves_the_arm_at_rest(moving, request, kind):
-    begin_ns = moving.strike("guard_node", kind)
+    begin_ns = moving.send_signal("guard_node", kind)
     moving.assert_rests(begin_ns)
     if kind == "stop":
-        moving.strike("guard_node", "continue")
+        moving.send_signal("guard_node", "continue")
         moving.run(0.3)
     commands = [c for c in moving.trajectories() if c.stamp_ns > begin_ns + 500_000_000]
     assert kind == "stop" or commands == []
 
 
 def test_row_15_guard_that_is_told_to_end_brakes_first_and_exits_with_zero(moving):
-    begin_ns = moving.strike("guard_node", "interrupt")
+    begin_ns = moving.send_signal("guard_node", "interrupt")
     assert moving.exit_status("guard_node", EXIT_S) == 0
     moving.assert_rests(begin_ns)
     assert "STOPPED" in moving.codes("guard_node", begin_ns)

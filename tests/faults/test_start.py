@@ -17,7 +17,7 @@ from difftori_models.inference.planner import Planner
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.policy.compatibility import check_card
 from difftori_ros.robot.profile import ProfileError, load_profile
-from tests.support.harness import PATIENT, Stand, running
+from tests.support.harness import PATIENT, Harness, running
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(120)]
 
@@ -106,7 +106,7 @@ def test_row_12_checkpoint_that_does_not_fit_the_robot_is_refused_in_two_columns
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory):
+def harness(tmp_path_factory):
     yield from running(tmp_path_factory.mktemp("start"), guard=PATIENT)
 
 
@@ -140,19 +140,19 @@ def test_row_13_hundreds_of_settings_in_motion_disturb_nothing(moving):
 # 18 ----------------------------------------------------------------------------------------------
 
 
-def change(stand: Stand, transition: int) -> bool:
+def change(harness: Harness, transition: int) -> bool:
     request = ChangeState.Request(transition=Transition(id=transition))
-    return stand.call(ChangeState, "policy_node/change_state", request, 20.0).success
+    return harness.call(ChangeState, "policy_node/change_state", request, 20.0).success
 
 
-def memory_mb(stand: Stand) -> float:
+def memory_mb(harness: Harness) -> float:
     """Resident memory of the policy process."""
-    status = Path(f"/proc/{stand.processes['policy_node'].pid}/status").read_text()
+    status = Path(f"/proc/{harness.processes['policy_node'].pid}/status").read_text()
     return float(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def test_row_18_no_command_comes_after_deactivation_in_the_middle_of_a_plan(moving):
-    moving.sick("slow")
+    moving.inject("slow")
     moving.run(0.4)  # now it thinks
     assert change(moving, Transition.TRANSITION_DEACTIVATE)
     heard, plans = len(moving.commands), len(moving.plans)
@@ -161,7 +161,7 @@ def test_row_18_no_command_comes_after_deactivation_in_the_middle_of_a_plan(movi
     assert (len(moving.plans), len(moving.commands)) == (plans, heard)
     assert moving.policy() == "STOPPED"
     assert moving.guard() != "FAULT", "its silence was announced, and is no fault"
-    moving.sick("")
+    moving.inject("")
     assert change(moving, Transition.TRANSITION_ACTIVATE)
     moving.moving(moving.arm.now_ns())
 
@@ -170,7 +170,7 @@ def test_row_18_activation_without_a_sensor_is_refused_with_what_is_missing(movi
     assert change(moving, Transition.TRANSITION_DEACTIVATE)
     moving.node.destroy_publisher(moving.arm._out.pop("object"))
     try:
-        moving.arm.strike("object:silence:0:60")
+        moving.arm.inject("object:silence:0:60")
         for _ in range(10):  # until the policy has heard as well that nobody publishes it
             refused = not change(moving, Transition.TRANSITION_ACTIVATE)
             if refused:
@@ -184,7 +184,7 @@ def test_row_18_activation_without_a_sensor_is_refused_with_what_is_missing(movi
         assert len(moving.plans) == plans
     finally:
         moving.arm._out["object"] = moving.node.create_publisher(PoseStamped, "object", 100)
-        moving.arm.heal()
+        moving.arm.clear_faults()
     moving.run(0.5)
     assert change(moving, Transition.TRANSITION_ACTIVATE)
     moving.moving(moving.arm.now_ns())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.support.promises import REST_WITHIN_S
-from tests.support.virtual.fault_harness import assert_within, standing
+from tests.support.virtual.fault_harness import assert_within, virtual_harness
 from tests.support.virtual.ros import Named
 
 MAX_AGE_S = 0.05
@@ -16,14 +16,14 @@ TICK_S = 0.025
 
 
 @pytest.fixture
-def stand():
-    yield from standing()
+def harness():
+    yield from virtual_harness()
 
 
-def accept(stand, plans):
+def accept(harness, plans):
     """Let time pass until so many further plans are accepted."""
-    enough = int(stand.guard("accepted")) + plans
-    stand.until(lambda: int(stand.guard("accepted")) >= enough)
+    enough = int(harness.guard("accepted")) + plans
+    harness.until(lambda: int(harness.guard("accepted")) >= enough)
 
 
 # 7: stamps; the clock itself is in test_clock.py ------------------------------------------------
@@ -39,7 +39,7 @@ def accept(stand, plans):
 )
 def test_row_07_stamps_that_cannot_be_are_dropped_counted_and_named(moving, fault, words):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike(f"object:{fault}")
+    moving.arm.inject(f"object:{fault}")
     moving.until(lambda: moving.policy() == "STALE" and words in moving.policy("message"))
     assert "'object'" in moving.policy("message")
     if "-10" not in fault:  # old ones are kept, and are too old
@@ -47,7 +47,7 @@ def test_row_07_stamps_that_cannot_be_are_dropped_counted_and_named(moving, faul
     # poses may be half a second old
     moving.assert_rests(begin_ns, 0.5 + REST_WITHIN_S)
     assert_within(0.5, begin_ns, max(plan.stamp_ns for plan in moving.plans))
-    moving.arm.heal()
+    moving.arm.clear_faults()
     moving.moving(moving.arm.now_ns())  # and goes on by itself: nothing was latched
 
 
@@ -55,7 +55,7 @@ def test_row_07_stamps_that_cannot_be_are_dropped_counted_and_named(moving, faul
 
 
 def test_row_14_burst_of_a_thousand_messages_leaves_no_backlog(moving):
-    moving.arm.strike("joint_states:burst:0:0.05:200")
+    moving.arm.inject("joint_states:burst:0:0.05:200")
     moving.run(0.5)
     moving.moving(moving.arm.now_ns())
     moving.check()
@@ -69,15 +69,15 @@ def test_row_14_burst_of_a_thousand_messages_leaves_no_backlog(moving):
 def test_row_14_streams_at_many_times_their_rate_change_nothing(moving):
     begin_ns = moving.arm.now_ns()
     for stream in ("joint_states", "object", "goal"):
-        moving.arm.strike(f"{stream}:duplicate:0:60:9")
+        moving.arm.inject(f"{stream}:duplicate:0:60:9")
     accept(moving, 8)
     assert "BRAKE" not in moving.told("guard_node", "state", begin_ns)
     assert moving.first("policy_node", "code", "OK", begin_ns)
 
 
 def test_row_14_messages_in_another_order_are_sorted_by_their_stamps(moving):
-    moving.arm.strike("object:reorder:0:60:0.2")
-    moving.arm.strike("joint_states:reorder:0:60:0.02")
+    moving.arm.inject("object:reorder:0:60:0.2")
+    moving.arm.inject("joint_states:reorder:0:60:0.02")
     accept(moving, 8)
     assert np.all(np.diff([plan.stamp_ns for plan in moving.plans]) > 0)
 

@@ -23,7 +23,7 @@ GIVEN_UP_S = PERIOD_S + 0.05 + HANG_S + PERIOD_S
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory):
+def harness(tmp_path_factory):
     policy = {"points_max_age_s": MAX_AGE_S, "hang_s": HANG_S}
     folder = tmp_path_factory.mktemp("wires")
     yield from running(folder, "pick_cube_points", policy=policy, guard=PATIENT)
@@ -31,7 +31,7 @@ def stand(tmp_path_factory):
 
 def test_row_01_camera_that_stops_is_noticed_through_dds(moving):
     begin_ns = moving.arm.now_ns()
-    moving.arm.strike("points:silence:0:60")
+    moving.arm.inject("points:silence:0:60")
     moving.until(lambda: moving.policy() == "STALE" and "'points' is" in moving.policy("message"))
     moving.assert_rests(begin_ns, MAX_AGE_S + REST_WITHIN_S)
     planned_ns = max(codecs.stamp_to_ns(plan.header.stamp) for plan in moving.plans)
@@ -40,11 +40,11 @@ def test_row_01_camera_that_stops_is_noticed_through_dds(moving):
 
 def test_row_09_solver_whose_thread_hangs_is_given_up_named_and_replaced(moving):
     begin_ns = moving.arm.now_ns()
-    moving.sick("hang")
+    moving.inject("hang")
     moving.until(lambda: moving.first("policy_node", "code", "DEADLINE", begin_ns))
     told_ns = moving.first("policy_node", "code", "DEADLINE", begin_ns)
     assert_within(GIVEN_UP_S, begin_ns, told_ns)
-    moving.sick("")
+    moving.inject("")
     moving.until(lambda: moving.policy() == "OK")  # by itself: another planner is at work
     if moving.guard() == "FAULT":  # making it took longer than the guard waits
         assert moving.guard("code") == "PLANS_LOST"
@@ -53,7 +53,7 @@ def test_row_09_solver_whose_thread_hangs_is_given_up_named_and_replaced(moving)
 
 
 def test_row_14_burst_of_a_thousand_messages_through_dds_leaves_no_backlog(moving):
-    moving.arm.strike("joint_states:burst:0:0.05:200")
+    moving.arm.inject("joint_states:burst:0:0.05:200")
     moving.run(0.5)
     moving.moving(moving.arm.now_ns())
     moving.check()

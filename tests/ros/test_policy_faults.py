@@ -19,32 +19,30 @@ from difftori_ros.bringup.node_specs import policy_specs
 from difftori_ros.config.paths import config_dir
 from difftori_ros.nodes.node_base import STATUS_QOS
 from tests.support.fake_robot import FakeRobot
-from tests.support.faulty_policy import VARIABLE
+from tests.support.injected_faults import FAULT_VARIABLE, write_mode
 
 pytestmark = pytest.mark.real_time
 
 
-class Moody:
+class FaultyPolicy:
     """A policy process with a planner that the test controls."""
 
     def __init__(self, graph, folder, **parameters):
-        self.graph, self._mood = graph, folder / "mood"
-        self.mood("")
-        graph.environment[VARIABLE] = str(self._mood)
+        self.graph, self._file = graph, folder / "planner_fault"
+        self.inject("")
+        graph.environment[FAULT_VARIABLE] = str(self._file)
         _, policy = policy_specs(
             "pick_cube_state",
             "panda",
             config_file=config_dir() / "sim.yaml",
             parameters={"hang_s": 0.5} | parameters,
         )
-        graph.start(replace(policy, module="tests.support.faulty_policy"))
+        graph.start(replace(policy, module="tests.support.faulty_policy_node"))
         self.robot = FakeRobot(graph.node)
         self.plans()
 
-    def mood(self, word):
-        whole = self._mood.with_suffix(".new")
-        whole.write_text(word)
-        whole.replace(self._mood)
+    def inject(self, mode):
+        write_mode(self._file, mode)
 
     def plans(self):
         """Another plan has come."""
@@ -77,48 +75,48 @@ class Moody:
 
 
 def test_planner_that_hangs_is_given_up_and_another_one_goes_on(graph, tmp_path):
-    moody = Moody(graph, tmp_path)
-    moody.mood("hang")
-    moody.code("DEADLINE")
+    faulty = FaultyPolicy(graph, tmp_path)
+    faulty.inject("hang")
+    faulty.code("DEADLINE")
     assert "DEADLINE: a plan has taken" in graph.log("policy_node")
-    moody.mood("")
-    moody.plans()
+    faulty.inject("")
+    faulty.plans()
     assert int(graph.newest("policy_node")["planners_given_up"]) >= 1
 
 
 @pytest.mark.parametrize(
-    ("mood", "code"), [("diverge", "DIVERGED"), ("cuda", "DEVICE_LOST"), ("callback", "EXCEPTION")]
+    ("mode", "code"), [("diverge", "DIVERGED"), ("oom", "DEVICE_LOST"), ("callback", "EXCEPTION")]
 )
-def test_fault_is_latched_and_only_a_reset_brings_plans_back(graph, tmp_path, mood, code):
-    moody = Moody(graph, tmp_path)
-    moody.mood(mood)
-    moody.code(code)
-    word = "no such field" if mood == "callback" else f"{code}: "
-    graph.until(lambda: word in graph.log("policy_node"), each=moody.robot.publish)
+def test_fault_is_latched_and_only_a_reset_brings_plans_back(graph, tmp_path, mode, code):
+    faulty = FaultyPolicy(graph, tmp_path)
+    faulty.inject(mode)
+    faulty.code(code)
+    word = "no such field" if mode == "callback" else f"{code}: "
+    graph.until(lambda: word in graph.log("policy_node"), each=faulty.robot.publish)
     graph.until(
         lambda: "in a row" in graph.newest("policy_node")["message"] or code != "DIVERGED",
-        each=moody.robot.publish,
+        each=faulty.robot.publish,
     )
-    moody.mood("")
-    moody.silence()
+    faulty.inject("")
+    faulty.silence()
     assert graph.newest("policy_node")["code"] == code
-    state = moody.call(GetState, "get_state", GetState.Request()).current_state.label
+    state = faulty.call(GetState, "get_state", GetState.Request()).current_state.label
     assert state == "active"
-    moody.reset()
-    moody.plans()
+    faulty.reset()
+    faulty.plans()
 
 
 def test_deactivation_and_termination_do_not_wait_for_a_hung_planner(graph, tmp_path):
-    moody = Moody(graph, tmp_path, hang_s=600.0)
-    moody.mood("hang")
+    faulty = FaultyPolicy(graph, tmp_path, hang_s=600.0)
+    faulty.inject("hang")
     heard = len(graph.plans)
-    moody.silence()
+    faulty.silence()
     transition = Transition(id=Transition.TRANSITION_DEACTIVATE)
     began = time.monotonic()
     request = ChangeState.Request(transition=transition)
-    assert moody.call(ChangeState, "change_state", request).success
+    assert faulty.call(ChangeState, "change_state", request).success
     assert time.monotonic() - began < 5.0
-    moody.silence()
+    faulty.silence()
     assert len(graph.plans) == heard
     process = graph.processes["policy_node"]
     began = time.monotonic()

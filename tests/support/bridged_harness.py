@@ -17,12 +17,12 @@ from difftori_ros import bringup, codecs
 from difftori_ros.nodes.node_base import STATUS_QOS
 from difftori_ros.types import JointState
 from tests.support.fake_robot import HOME
-from tests.support.harness import Stand
+from tests.support.harness import Harness
 from tests.support.world_clock import WorldClock
 
 
 class BridgedArm:
-    """The simulated robot as its joint states tell it: what `FakeArm` is to a stand."""
+    """The simulated robot as its joint states tell it: what `FakeArm` is to a harness."""
 
     def __init__(self, node: Any) -> None:
         self.history: deque[JointState] = deque(maxlen=3000)
@@ -58,11 +58,11 @@ class BridgedArm:
     def step(self) -> None:
         """It moves by itself."""
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Nothing on its wires is ever wrong."""
 
 
-class BridgedStand(Stand):
+class BridgedHarness(Harness):
     """Guard and policy in front of the simulated robot, on the world's clock."""
 
     def __init__(self, folder: Path, checkpoint: str, **named: Any) -> None:

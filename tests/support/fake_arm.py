@@ -173,14 +173,14 @@ class FakeArm:
 
     # faults --------------------------------------------------------------------------------------
 
-    def strike(self, text: str) -> StreamFault:
+    def inject(self, text: str) -> StreamFault:
         """Add a fault whose start counts from now."""
         fault = parse(text, STREAMS)
         fault = replace(fault, start_s=fault.start_s + time.monotonic())
         self.line.faults = [*self.line.faults, fault]
         return fault
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Nothing is wrong any more."""
         self.line.faults = []
 

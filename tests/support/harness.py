@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The robot side as processes, in front of an arm that is only computed; and all that is heard."""
+"""The robot side as processes in front of a kinematic fake arm, and all that they publish."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ from tests.conftest import ROOT, next_domain
 from tests.ros.conftest import Graph, values_of
 from tests.support.fake_arm import FakeArm, SimulatedTime, steady_at
 from tests.support.fake_robot import PROFILE
-from tests.support.injected_faults import send_signal
+from tests.support.injected_faults import FAULT_VARIABLE, send_signal, write_mode
 from tests.support.promises import REST_WITHIN_S, assert_promises
 
 MOVING = 0.05
@@ -60,7 +60,7 @@ def assert_within(within_s: float, since_ns: int, told_ns: int) -> None:
         raise TooLateError(f"wanted within {within_s:.3f} s and {SLACK_S} s, took {took_s:.3f} s")
 
 
-class Stand(Graph):
+class Harness(Graph):
     """Guard and policy in front of a `FakeArm`; P1 to P4 are checked on all that it hears."""
 
     def __init__(
@@ -72,15 +72,15 @@ class Stand(Graph):
         policy: dict | None = None,
         guard: dict | None = None,
     ):
-        self._sickness = folder / "sickness"
-        self.sick("")
+        self._fault_file = folder / "planner_fault"
+        self.inject("")
         environment = (
             dict(os.environ)
             | {
                 "ROS_DOMAIN_ID": next_domain(),
                 "ROS_LOG_DIR": str(folder / "ros_log"),
                 "ROS_HOME": str(folder / "ros_home"),
-                "DIFFTORI_SICKNESS": str(self._sickness),
+                FAULT_VARIABLE: str(self._fault_file),
             }
             | TRANSPORT
         )
@@ -119,8 +119,8 @@ class Stand(Graph):
                 guard_parameters=common | dict(guard or {}),
             )
         }
-        sick = replace(self.specs["policy_node"], module="tests.support.faulty_planner")
-        self.specs["policy_node"] = sick
+        faulty = replace(self.specs["policy_node"], module="tests.support.faulty_policy_node")
+        self.specs["policy_node"] = faulty
 
     def _make_arm(self, cloud: bool, simulated: bool) -> Any:
         return FakeArm(self.node, cloud=cloud, simulated=SimulatedTime() if simulated else None)
@@ -169,18 +169,16 @@ class Stand(Graph):
                         cwd=ROOT,
                     )
 
-    def strike(self, name: str, kind: str) -> int:
+    def send_signal(self, name: str, kind: str) -> int:
         """Send a process a signal; returns the time right before [ns]."""
-        struck_ns = self.arm.now_ns()
+        sent_ns = self.arm.now_ns()
         send_signal(self.processes, name, kind)
         self._doomed.add(name)
-        return struck_ns
+        return sent_ns
 
-    def sick(self, kind: str) -> None:
-        """The planner falls ill, or gets well."""
-        fresh = self._sickness.with_suffix(".new")
-        fresh.write_text(kind)
-        fresh.replace(self._sickness)  # never half written
+    def inject(self, mode: str) -> None:
+        """The planner has the fault of that mode from now on; "" for none."""
+        write_mode(self._fault_file, mode)
 
     # time ----------------------------------------------------------------------------------------
 
@@ -277,8 +275,8 @@ class Stand(Graph):
 
     def begin(self, forgets: bool = True) -> None:
         """Everything well, nothing latched, the arm in motion, and if wanted nothing heard yet."""
-        self.sick("")
-        self.arm.heal()
+        self.inject("")
+        self.arm.clear_faults()
         self.up()
         self.until(lambda: self.policy() not in ("", "STOPPED"), 60.0)
         self.go_on("policy_node", "guard_node", forgets=forgets)
@@ -348,9 +346,9 @@ class Stand(Graph):
         return [codecs.decode_trajectory(message) for message in self.commands]
 
 
-def running(folder: Path, *given, **named) -> Iterator[Stand]:
-    """A stand for a module: started, and stopped with every process ending by itself."""
-    made = Stand(folder, *given, **named)
+def running(folder: Path, *given, **named) -> Iterator[Harness]:
+    """A harness for a module: started, and stopped with every process ending by itself."""
+    made = Harness(folder, *given, **named)
     try:
         made.up()
         yield made

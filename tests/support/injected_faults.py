@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Faults injected on purpose into processes and planners."""
+"""Faults injected on purpose into processes and planners.
+
+A policy process reads the mode of its planner's fault from the file that `FAULT_VARIABLE` names.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,18 +43,33 @@ def send_signal(processes: Mapping[str, subprocess.Popen[Any]], name: str, kind:
     processes[name].send_signal(SIGNALS[kind])
 
 
+FAULT_VARIABLE = "DIFFTORI_PLANNER_FAULT"
+"""Names the file with the mode."""
 PLANNER_FAULTS = ("diverge", "nan", "raise", "oom", "slow", "hang")
+"""Modes of a faulty planner."""
 SLOW_S = 0.3
 """Time that a `slow` planner wastes [s]."""
 HUNG_S = 0.1
 """Time between two looks whether a `hang` is over [s]."""
 
 
-class FaultyPlanner:
-    """A planner with the fault that `ask()` names, one of `PLANNER_FAULTS`; none if empty."""
+def read_mode() -> str:
+    """The mode in the file that `FAULT_VARIABLE` names; "" for no fault."""
+    return Path(os.environ[FAULT_VARIABLE]).read_text().strip()
 
-    def __init__(self, planner: Any, ask: Callable[[], str]):
-        self._planner, self._ask = planner, ask
+
+def write_mode(path: Path, mode: str) -> None:
+    """The file holds that mode, and is never half written."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(mode)
+    fresh.replace(path)
+
+
+class FaultyPlanner:
+    """A planner with the fault that `mode()` names, one of `PLANNER_FAULTS`; none if empty."""
+
+    def __init__(self, planner: Any, mode: Callable[[], str]):
+        self._planner, self._mode = planner, mode
         self._never = threading.Event()
 
     def __getattr__(self, name: str) -> Any:
@@ -57,14 +77,14 @@ class FaultyPlanner:
 
     def plan(self, *given: Any, **named: Any) -> Plan:
         """The planner's plan, or what the fault makes of it."""
-        fault = self._ask()
+        fault = self._mode()
         if fault and fault not in PLANNER_FAULTS:
             raise FaultError(
                 f"unknown planner fault '{fault}'; there are {', '.join(PLANNER_FAULTS)}"
             )
         while fault == "hang":  # until the fault is over: a thread cannot be ended
             self._never.wait(HUNG_S)
-            fault = self._ask()
+            fault = self._mode()
         if fault == "slow":
             self._never.wait(SLOW_S)
         if fault == "raise":

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.support.bridged_harness import BridgedStand
+from tests.support.bridged_harness import BridgedHarness
 from tests.support.fake_robot import PROFILE
-from tests.support.harness import SLACK_S, Stand
+from tests.support.harness import SLACK_S, Harness
 from tests.support.promises import REST_WITHIN_S, longest_step
 
 NAMES = ("policy_node", "guard_node", "sim_bridge")
@@ -28,8 +28,8 @@ NAMED_S = 1.0
 """Time in which the guard names it: its patience, and what a shared machine takes [s]."""
 CLOCK_S = 1.5
 """Time in which the policy says that the clock stands still, which takes a second [s]."""
-COMPUTED_STILL, SIMULATED_STILL = 1e-6, 2e-3
-"""How near to its last position an arm at rest stays: computed, and in contact with things [rad].
+KINEMATIC_STILL, SIMULATED_STILL = 1e-6, 2e-3
+"""How near to its last position an arm at rest stays, a fake one and a simulated one [rad].
 A simulated one that presses on something has velocities, though it goes nowhere."""
 STEP_RAD = 0.02
 """How much further than at full speed a joint may get between two samples [rad]."""
@@ -37,7 +37,7 @@ STEP_RAD = 0.02
 
 @dataclass
 class Episode:
-    """What became of one strike: times from it to rest, and to its name [s]; None if not known."""
+    """What became of one signal: times from it to rest, and to its name [s]; None if not known."""
 
     name: str
     kind: str
@@ -55,98 +55,100 @@ class Episode:
 
 
 class Kills:
-    """A stand, and what is done to its processes."""
+    """A harness, and what is done to its processes."""
 
-    def __init__(self, stand: Stand, seed: int | str) -> None:
-        self.stand, self._dice = stand, random.Random(seed)
-        self._still = SIMULATED_STILL if isinstance(stand, BridgedStand) else COMPUTED_STILL
+    def __init__(self, harness: Harness, seed: int | str) -> None:
+        self.harness, self._dice = harness, random.Random(seed)
+        self._still = SIMULATED_STILL if isinstance(harness, BridgedHarness) else KINEMATIC_STILL
 
     def episode(self, name: str, kind: str) -> Episode:
         """Strike in mid-motion and see; whatever breaks a promise stands in the result."""
-        stand, seen = self.stand, Episode(name, kind)
+        harness, seen = self.harness, Episode(name, kind)
         try:
             seen.delay_s = self._set_in_motion()
             signal = "stop" if kind == "blink" else kind
-            began_ns, began_s = stand.strike(name, signal), time.monotonic()
+            began_ns, began_s = harness.send_signal(name, signal), time.monotonic()
             if kind == "blink":
                 self._blink(seen, began_ns)
             elif name == "sim_bridge":
                 self._without_the_world(seen, began_ns, began_s)
             else:
                 self._without_help(seen, began_ns)
-            stand.check()
+            harness.check()
         except AssertionError as error:
             line = traceback.extract_tb(error.__traceback__)[-1].line
             seen.violation = (str(error) or str(line))[:3000]
             if kind != "kill":
-                stand.strike(name, "continue")
-        stand.forget()
+                harness.send_signal(name, "continue")
+        harness.forget()
         return seen
 
     def _set_in_motion(self) -> float:
         """The arm moves, and has done so for a random time, which is returned [s]."""
-        stand = self.stand
+        harness = self.harness
         for _ in range(10):  # an arm that has arrived, or a guard that has lost its patience
             delay_s = self._dice.uniform(0.0, LATEST_S)
-            bridged = isinstance(stand, BridgedStand)
+            bridged = isinstance(harness, BridgedHarness)
             if bridged:
-                stand.new_episode(self._dice.randrange(10_000))
-            stand.begin(forgets=bridged)  # else all is judged that was ever heard
-            stand.run(delay_s)
-            since_ns, end_s = stand.arm.now_ns(), time.monotonic() + 1.0
-            stand.until(lambda: stand.moves(since_ns) or time.monotonic() > end_s)  # noqa: B023
-            if stand.moves(since_ns):
+                harness.new_episode(self._dice.randrange(10_000))
+            harness.begin(forgets=bridged)  # else all is judged that was ever heard
+            harness.run(delay_s)
+            since_ns, end_s = harness.arm.now_ns(), time.monotonic() + 1.0
+            harness.until(lambda: harness.moves(since_ns) or time.monotonic() > end_s)  # noqa: B023
+            if harness.moves(since_ns):
                 return delay_s
-        raise AssertionError(f"does not stay in motion: {stand.newest('guard_node')}")
+        raise AssertionError(f"does not stay in motion: {harness.newest('guard_node')}")
 
     def _blink(self, seen: Episode, began_ns: int) -> None:
-        self.stand.run(self._dice.uniform(*BLINK_S))
-        self.stand.strike(seen.name, "continue")
-        self.stand.run(1.2)
+        self.harness.run(self._dice.uniform(*BLINK_S))
+        self.harness.send_signal(seen.name, "continue")
+        self.harness.run(1.2)
         self._judge_steps(seen, began_ns)
         seen.told = self._told()
 
     def _told(self) -> str:
-        return f"{self.stand.guard()} {self.stand.guard('code')}"
+        return f"{self.harness.guard()} {self.harness.guard('code')}"
 
     # policy and guard ----------------------------------------------------------------------------
 
     def _without_help(self, seen: Episode, began_ns: int) -> None:
         """Policy or guard is gone: the arm comes to rest, and does not jump when it is back."""
-        stand = self.stand
+        harness = self.harness
         end_ns = began_ns + round((BOUND_S + 0.5) * 1e9)
-        stand.until(lambda: stand.arm.now_ns() > end_ns)
+        harness.until(lambda: harness.arm.now_ns() > end_ns)
         self._judge_rest(seen, began_ns)
         if seen.name == "policy_node":
             self._judge_name(seen, began_ns)
-        back_ns = stand.arm.now_ns()
+        back_ns = harness.arm.now_ns()
         if seen.kind == "stop":
-            stand.strike(seen.name, "continue")
+            harness.send_signal(seen.name, "continue")
         else:
-            stand.forget_words(seen.name)
-            stand.up(seen.name)
-            stand.until(lambda: stand.newest(seen.name).get("code", "STOPPED") != "STOPPED", 60.0)
+            harness.forget_words(seen.name)
+            harness.up(seen.name)
+            harness.until(
+                lambda: harness.newest(seen.name).get("code", "STOPPED") != "STOPPED", 60.0
+            )
         afresh = (seen.name, seen.kind) == ("guard_node", "kill")
         if afresh:  # it says so once it has heard of the plans that flow
-            stand.until(lambda: stand.guard() == "FAULT")
-        stand.run(1.0)
+            harness.until(lambda: harness.guard() == "FAULT")
+        harness.run(1.0)
         seen.told = self._told()
         if afresh:
             assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
-            stand.go_on("guard_node", forgets=False)
-            stand.run(0.5)
+            harness.go_on("guard_node", forgets=False)
+            harness.run(0.5)
         self._judge_steps(seen, began_ns)
-        assert "CLOCK_JUMPED" not in stand.codes("policy_node", began_ns), "no clock has jumped"
+        assert "CLOCK_JUMPED" not in harness.codes("policy_node", began_ns), "no clock has jumped"
         if seen.name == "policy_node":
             assert seen.told == "FAULT POLICY_LOST", f"nobody has reset it: {seen.told}"
             assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
 
     def _judge_name(self, seen: Episode, began_ns: int) -> None:
         def told() -> int:
-            return self.stand.first("guard_node", "code", "POLICY_LOST", began_ns)
+            return self.harness.first("guard_node", "code", "POLICY_LOST", began_ns)
 
         # heard late: of a lost datagram DDS tells in seconds; when it was said is what counts
-        self.stand.until(lambda: told() > 0)
+        self.harness.until(lambda: told() > 0)
         told_ns = told()
         seen.named_s = (told_ns - began_ns) * 1e-9
         assert seen.named_s <= NAMED_S, f"named after {seen.named_s:.3f} s"
@@ -155,26 +157,26 @@ class Kills:
 
     def _without_the_world(self, seen: Episode, began_ns: int, began_s: float) -> None:
         """The robot is gone, and time with it: the others say so, and wait when it is back."""
-        stand = self.stand
-        stand.until(lambda: stand.guard() in ("BRAKE", "FAULT"))
+        harness = self.harness
+        harness.until(lambda: harness.guard() in ("BRAKE", "FAULT"))
         # a message may be heard long after it was said: of a lost datagram DDS tells in seconds
         states = ("BRAKE", "FAULT")
-        seen.named_s = stand.said_s("guard_node", "state", states, began_s) - began_s
+        seen.named_s = harness.said_s("guard_node", "state", states, began_s) - began_s
         assert seen.named_s <= NAMED_S, f"named after {seen.named_s:.3f} s"
-        stand.until(lambda: stand.policy() == "WAITING")
-        told_s = stand.said_s("policy_node", "code", ("WAITING",), began_s) - began_s
+        harness.until(lambda: harness.policy() == "WAITING")
+        told_s = harness.said_s("policy_node", "code", ("WAITING",), began_s) - began_s
         assert told_s <= CLOCK_S, f"the policy named it after {told_s:.3f} s"
-        heard = len(stand.commands)
-        stand.run(0.5)
-        assert len(stand.commands) == heard, "commands while the world stands still"
+        heard = len(harness.commands)
+        harness.run(0.5)
+        assert len(harness.commands) == heard, "commands while the world stands still"
         if seen.kind == "stop":
-            stand.strike(seen.name, "continue")
+            harness.send_signal(seen.name, "continue")
             end_ns = began_ns + round((BOUND_S + 0.5) * 1e9)
-            stand.until(lambda: stand.arm.now_ns() > end_ns, 30.0)
+            harness.until(lambda: harness.arm.now_ns() > end_ns, 30.0)
             self._judge_rest(seen, began_ns)
         else:
-            stand.fresh_world()
-            began_ns = stand.arm.history[0].stamp_ns
+            harness.fresh_world()
+            began_ns = harness.arm.history[0].stamp_ns
             assert self._rest_s(began_ns) == 0.0, "it moved before a reset"
         self._judge_steps(seen, began_ns)
         seen.told = self._told()
@@ -190,14 +192,14 @@ class Kills:
 
     def _rest_s(self, since_ns: int) -> float:
         """Time from which on the arm has been where it is now [s]."""
-        states = [state for state in self.stand.arm.history if state.stamp_ns >= since_ns]
+        states = [state for state in self.harness.arm.history if state.stamp_ns >= since_ns]
         ways = np.array([state.position[:7] for state in states]) - states[-1].position[:7]
         moved = np.flatnonzero(np.abs(ways).max(axis=1) > self._still)
         return (states[moved[-1]].stamp_ns - since_ns) * 1e-9 if len(moved) else 0.0
 
     def _judge_steps(self, seen: Episode, since_ns: int) -> None:
         """By how much a joint has got further between two samples than its speed allows."""
-        states = [state for state in self.stand.arm.history if state.stamp_ns >= since_ns]
-        seen.step_rad, when_ns = longest_step(states, PROFILE, self.stand.arm.taken)
+        states = [state for state in self.harness.arm.history if state.stamp_ns >= since_ns]
+        seen.step_rad, when_ns = longest_step(states, PROFILE, self.harness.arm.taken)
         when_s = (when_ns - since_ns) * 1e-9
         assert seen.step_rad <= STEP_RAD, f"a jump of {seen.step_rad:.3f} rad after {when_s:.3f} s"

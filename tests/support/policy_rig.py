@@ -61,7 +61,7 @@ class Rig:
         self.values = {one.name: one.default for one in POLICY} | values
         self.planner, self.made = Moody(), []
         self.fail_to_make: Exception | None = None
-        source = Source(self.planner, Path("moody"), "", "", self._make)
+        source = Source(self.planner, Path("faulty"), "", "", self._make)
         card = self.planner.card
         self.observer = Observer(card.observation, PANDA, ARM, FrameTree())
         self.pipeline = PlanPipeline(self.planner, PANDA, ARM)

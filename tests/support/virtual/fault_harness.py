@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A stand for faults that need no process of their own: the real nodes in virtual time, so that
-every bound is exact. It is spoken to as the stand of real processes is."""
+"""A harness for faults that need no process of their own: the real nodes in virtual time, so that
+every bound is exact. It has the methods of the harness of real processes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def assert_within(within_s: float, since_ns: int, told_ns: int) -> None:
     assert took_s <= within_s, f"wanted within {within_s:.3f} s, took {took_s:.3f} s"
 
 
-class VirtualStand:
+class VirtualHarness:
     """Guard and policy in front of an arm that can be disturbed; P1 to P4 are checked.
 
     Attributes:
@@ -112,9 +112,9 @@ class VirtualStand:
 
     # what is done --------------------------------------------------------------------------------
 
-    def sick(self, kind: str) -> None:
-        """The planner falls ill, or gets well."""
-        self.world.sickness = kind
+    def inject(self, mode: str) -> None:
+        """The planner has the fault of that mode from now on; "" for none."""
+        self.world.planner_fault = mode
 
     def unplug(self) -> None:
         """There are no controllers any more."""
@@ -225,9 +225,9 @@ class VirtualStand:
             raise AssertionError(f"{story(self.world, breaches[0].at_ms)}\n{breaches}")
 
 
-def standing(*given: Any, **named: Any) -> Iterator[VirtualStand]:
-    """A stand for one test."""
-    made = VirtualStand(*given, **named)
+def virtual_harness(*given: Any, **named: Any) -> Iterator[VirtualHarness]:
+    """A harness for one test."""
+    made = VirtualHarness(*given, **named)
     try:
         yield made
     finally:

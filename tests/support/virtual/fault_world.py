@@ -56,8 +56,8 @@ class FaultWorld(World):
         reports: Those of the guard, read.
         sent: Commands to the controllers.
         plans: What the policy has sent.
-        sickness: Fault of the planner, one of `tests.support.injected_faults.PLANNER_FAULTS`; ""
-        for nothing.
+        planner_fault: Mode of the faulty planner, one of `injected_faults.PLANNER_FAULTS`; ""
+        for none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class FaultWorld(World):
         self.heard: dict[str, list[Heard]] = {"guard_node": [], "policy_node": []}
         self.sent: list[Sent] = []
         self.plans: list[Trajectory] = []
-        self.sickness = ""
+        self.planner_fault = ""
         self._camera = Process("camera")
         self.arm: FaultArm = FaultArm(self, "points" in checkpoint, self._from_robot)
         self.timeline.every(DUE_NS, self._camera, self.arm.publish_due)

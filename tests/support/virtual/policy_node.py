@@ -205,7 +205,7 @@ class PolicyProcess:
 
     def _make(self) -> Any:
         planner = Reacher(self.world, self._checkpoint)
-        return injected_faults.FaultyPlanner(planner, lambda: self.world.sickness)
+        return injected_faults.FaultyPlanner(planner, lambda: self.world.planner_fault)
 
     def _make_late(self) -> Any:
         self.world.work(MAKE_MS)
