@@ -100,8 +100,9 @@ print(planner.card.method, planner.plan(Observation(0, spec.joint_names, joints,
 
 
 def test_recipe_for_a_suite_is_on_the_page_that_is_linked():
-    assert "(docs/how-to/use-a-suite.md)" in PAGE
-    assert (ROOT / "docs" / "how-to" / "use-a-suite.md").is_file()
+    assert "(docs/how-to/use-a-suite.md#add-a-suite)" in PAGE
+    page = (ROOT / "docs" / "how-to" / "use-a-suite.md").read_text()
+    assert "\n## Add a suite\n" in page  # tests/sim/test_add_a_suite.py follows it
 
 
 def test_robot_of_the_recipe_is_found_by_its_name_and_has_kinematics(copy):

@@ -19,7 +19,11 @@ TABLE = re.compile(r"^\s*\|")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FOLDERS = "difftori_ros|models|sim|tests|benchmarks|config|launch|scripts"
 NAMED = re.compile(rf"(?<![\w./-])(?:\./)?((?:{FOLDERS})/[\w./-]*\w)")
-WRITTEN_BY_THE_READER = {"config/robots/my_arm.urdf", "tests/unit/test_codecs_odometry.py"}
+WRITTEN_BY_THE_READER = {
+    "config/robots/my_arm.urdf",
+    "sim/suites/point.py",
+    "tests/unit/test_codecs_odometry.py",
+}
 HEADING = re.compile(r"^#+ (.+)$", re.M)
 
 
