@@ -106,7 +106,7 @@ class FedStand(Harness):
         return None
 
 
-class Heard:
+class ReceivedStatus:
     """The messages of a topic as they came, undecoded: bytes, and when they were published."""
 
     def __init__(self, node: Any, kind: type, topic: str) -> None:
@@ -162,7 +162,7 @@ def measure(
         wish = {"realtime_priority": priority}
         harness = FedStand(Path(folder), checkpoint, policy=wish, guard=wish)
         plans, commands, policy, guard = (
-            Heard(harness.node, kind, topic)
+            ReceivedStatus(harness.node, kind, topic)
             for kind, topic in (
                 (JointTrajectory, "policy_node/plan"),
                 (JointTrajectory, PROFILE.topic),
@@ -181,8 +181,8 @@ def measure(
                     "feeder_cpu": feeder.pid,
                 }
                 _listen([plans, commands, policy, guard], 0.0, None)
-                for heard in (plans, commands, policy, guard):
-                    heard.came.clear()
+                for received in (plans, commands, policy, guard):
+                    received.came.clear()
                 used, began_s = {key: cpu_s(pid) for key, pid in pids.items()}, time.monotonic()
                 with tqdm(total=round(seconds), desc="loop", unit="s") as bar:
                     _listen([plans, commands, policy, guard], seconds, bar)
@@ -209,12 +209,12 @@ def measure(
     }
 
 
-def _listen(topics: list[Heard], seconds: float, bar: Any) -> None:
+def _listen(topics: list[ReceivedStatus], seconds: float, bar: Any) -> None:
     """Hear for that long, and once in any case."""
     end_s = time.monotonic() + seconds
     while True:
-        for heard in topics:
-            heard.look()
+        for received in topics:
+            received.look()
         left_s = end_s - time.monotonic()
         if bar is not None:
             bar.update(round(seconds - max(left_s, 0.0)) - bar.n)

@@ -116,7 +116,7 @@ class Soak:
         harness.run(self._dice.uniform(0.5, 2.0))
         self._inject(self._dice.uniform(0.2, 3.0))
         harness.run(max(0.0, end_s - time.monotonic()))
-        told = [values for _, values in harness.heard["policy_node"] if "plan_ms" in values]
+        told = [values for _, values in harness.received["policy_node"] if "plan_ms" in values]
         self.plan_ms += [float(values["plan_ms"]) for values in told]
 
     def _recover(self) -> None:

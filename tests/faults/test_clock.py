@@ -55,9 +55,9 @@ def test_row_07_clock_that_is_gone_brakes_the_arm_by_the_steady_clock(moving):
 def test_row_07_world_that_is_paused_moves_nothing_and_goes_on_when_it_does(moving):
     moving.arm.simulated.pause()
     moving.run(0.3)
-    heard = len(moving.commands)
+    received = len(moving.commands)
     moving.run(1.0)
-    assert len(moving.commands) <= heard + 2, "commands while time stands still"
+    assert len(moving.commands) <= received + 2, "commands while time stands still"
     moving.arm.simulated.resume()
     resumed_ns = moving.arm.now_ns()
     moving.until(lambda: moving.guard("code") == "OK" or moving.guard() == "FAULT")

@@ -104,8 +104,8 @@ def test_row_16_plan_beyond_a_limit_is_slowed_down_along_its_path_and_the_amount
         lambda: harness.first("guard_node", "verdict_code", "GUARD_ACTIVE", begin_ns),
         each=lambda: wild.send(target, duration_s),
     )
-    heard = [one.values for one in harness.world.heard["guard_node"]]
-    values = next(one for one in heard if one["code"] == "GUARD_ACTIVE")
+    received = [one.values for one in harness.world.received["guard_node"]]
+    values = next(one for one in received if one["code"] == "GUARD_ACTIVE")
     assert 0.0 < float(values["amount"]) <= 1.0
     assert values["verdict"] == "accepted"
     arm = next(c for c in harness.commands if len(c.joint_names) == 7)

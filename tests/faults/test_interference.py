@@ -53,9 +53,9 @@ def test_row_17_pause_brakes_and_plans_are_refused_until_it_is_resumed(moving):
     assert moving.pause(True).success
     moving.assert_rests(begin_ns, TICK_S + REST_WITHIN_S)
     assert moving.guard("code") == "PAUSED"
-    heard = len(moving.commands)
+    received = len(moving.commands)
     moving.run(0.3)
-    assert len(moving.commands) == heard
+    assert len(moving.commands) == received
     assert moving.pause(False).success
     moving.moving(moving.arm.now_ns())
 

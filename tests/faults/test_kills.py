@@ -13,8 +13,8 @@ ROBOT_SIDE = [turn for turn in (*KINDS, *BLINKS) if turn[0] != "sim_bridge"]
 SEED = 3
 
 
-def assert_kept(seen):
-    assert not seen.violation, seen.violation
+def assert_kept(episode):
+    assert not episode.violation, episode.violation
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def kills(tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "kind"), [("guard_node", "kill"), ("guard_node", "blink")])
 def test_row_15_process_that_is_struck_at_a_random_time_leaves_no_jump_behind(kills, name, kind):
-    seen = kills.episode(name, kind)
-    assert_kept(seen)
-    assert seen.step_rad is not None
+    episode = kills.episode(name, kind)
+    assert_kept(episode)
+    assert episode.step_rad is not None
 
 
 @pytest.mark.slow
@@ -35,12 +35,12 @@ def test_row_15_process_that_is_struck_at_a_random_time_leaves_no_jump_behind(ki
 def test_row_15_robot_that_stops_is_named_and_rests_on_its_own_clock_when_it_goes_on(tmp_path):
     harness = BridgedHarness(tmp_path, "pick_cube_state", guard=GUARD)
     try:
-        seen = Kills(harness, SEED).episode("sim_bridge", "stop")
+        episode = Kills(harness, SEED).episode("sim_bridge", "stop")
     finally:
         harness.close()
-    assert_kept(seen)
-    assert seen.named_s
-    assert seen.rest_s, "it was in mid-motion"
+    assert_kept(episode)
+    assert episode.named_s
+    assert episode.rest_s, "it was in mid-motion"
 
 
 @pytest.mark.slow

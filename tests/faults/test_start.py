@@ -132,7 +132,7 @@ def test_row_13_hundreds_of_settings_in_motion_disturb_nothing(moving):
         assert moving.set("policy_node", "deadline_s", **wanted).successful
     moving.moving(moving.arm.now_ns())
     assert "EXCEPTION" not in moving.codes("policy_node", begin_ns)
-    assert "FAULT" not in {values["state"] for _, values in moving.heard["guard_node"]}
+    assert "FAULT" not in {values["state"] for _, values in moving.received["guard_node"]}
     back = {"type": ParameterType.PARAMETER_DOUBLE, "double_value": 0.05}
     assert moving.set("policy_node", "deadline_s", **back).successful
 
@@ -155,10 +155,10 @@ def test_row_18_no_command_comes_after_deactivation_in_the_middle_of_a_plan(movi
     moving.inject("slow")
     moving.run(0.4)  # now it thinks
     assert change(moving, Transition.TRANSITION_DEACTIVATE)
-    heard, plans = len(moving.commands), len(moving.plans)
+    received, plans = len(moving.commands), len(moving.plans)
     begin_ns = moving.arm.now_ns()
     moving.assert_rests(begin_ns)
-    assert (len(moving.plans), len(moving.commands)) == (plans, heard)
+    assert (len(moving.plans), len(moving.commands)) == (plans, received)
     assert moving.policy() == "STOPPED"
     assert moving.guard() != "FAULT", "its silence was announced, and is no fault"
     moving.inject("")

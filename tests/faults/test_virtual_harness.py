@@ -26,8 +26,8 @@ def test_the_same_faults_show_the_same_twice():
             harness.run(2.0)
             return [
                 (one.at_ns, one.values["code"], one.values.get("accepted"))
-                for heard in harness.world.heard.values()
-                for one in heard
+                for received in harness.world.received.values()
+                for one in received
             ]
         finally:
             harness.close()

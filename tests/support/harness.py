@@ -87,10 +87,10 @@ class Harness(Graph):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(*next(iter(TRANSPORT.items())))
             super().__init__(environment, folder)
-        self.heard: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        self.received: dict[str, list[tuple[int, dict[str, str]]]] = {}
         self._said_s: dict[str, list[float]] = {}
         for name in ("policy_node", "guard_node"):
-            self.heard[name], self._said_s[name] = [], []
+            self.received[name], self._said_s[name] = [], []
             self.node.create_subscription(
                 DiagnosticStatus, f"{name}/status", self._listener(name), 100
             )
@@ -130,7 +130,7 @@ class Harness(Graph):
             published_ns = info["source_timestamp"]
             # simulated time may stand still; the test's own delay in hearing is not the node's
             said_ns = self.arm.now_ns() if self._simulated else published_ns
-            self.heard[name].append((said_ns, values_of(message)))
+            self.received[name].append((said_ns, values_of(message)))
             self._said_s[name].append(steady_at(published_ns) * 1e-9)
 
         return listen
@@ -201,7 +201,7 @@ class Harness(Graph):
                 for name, process in self.processes.items()
             )
             if time.monotonic() > end or not alive:
-                told = [f"{name}: {self.newest(name)}" for name in self.heard]
+                told = [f"{name}: {self.newest(name)}" for name in self.received]
                 logs = [f"--- {name}\n{self.log(name)[-2500:]}" for name in self.processes]
                 kind = NotInTimeError if alive else AssertionError
                 why = f"not within {limit_s} s" if alive else "a process has ended"
@@ -237,7 +237,7 @@ class Harness(Graph):
 
     def newest(self, name: str) -> dict[str, str]:
         """Values of the newest status of a node, with its sentence under `message`."""
-        return self.heard[name][-1][1] if self.heard[name] else {}
+        return self.received[name][-1][1] if self.received[name] else {}
 
     def guard(self, key: str = "state") -> str:
         return self.newest("guard_node").get(key, "")
@@ -247,7 +247,7 @@ class Harness(Graph):
 
     def codes(self, name: str, since_ns: int = 0) -> list[str]:
         """The codes that a node has told since then, each once, in order."""
-        told = [values["code"] for said_ns, values in self.heard[name] if said_ns >= since_ns]
+        told = [values["code"] for said_ns, values in self.received[name] if said_ns >= since_ns]
         return list(dict.fromkeys(told))
 
     def first(self, name: str, key: str, value: str, since_ns: int = 0) -> int:
@@ -255,7 +255,7 @@ class Harness(Graph):
         return next(
             (
                 said_ns
-                for said_ns, values in self.heard[name]
+                for said_ns, values in self.received[name]
                 if said_ns >= since_ns and values.get(key) == value
             ),
             0,
@@ -263,12 +263,12 @@ class Harness(Graph):
 
     def said_s(self, name: str, key: str, values: tuple[str, ...], since_s: float) -> float:
         """As `first`, of several values, by the steady clock [s]; it must have been heard."""
-        said = zip(self._said_s[name], self.heard[name], strict=True)
+        said = zip(self._said_s[name], self.received[name], strict=True)
         return next(at for at, (_, v) in said if at >= since_s and v.get(key) in values)
 
     def forget_words(self, name: str) -> None:
         """What a node has said so far is forgotten."""
-        self.heard[name].clear()
+        self.received[name].clear()
         self._said_s[name].clear()
 
     # beginning and end ---------------------------------------------------------------------------
@@ -318,10 +318,10 @@ class Harness(Graph):
         """What was heard is forgotten, and what was published until now is not heard any more."""
         self.measured_is_known = True
         self._forgotten_ns = time.time_ns() + (UNAWARE_NS if self._simulated else 0)
-        for heard in (self.commands, self.published_ns, self._measured, self.plans):
-            heard.clear()
-        for name in self.heard:
-            del self.heard[name][:-1], self._said_s[name][:-1], self.status[name][:]
+        for received in (self.commands, self.published_ns, self._measured, self.plans):
+            received.clear()
+        for name in self.received:
+            del self.received[name][:-1], self._said_s[name][:-1], self.status[name][:]
 
     def assert_rests(self, since_ns: int, within_s: float = REST_WITHIN_S) -> None:
         """P3: from `within_s` after `since_ns` on the arm stands still, for half a second."""

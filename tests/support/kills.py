@@ -62,26 +62,26 @@ class Kills:
         self._still = SIMULATED_STILL if isinstance(harness, BridgedHarness) else KINEMATIC_STILL
 
     def episode(self, name: str, kind: str) -> Episode:
-        """Strike in mid-motion and see; whatever breaks a promise stands in the result."""
-        harness, seen = self.harness, Episode(name, kind)
+        """Send the signal in mid-motion and watch; whatever breaks a promise is in the result."""
+        harness, episode = self.harness, Episode(name, kind)
         try:
-            seen.delay_s = self._set_in_motion()
+            episode.delay_s = self._set_in_motion()
             signal = "stop" if kind == "blink" else kind
             began_ns, began_s = harness.send_signal(name, signal), time.monotonic()
             if kind == "blink":
-                self._blink(seen, began_ns)
+                self._blink(episode, began_ns)
             elif name == "sim_bridge":
-                self._without_the_world(seen, began_ns, began_s)
+                self._without_the_world(episode, began_ns, began_s)
             else:
-                self._without_help(seen, began_ns)
+                self._without_help(episode, began_ns)
             harness.check()
         except AssertionError as error:
             line = traceback.extract_tb(error.__traceback__)[-1].line
-            seen.violation = (str(error) or str(line))[:3000]
+            episode.violation = (str(error) or str(line))[:3000]
             if kind != "kill":
                 harness.send_signal(name, "continue")
         harness.forget()
-        return seen
+        return episode
 
     def _set_in_motion(self) -> float:
         """The arm moves, and has done so for a random time, which is returned [s]."""
@@ -99,96 +99,96 @@ class Kills:
                 return delay_s
         raise AssertionError(f"does not stay in motion: {harness.newest('guard_node')}")
 
-    def _blink(self, seen: Episode, began_ns: int) -> None:
+    def _blink(self, episode: Episode, began_ns: int) -> None:
         self.harness.run(self._dice.uniform(*BLINK_S))
-        self.harness.send_signal(seen.name, "continue")
+        self.harness.send_signal(episode.name, "continue")
         self.harness.run(1.2)
-        self._judge_steps(seen, began_ns)
-        seen.told = self._told()
+        self._judge_steps(episode, began_ns)
+        episode.told = self._told()
 
     def _told(self) -> str:
         return f"{self.harness.guard()} {self.harness.guard('code')}"
 
     # policy and guard ----------------------------------------------------------------------------
 
-    def _without_help(self, seen: Episode, began_ns: int) -> None:
+    def _without_help(self, episode: Episode, began_ns: int) -> None:
         """Policy or guard is gone: the arm comes to rest, and does not jump when it is back."""
         harness = self.harness
         end_ns = began_ns + round((BOUND_S + 0.5) * 1e9)
         harness.until(lambda: harness.arm.now_ns() > end_ns)
-        self._judge_rest(seen, began_ns)
-        if seen.name == "policy_node":
-            self._judge_name(seen, began_ns)
+        self._judge_rest(episode, began_ns)
+        if episode.name == "policy_node":
+            self._judge_name(episode, began_ns)
         back_ns = harness.arm.now_ns()
-        if seen.kind == "stop":
-            harness.send_signal(seen.name, "continue")
+        if episode.kind == "stop":
+            harness.send_signal(episode.name, "continue")
         else:
-            harness.forget_words(seen.name)
-            harness.up(seen.name)
+            harness.forget_words(episode.name)
+            harness.up(episode.name)
             harness.until(
-                lambda: harness.newest(seen.name).get("code", "STOPPED") != "STOPPED", 60.0
+                lambda: harness.newest(episode.name).get("code", "STOPPED") != "STOPPED", 60.0
             )
-        afresh = (seen.name, seen.kind) == ("guard_node", "kill")
+        afresh = (episode.name, episode.kind) == ("guard_node", "kill")
         if afresh:  # it says so once it has heard of the plans that flow
             harness.until(lambda: harness.guard() == "FAULT")
         harness.run(1.0)
-        seen.told = self._told()
+        episode.told = self._told()
         if afresh:
             assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
             harness.go_on("guard_node", forgets=False)
             harness.run(0.5)
-        self._judge_steps(seen, began_ns)
+        self._judge_steps(episode, began_ns)
         assert "CLOCK_JUMPED" not in harness.codes("policy_node", began_ns), "no clock has jumped"
-        if seen.name == "policy_node":
-            assert seen.told == "FAULT POLICY_LOST", f"nobody has reset it: {seen.told}"
+        if episode.name == "policy_node":
+            assert episode.told == "FAULT POLICY_LOST", f"no node has reset it: {episode.told}"
             assert self._rest_s(back_ns) == 0.0, "it moved before a reset"
 
-    def _judge_name(self, seen: Episode, began_ns: int) -> None:
+    def _judge_name(self, episode: Episode, began_ns: int) -> None:
         def told() -> int:
             return self.harness.first("guard_node", "code", "POLICY_LOST", began_ns)
 
         # heard late: of a lost datagram DDS tells in seconds; when it was said is what counts
         self.harness.until(lambda: told() > 0)
         told_ns = told()
-        seen.named_s = (told_ns - began_ns) * 1e-9
-        assert seen.named_s <= NAMED_S, f"named after {seen.named_s:.3f} s"
+        episode.named_s = (told_ns - began_ns) * 1e-9
+        assert episode.named_s <= NAMED_S, f"named after {episode.named_s:.3f} s"
 
     # the simulated robot -------------------------------------------------------------------------
 
-    def _without_the_world(self, seen: Episode, began_ns: int, began_s: float) -> None:
+    def _without_the_world(self, episode: Episode, began_ns: int, began_s: float) -> None:
         """The robot is gone, and time with it: the others say so, and wait when it is back."""
         harness = self.harness
         harness.until(lambda: harness.guard() in ("BRAKE", "FAULT"))
         # a message may be heard long after it was said: of a lost datagram DDS tells in seconds
         states = ("BRAKE", "FAULT")
-        seen.named_s = harness.said_s("guard_node", "state", states, began_s) - began_s
-        assert seen.named_s <= NAMED_S, f"named after {seen.named_s:.3f} s"
+        episode.named_s = harness.said_s("guard_node", "state", states, began_s) - began_s
+        assert episode.named_s <= NAMED_S, f"named after {episode.named_s:.3f} s"
         harness.until(lambda: harness.policy() == "WAITING")
         told_s = harness.said_s("policy_node", "code", ("WAITING",), began_s) - began_s
         assert told_s <= CLOCK_S, f"the policy named it after {told_s:.3f} s"
-        heard = len(harness.commands)
+        received = len(harness.commands)
         harness.run(0.5)
-        assert len(harness.commands) == heard, "commands while the world stands still"
-        if seen.kind == "stop":
-            harness.send_signal(seen.name, "continue")
+        assert len(harness.commands) == received, "commands while the world stands still"
+        if episode.kind == "stop":
+            harness.send_signal(episode.name, "continue")
             end_ns = began_ns + round((BOUND_S + 0.5) * 1e9)
             harness.until(lambda: harness.arm.now_ns() > end_ns, 30.0)
-            self._judge_rest(seen, began_ns)
+            self._judge_rest(episode, began_ns)
         else:
             harness.fresh_world()
             began_ns = harness.arm.history[0].stamp_ns
             assert self._rest_s(began_ns) == 0.0, "it moved before a reset"
-        self._judge_steps(seen, began_ns)
-        seen.told = self._told()
+        self._judge_steps(episode, began_ns)
+        episode.told = self._told()
         # on a busy machine the policy is silent for as long, now and then
         named = ("FAULT JOINT_STATES_LOST", "FAULT POLICY_LOST")
-        assert seen.told in named, f"nobody has reset it: {seen.told}"
+        assert episode.told in named, f"no node has reset it: {episode.told}"
 
     # rest ----------------------------------------------------------------------------------------
 
-    def _judge_rest(self, seen: Episode, began_ns: int) -> None:
-        seen.rest_s = self._rest_s(began_ns)
-        assert seen.rest_s <= BOUND_S, f"in motion until {seen.rest_s:.3f} s after"
+    def _judge_rest(self, episode: Episode, began_ns: int) -> None:
+        episode.rest_s = self._rest_s(began_ns)
+        assert episode.rest_s <= BOUND_S, f"in motion until {episode.rest_s:.3f} s after"
 
     def _rest_s(self, since_ns: int) -> float:
         """Time from which on the arm has been where it is now [s]."""
@@ -197,9 +197,11 @@ class Kills:
         moved = np.flatnonzero(np.abs(ways).max(axis=1) > self._still)
         return (states[moved[-1]].stamp_ns - since_ns) * 1e-9 if len(moved) else 0.0
 
-    def _judge_steps(self, seen: Episode, since_ns: int) -> None:
+    def _judge_steps(self, episode: Episode, since_ns: int) -> None:
         """By how much a joint has got further between two samples than its speed allows."""
         states = [state for state in self.harness.arm.history if state.stamp_ns >= since_ns]
-        seen.step_rad, when_ns = longest_step(states, PROFILE, self.harness.arm.taken)
+        episode.step_rad, when_ns = longest_step(states, PROFILE, self.harness.arm.taken)
         when_s = (when_ns - since_ns) * 1e-9
-        assert seen.step_rad <= STEP_RAD, f"a jump of {seen.step_rad:.3f} rad after {when_s:.3f} s"
+        assert episode.step_rad <= STEP_RAD, (
+            f"a jump of {episode.step_rad:.3f} rad after {when_s:.3f} s"
+        )

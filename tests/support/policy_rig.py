@@ -66,7 +66,7 @@ class Rig:
         self.observer = Observer(card.observation, PANDA, ARM, FrameTree())
         self.pipeline = PlanPipeline(self.planner, PANDA, ARM)
         self.health = Health()
-        self.sent, self.motions, self.log, self.heard = [], [], [], []
+        self.sent, self.motions, self.log, self.received = [], [], [], []
         self.told = threading.Semaphore(0)
         ports = Ports(
             lambda: self.now_ns,
@@ -85,7 +85,7 @@ class Rig:
         self._worker = PlannerThread(lambda worker: None, self.loop.turn)
 
     def _tell(self):
-        self.heard.append(self.code)
+        self.received.append(self.code)
         self.told.release()
 
     def _make(self):

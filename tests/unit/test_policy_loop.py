@@ -97,7 +97,7 @@ def test_planner_that_hangs_is_given_up_and_another_one_plans(rig):
     rig.until(lambda: rig.log)
     assert "DEADLINE: a plan has taken" in rig.log[0]
     assert "given up after 0.20 s" in rig.log[0]
-    assert "DEADLINE" in rig.heard
+    assert "DEADLINE" in rig.received
     heard = len(rig.sent)
     rig.until(lambda: len(rig.sent) > heard)
     assert len(rig.made) == 1

@@ -80,11 +80,11 @@ def test_a_plan_is_made_from_joint_states_that_came_while_the_rest_was_prepared(
 
 def test_a_refusal_is_told_at_once_and_not_again(rig):
     rig.turn()
-    heard = len(rig.heard)
+    heard = len(rig.received)
     rig.now_ns += 300 * MS
     turned(rig)
     turned(rig)
-    assert rig.heard[heard:] == ["STALE"]
+    assert rig.received[heard:] == ["STALE"]
 
 
 def test_a_stopped_loop_reports_no_refusal(rig):

@@ -87,7 +87,7 @@ class VirtualHarness:
             if each is not None:
                 each()
             if self.world.timeline.now_ns > end_ns:
-                told = [f"{name}: {self.newest(name)}" for name in self.world.heard]
+                told = [f"{name}: {self.newest(name)}" for name in self.world.received]
                 raise NotInTimeError("\n".join([f"not within {limit_s} s", *told]))
 
     def run(self, seconds: float) -> None:
@@ -145,8 +145,8 @@ class VirtualHarness:
 
     def newest(self, name: str) -> dict[str, str]:
         """Values of the newest status of a node, with its sentence under `message`."""
-        heard = self.world.heard[name]
-        return heard[-1].values if heard else {}
+        received = self.world.received[name]
+        return received[-1].values if received else {}
 
     def guard(self, key: str = "state") -> str:
         """What the guard has said last."""
@@ -168,8 +168,8 @@ class VirtualHarness:
 
     def told(self, name: str, key: str, since_ns: int = 0) -> list[str]:
         """What a node has told under a key since then, each once, in order."""
-        heard = [one for one in self.world.heard[name] if one.at_ns >= since_ns]
-        return list(dict.fromkeys(one.values[key] for one in heard if key in one.values))
+        received = [one for one in self.world.received[name] if one.at_ns >= since_ns]
+        return list(dict.fromkeys(one.values[key] for one in received if key in one.values))
 
     def codes(self, name: str, since_ns: int = 0) -> list[str]:
         """The codes that a node has told since then, each once, in order."""
@@ -177,7 +177,7 @@ class VirtualHarness:
 
     def first(self, name: str, key: str, value: str, since_ns: int = 0) -> int:
         """When a node first told that since then [ns]; 0 when it has not."""
-        for one in self.world.heard[name]:
+        for one in self.world.received[name]:
             if one.at_ns >= since_ns and one.values.get(key) == value:
                 return one.at_ns
         return 0
@@ -196,8 +196,8 @@ class VirtualHarness:
         """What was heard is forgotten, but for the newest statuses."""
         self.world.sent.clear()
         self.world.plans.clear()
-        for heard in (*self.world.heard.values(), self.world.reports):
-            del heard[:-1]
+        for received in (*self.world.received.values(), self.world.reports):
+            del received[:-1]
 
     # promises ------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ DUE_NS = 2 * MS
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedStatus:
     """A status: when it was published [ns], and its values with the sentence under `message`."""
 
     at_ns: int
@@ -71,7 +71,7 @@ class FaultWorld(World):
         super().__init__(Case(load=0.0, by_arrival=True, guard=guard or {}))
         self._checkpoint, self._values = checkpoint, policy or {}
         self.reports: list[GuardReport] = []
-        self.heard: dict[str, list[Heard]] = {"guard_node": [], "policy_node": []}
+        self.received: dict[str, list[ReceivedStatus]] = {"guard_node": [], "policy_node": []}
         self.sent: list[Sent] = []
         self.plans: list[Trajectory] = []
         self.planner_fault = ""
@@ -126,5 +126,5 @@ class FaultWorld(World):
     def _hear(self, name: str, message: Any) -> dict[str, str]:
         values = {pair.key: pair.value for pair in message.values}
         told = values | {"message": message.message}
-        self.heard[name].append(Heard(self.data_ns(), told))
+        self.received[name].append(ReceivedStatus(self.data_ns(), told))
         return values
