@@ -7,37 +7,24 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
 from difftori_ros.config.parameters import Parameter
-from difftori_ros.nodes.node_base import (
-    COMMAND_QOS,
-    LATCHED_QOS,
-    STATUS_QOS,
-    StartupError,
-    declare,
-    run,
-    status_message,
-)
-from difftori_ros.rigid import matrix_to_pose
+from difftori_ros.nodes.node_base import COMMAND_QOS, STATUS_QOS, StartupError, declare, run
 from difftori_ros.robot.profile import ProfileError, load_profile
 from difftori_ros.status.guard_report import GuardReport, GuardReportError
 from difftori_ros.types import Trajectory
 from difftori_sim.arm.tasks import TEST_SEEDS, find_task
 from difftori_sim.arm.vulkan import VulkanError
-from difftori_sim.arm.world import CAMERA_FRAME, TICK_NS, World, cameras_of
+from difftori_sim.arm.world import TICK_NS, World
 
-from .camera_messages import camera_messages, camera_streams, view_messages
-from .fault_injection import FaultInjector, parse
+from .fault_injection import parse
+from .robot_topics import RobotTopics, streams_of
 
 REPEAT_S = 0.25
 """Steady time after which an unanswered observation is sent again in lockstep [s]."""
@@ -46,12 +33,6 @@ LOST_S = 1.0
 POSE_PERIOD_NS = 50_000_000
 MAX_LAG_NS = 200_000_000
 """Lag behind the wall clock beyond which the difference is dropped: time slows, never jumps."""
-
-STREAMS: dict[str, Any] = {
-    "clock": Clock,
-    "joint_states": JointState,
-}
-"""What can have faults, besides the poses of the task and the cameras."""
 
 PARAMETERS = (
     Parameter("task", "pick_cube", "The simulated task."),
@@ -99,25 +80,14 @@ class SimBridge(Node):
         self.idle_s = 0.05 if self._lockstep else 0.002
         try:
             self._profile = load_profile(values["robot"])
-            self._task = find_task(values["task"])
-            streams = STREAMS | dict.fromkeys(self._task.poses, PoseStamped)
-            streams |= camera_streams(cameras_of(self._task))
+            task = find_task(values["task"])
+            streams = streams_of(task)
             # before the world, which takes half a minute to load
-            self._faults = [parse(text, streams) for text in values["faults"] if text]
-            self.world = World(
-                self._task, self._profile, values["image_size"], values["view_size"]
-            )
+            faults = [parse(text, streams) for text in values["faults"] if text]
+            self.world = World(task, self._profile, values["image_size"], values["view_size"])
         except (ProfileError, ValueError, VulkanError) as error:
             raise StartupError(str(error)) from error
-        out = self.create_publisher
-        topics = {name: "/clock" if name == "clock" else name for name in streams}
-        self._out = {name: out(streams[name], topic, STATUS_QOS) for name, topic in topics.items()}
-        self._injector = FaultInjector(self._faults)
-        self._view = out(Image, "~/view/image_raw", STATUS_QOS)
-        self._view_info = out(CameraInfo, "~/view/camera_info", STATUS_QOS)
-        self._view_pose = out(PoseStamped, "~/view/pose", LATCHED_QOS)
-        self._episode = out(DiagnosticStatus, "~/episode", LATCHED_QOS)
-        self._transforms = self._transform_publisher()
+        self._topics = RobotTopics(self, self.world, faults)
         profile = self._profile
         channels = [profile.topic, *([profile.gripper.topic] if profile.gripper else [])]
         for topic in channels:
@@ -128,9 +98,8 @@ class SimBridge(Node):
         self._arrived: dict[tuple[str, ...], Trajectory] = {}
         self._refused_ns = self._accepted_ns = self._followed = 0
         self._running = self._commanded = self._sent_once = self._view_now = False
-        self._start_ns = self._camera_ns = self._pose_ns = 0
+        self._camera_ns = self._pose_ns = 0
         self._sent_s = self._repeated_s = self._wall_s = self._accepted_s = 0.0
-        self._camera_messages: dict[str, Any] = {}
         self.finished: int | None = None
         if values["start"]:
             self._reset()
@@ -138,25 +107,9 @@ class SimBridge(Node):
             self.world.reset(self._seed())
             if values["cloud"]:
                 self.world.sense()  # the first picture takes seconds: before the first episode
-            self._start_ns, self._wall_s = self.world.now_ns, time.monotonic()
-            self._tell_episode()
-
-    def _transform_publisher(self) -> Any:
-        try:
-            from tf2_msgs.msg import TFMessage
-        except ImportError:
-            return None
-        from geometry_msgs.msg import TransformStamped
-
-        publisher = self.create_publisher(TFMessage, "/tf_static", LATCHED_QOS)
-        message = TransformStamped(child_frame_id=CAMERA_FRAME)
-        message.header.frame_id = self._profile.base_frame
-        x, y, z, *quaternion = map(float, matrix_to_pose(self.world.camera().base_from_camera))
-        translation, rotation = message.transform.translation, message.transform.rotation
-        translation.x, translation.y, translation.z = x, y, z
-        rotation.x, rotation.y, rotation.z, rotation.w = quaternion
-        publisher.publish(TFMessage(transforms=[message]))
-        return publisher
+            self._topics.begin()
+            self._wall_s = time.monotonic()
+            self._publish_episode()
 
     def _seed(self) -> int:
         return self.get_parameter("seed").get_parameter_value().integer_value
@@ -183,7 +136,9 @@ class SimBridge(Node):
             if trajectory.stamp_ns == self.world.now_ns:
                 self._arrived[trajectory.joint_names] = trajectory
                 self._commanded = True
-        elif trajectory.stamp_ns >= self._start_ns and trajectory.end_ns > self.world.now_ns:
+        elif (
+            trajectory.stamp_ns >= self._topics.start_ns and trajectory.end_ns > self.world.now_ns
+        ):
             self.world.command(trajectory)
             self._followed += 1
 
@@ -216,25 +171,24 @@ class SimBridge(Node):
     def _reset(self) -> None:
         self.world.reset(self._seed())
         self._arrived.clear()
-        self._injector = FaultInjector(self._faults)
+        self._topics.begin()
         self._sent_once = True
         self._commanded, self._running, self._followed = False, True, 0
-        self._start_ns = self.world.now_ns
         self._wall_s = time.monotonic()
         self._camera_ns = self._pose_ns = 0
         self._view_now = bool(self.get_parameter("view").value)
         if self._view_now:
             self.world.render()  # the first picture takes seconds: before the episode, not in it
-        self._tell_episode()
+        self._publish_episode()
         if self._lockstep:
             self._publish()
 
     def _step_lockstep(self) -> None:
         if not self._running:
-            self._publish_clock()
+            self._topics.publish_clock()
             if self._repeat_due():  # an arm at rest publishes its joints too, for the guard
                 self._repeated_s = time.monotonic()
-                self._publish_joints()
+                self._topics.publish_joints()
             return
         if not self._commanded and not self.count_publishers("policy_node/plan"):
             self._sent_s = time.monotonic()  # the wait begins when there is a policy to answer
@@ -258,9 +212,9 @@ class SimBridge(Node):
         self._arrived.clear()
         period_s = self._values["period_s"]
         if self._view_now:
-            self._publish_view()
+            self._topics.publish_view()
             self.world.advance(period_s / 2)
-            self._publish_view()
+            self._topics.publish_view()
             self.world.advance(period_s / 2)
         else:
             self.world.advance(period_s)
@@ -270,7 +224,7 @@ class SimBridge(Node):
 
     def _step_wall(self) -> None:
         behind_ns = int((time.monotonic() - self._wall_s) * 1e9) - (
-            self.world.now_ns - self._start_ns
+            self.world.now_ns - self._topics.start_ns
         )
         if behind_ns > MAX_LAG_NS:
             self._wall_s += (behind_ns - MAX_LAG_NS) * 1e-9
@@ -281,96 +235,50 @@ class SimBridge(Node):
     def _tick_wall(self) -> None:
         self.world.advance(TICK_NS * 1e-9)
         now_ns = self.world.now_ns
-        self._publish_clock()
-        self._publish_joints()
+        self._topics.publish_clock()
+        self._topics.publish_joints()
         if now_ns - self._pose_ns >= POSE_PERIOD_NS:
             self._pose_ns = now_ns
-            self._publish_poses()
+            self._topics.publish_poses()
         if now_ns - self._camera_ns >= 1e9 / self._values["camera_hz"] and self._running:
             self._camera_ns = now_ns
             self._publish_camera()
             if self._view_now:
-                self._publish_view()
+                self._topics.publish_view()
 
     def _finish_if_done(self) -> None:
-        elapsed_s = (self.world.now_ns - self._start_ns) * 1e-9
-        if self._running and (
-            self.world.succeeded or elapsed_s >= self._values["max_time_s"] - 1e-6
-        ):
+        too_long = self._topics.elapsed_s >= self._values["max_time_s"] - 1e-6
+        if self._running and (self.world.succeeded or too_long):
             self._running = False
-            self._tell_episode()
+            self._publish_episode()
 
     # out -----------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        self._publish_clock()
-        self._publish_joints()
-        self._publish_poses()
+        self._publish_state()
         self._publish_camera()
         self._sent_s = self._repeated_s = time.monotonic()
+
+    def _publish_state(self) -> None:
+        self._topics.publish_clock()
+        self._topics.publish_joints()
+        self._topics.publish_poses()
+
+    def _publish_camera(self) -> None:
+        if self._values["cloud"]:
+            self._topics.publish_camera()
 
     def _repeat_due(self) -> bool:
         return time.monotonic() - self._repeated_s > REPEAT_S
 
     def _send_again(self) -> None:
         self._repeated_s = time.monotonic()
-        self._publish_clock()
-        self._publish_joints()
-        self._publish_poses()
-        self._send_camera()
+        self._publish_state()
+        self._topics.repeat_camera()
 
-    def _send(self, stream: str, message: Any) -> None:
-        now_s = (self.world.now_ns - self._start_ns) * 1e-9
-        for name, sent in self._injector.apply(stream, message, now_s):
-            self._out[name].publish(sent)
-
-    def _publish_clock(self) -> None:
-        message = Clock()
-        codecs.ns_to_stamp(self.world.now_ns, message.clock)
-        self._send("clock", message)
-
-    def _publish_joints(self) -> None:
-        message = JointState()
-        codecs.encode_joint_state(self.world.joint_state(), message)
-        self._send("joint_states", message)
-
-    def _publish_poses(self) -> None:
-        for name, pose in self.world.poses().items():
-            message = PoseStamped()
-            codecs.encode_pose(pose, message)
-            self._send(name, message)
-
-    def _publish_camera(self) -> None:
-        if not self._values["cloud"]:
-            return
-        self._camera_messages = camera_messages(self.world)
-        self._send_camera()
-
-    def _send_camera(self) -> None:
-        for stream, message in self._camera_messages.items():
-            self._send(stream, message)
-
-    def _publish_view(self) -> None:
-        pose, info, image = view_messages(self.world, self._profile.base_frame)
-        self._view_pose.publish(pose)
-        self._view_info.publish(info)
-        self._view.publish(image)
-
-    def _tell_episode(self) -> None:
-        elapsed_s = (self.world.now_ns - self._start_ns) * 1e-9
+    def _publish_episode(self) -> None:
         state = "running" if self._running else ("success" if self.world.succeeded else "failed")
-        state = state if self._sent_once else "waiting"
-        values = {
-            "state": state,
-            "seed": str(self.world.seed),
-            "start_ns": str(self._start_ns),
-            "time_s": f"{elapsed_s:.2f}",
-            "commands": str(self._followed),
-            "joint_speed": f"{float(np.abs(self.world.joint_state().velocity).max()):.4f}",
-        }
-        message = f"seed {self.world.seed}: {state} after {elapsed_s:.2f} s"
-        self.get_logger().info(message)
-        self._episode.publish(status_message(self.get_name(), 0, message, values))
+        self._topics.publish_episode(state if self._sent_once else "waiting", self._followed)
 
 
 def main(args: list[str] | None = None) -> int:
