@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, cast
 from .env import VARIANTS, EnvironmentInfo, StepResult, Suite, SuiteEnv, SuiteEpisode, SuiteError
 
 if TYPE_CHECKING:
+    from . import arm_env, dmc, gymnasium_suite, maniskill, metaworld, robomimic
     from .gym_adapter import GymAdapter
+
+    _: tuple[Suite, ...] = (arm_env, dmc, gymnasium_suite, maniskill, metaworld, robomimic)
 
 __all__ = [
     "ARM",
