@@ -19,10 +19,11 @@ from sensor_msgs.msg import CameraInfo
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
-from difftori_ros.observation.frame_tree import FrameError, FrameTree, take_transforms
+from difftori_ros.observation import FrameError, Observer
+from difftori_ros.observation.frame_tree import take_transforms
 from difftori_ros.observation.input_topics import InputTopicError, InputTopics
-from difftori_ros.observation.observer import JOINTS_KEPT, Observer
 from difftori_ros.observation.stream_buffer import Unread
+from difftori_ros.observation.stream_set import JOINTS, JOINTS_KEPT
 from difftori_ros.policy.loop import PolicyLoop
 from difftori_ros.status.clock_jump import shown_ns
 from difftori_ros.status.guard_report import GuardReport, GuardReportError
@@ -40,7 +41,6 @@ from .node_base import (
 )
 from .polled_subscription import PolledSubscription, stamp_ns
 
-JOINTS = "joint_states"
 JOINTS_QOS = QoSProfile(depth=JOINTS_KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
 """They are taken every 0.1 s or sooner: at 1 kHz none is lost."""
 
@@ -52,12 +52,11 @@ class Inputs:
         self,
         node: Node,
         observer: Observer,
-        frames: FrameTree,
         loop: PolicyLoop,
         health: Health,
         steady_s: Callable[[], float],
     ):
-        self._node, self._observer, self._frames = node, observer, frames
+        self._node, self._observer = node, observer
         self._loop, self._health, self._steady_s = loop, health, steady_s
         ways = {name: _text(node, name) for name in ("image_transport", "points_from")}
         try:
@@ -129,7 +128,7 @@ class Inputs:
         Args:
             silent_only: Leave out streams that have delivered.
         """
-        streams = self._observer.silent() if silent_only else self._observer.streams
+        streams = self._observer.streams.silent() if silent_only else self._observer.streams
         sentences = [nobody_publishes(self._node, *self._source(name)) for name in streams]
         return [sentence for sentence in sentences if sentence]
 
@@ -144,10 +143,10 @@ class Inputs:
             try:
                 sample = self._sources.decode(stream, message)
             except codecs.CodecError as error:
-                self._observer.dropped(stream, self._complain(stream, error))
+                self._observer.streams.dropped(stream, self._complain(stream, error))
                 return
             self._health.event(stream, self._steady_s())
-            self._observer.push(stream, sample, self._arrival_ns(sample.stamp_ns))
+            self._observer.streams.push(stream, sample, self._arrival_ns(sample.stamp_ns))
             if stream in self._waking:
                 self._loop.wake()
 
@@ -165,11 +164,11 @@ class Inputs:
             decode = self._decode_joints
             sample = decode(raw) if stamp is None else Unread(stamp, raw, decode)
         except codecs.CodecError as error:
-            self._observer.dropped(JOINTS, str(error))
+            self._observer.streams.dropped(JOINTS, str(error))
             return
         if arrived_ns is None:
             arrived_ns = self._arrival_ns(sample.stamp_ns)
-        self._observer.push(JOINTS, sample, arrived_ns)
+        self._observer.streams.push(JOINTS, sample, arrived_ns)
 
     def _decode_joints(self, raw: bytes) -> Any:
         try:
@@ -205,7 +204,7 @@ class Inputs:
 
         def on_transforms(message: Any, static: bool) -> None:
             try:
-                take_transforms(self._frames, message, static)
+                take_transforms(self._observer.frames, message, static)
             except (codecs.CodecError, FrameError) as error:
                 self._node.get_logger().warning(f"/tf: {error}", throttle_duration_sec=2.0)
 

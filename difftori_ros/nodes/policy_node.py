@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from std_srvs.srv import Trigger
@@ -14,8 +13,7 @@ from std_srvs.srv import Trigger
 from difftori_models.checkpoint.files import CheckpointError
 from difftori_models.contract.specs import Observation
 from difftori_ros.config.parameters import POLICY
-from difftori_ros.observation.frame_tree import FrameError, FrameTree
-from difftori_ros.observation.observer import Observer
+from difftori_ros.observation import FrameError, Observer, make_observer
 from difftori_ros.policy.loop import PolicyLoop, Ports
 from difftori_ros.policy.open_policy import Source, open_policy, refined
 from difftori_ros.policy.pipeline import PlannedMotion, PlanPipeline
@@ -110,23 +108,11 @@ class PolicyNode(GuardedLifecycleNode):
             source = open_policy(values, profile)
             kinematics = Kinematics(profile)
             pipeline = PlanPipeline(refined(source.planner, values["refine"]), profile, kinematics)
-            frames = FrameTree()
-            if values["camera_frame"]:
-                pose = np.array(values["camera_pose"])
-                frames.set_static_pose(profile.base_frame, values["camera_frame"], pose)
+            observer = make_observer(source.planner.card, profile, values, kinematics)
         except (CheckpointError, ScriptError, ProfileError, FrameError, OSError) as error:
             raise StartupError(str(error)) from error
         card = source.planner.card
-        spec = card.observation
-        self._observer = Observer(
-            spec,
-            profile,
-            kinematics,
-            frames,
-            {name: values[f"{spec.kind(name)}_max_age_s"] for name in spec.streams},
-            frozen_frames=values["frozen_frames"],
-            frozen_is_fault=values["frozen_is_fault"],
-        )
+        self._observer = observer
         pipeline.reset(values["seed"])
         ports = Ports(
             self._now_ns,
@@ -141,7 +127,7 @@ class PolicyNode(GuardedLifecycleNode):
         loop = PolicyLoop(
             values, source, pipeline, self._observer, start_pose, self._health, ports
         )
-        self._inputs = Inputs(self, self._observer, frames, loop, self._health, self._steady_s)
+        self._inputs = Inputs(self, observer, loop, self._health, self._steady_s)
         self._outputs = Outputs(self, card.action, profile.base_frame)
         self._loop = loop
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
@@ -242,7 +228,7 @@ class PolicyNode(GuardedLifecycleNode):
     def _publish_status(self) -> None:
         steady_s = self._steady_s()
         report = self._health.status(steady_s)
-        seen = self._observer.report(self._now_ns()) if self._observer is not None else {}
+        seen = self._observer.streams.report(self._now_ns()) if self._observer is not None else {}
         values = {"code": report.code, **report.values, **seen}
         self._status.tell(report.level, report.text, values, steady_s)
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from difftori_models.contract.specs import Observation, PlanStatus
+from difftori_ros.observation import Observer, Refusal
 from difftori_ros.observation.novelty import NoveltyWatch
-from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.status.health import Health
 from difftori_ros.types import Level, Reason, Trajectory
 
@@ -92,7 +92,9 @@ class PolicyLoop:
         self._refused: deque[int] = deque(maxlen=16)
         self._replaced: deque[Trajectory] = deque(maxlen=16)
         self._changes: deque[tuple[str, Any]] = deque()
-        self._times = PlanTimes(observer, self._values["trigger"], self._spec.plan_period_s)
+        self._times = PlanTimes(
+            observer.streams, self._values["trigger"], self._spec.plan_period_s
+        )
         self._novelty = NoveltyWatch(self._planner.card)
         self._clock = (0, 0.0)
         self._guard_at_work, self._guard_heard_s = False, -math.inf
@@ -104,7 +106,7 @@ class PolicyLoop:
 
     def start(self) -> None:
         """Begin an episode and plan."""
-        self._observer.clear()
+        self._observer.streams.clear()
         self._latch.reset()
         self._begin_anew()
         self._health.set(Reason.WAITING, self._ports.steady_s())
@@ -124,7 +126,7 @@ class PolicyLoop:
     def reset(self) -> str:
         """A new episode; what was latched is forgotten. Returns what that means."""
         fault = self._latch.fault
-        self._observer.clear()
+        self._observer.streams.clear()
         self._begin_anew()
         if fault is not None and fault.needs_new_planner:
             self._report(Reason.WAITING, "the planner is being made anew")
@@ -135,7 +137,7 @@ class PolicyLoop:
 
     def jumped(self, detail: str) -> None:
         """The clock of the stamps is another one now."""
-        self._observer.clear()
+        self._observer.streams.clear()
         self._times.clear()
         self._accepted_ns = 0
         self._begin_anew()
@@ -252,11 +254,11 @@ class PolicyLoop:
             wanted_ns: Stamp of the joint states that something waits for, besides the plan [ns].
         """
         now_ns = self._ports.now_ns()
-        due_ns = self._observer.stale_ns()
+        due_ns = self._observer.streams.stale_ns()
         if wanted_ns:
-            due_ns = min(due_ns, self._observer.expected_ns("joint_states", wanted_ns))
+            due_ns = min(due_ns, self._observer.streams.expected_ns("joint_states", wanted_ns))
         if stamp_ns := self._times.wanted_ns():
-            plan_ns = self._observer.expected_ns("joint_states", stamp_ns)
+            plan_ns = self._observer.streams.expected_ns("joint_states", stamp_ns)
             early_ns = plan_ns - READY_NS
             due_ns = min(due_ns, plan_ns if early_ns <= now_ns else early_ns)
         return min(max((due_ns - now_ns) * 1e-9, SOONEST_S), LATEST_S)
@@ -286,7 +288,7 @@ class PolicyLoop:
             self._ports.tell()
             return
         reason, level, detail = motion.reason, Level.OK, plan.status.value
-        frozen = self._observer.frozen()
+        frozen = self._observer.streams.frozen()
         if reason is not Reason.OK or plan.status is PlanStatus.DIVERGED:
             level = Level.WARN
         elif frozen is not None:
@@ -335,7 +337,7 @@ class PolicyLoop:
         elif name.endswith("_max_age_s"):
             for stream in self._observer.streams:
                 if f"{self._observer.spec.kind(stream)}_max_age_s" == name:
-                    self._observer.set_limit(stream, value)
+                    self._observer.streams.set_limit(stream, value)
 
     def _renew(self, worker: PlannerThread) -> None:
         """Make a planner in place of one that hangs or has failed."""
@@ -378,7 +380,7 @@ class PolicyLoop:
         stands_s = steady_s - self._clock[1]
         if stands_s > STANDS_STILL_S and self._values["trigger"] == "timer":
             return Refusal(Reason.WAITING, f"the clock has stood still for {stands_s:.1f} s")
-        return self._observer.lacking(now_ns)
+        return self._observer.streams.missing(now_ns)
 
     def _refuse(self, refusal: Refusal, worker: PlannerThread) -> float:
         """Report why there is no plan; of a missing stream, whether anybody publishes it."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""When to plan, from what has been seen: the same rule for a robot and for a bag."""
+"""When to plan, from what has come: the same rule for a robot and for a bag."""
 
 from __future__ import annotations
 
-from difftori_ros.observation.observer import Observer
+from difftori_ros.observation.stream_set import JOINTS, StreamSet
 
 EARLY = 0.1
 """Share of the planning period by which joint states may be early to be planned from."""
@@ -17,16 +17,16 @@ class PlanTimes:
         due_ns: The time to plan next [ns]; 0 when that is now or depends on what comes.
     """
 
-    def __init__(self, observer: Observer, trigger: str, period_s: float):
+    def __init__(self, streams: StreamSet, trigger: str, period_s: float):
         """Nothing has been planned yet.
 
         Args:
-            observer: What has been seen.
+            streams: What has come.
             trigger: `timer`: every `period_s`, from joint states of the due time. `observation`:
                 once for every stamp that all streams share.
             period_s: Time between two plans [s].
         """
-        self._observer, self._by_observation = observer, trigger == "observation"
+        self._streams, self._by_observation = streams, trigger == "observation"
         self._period_ns, self._early_ns = round(period_s * 1e9), round(EARLY * period_s * 1e9)
         self.clear()
 
@@ -37,9 +37,9 @@ class PlanTimes:
     def time_ns(self, now_ns: int) -> int | None:
         """The time to plan at when the clock shows `now_ns` [ns], or None when it is not due."""
         if self._by_observation:
-            common = self._observer.newest_common_ns()
+            common = self._streams.newest_common_ns()
             return None if common is None or common <= self.last_ns else max(now_ns, common)
-        measured_ns = self._observer.newest_ns("joint_states", now_ns)
+        measured_ns = self._streams.newest_ns(JOINTS, now_ns)
         due = measured_ns is not None and measured_ns >= self.due_ns - self._early_ns
         return now_ns if due and measured_ns != self.last_ns else None
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from difftori_models.contract.specs import Observation
-from difftori_ros.observation.observer import Refusal
+from difftori_ros.observation.stream_set import Refusal
 from difftori_ros.types import FloatArray, Reason
 
 

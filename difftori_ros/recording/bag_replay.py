@@ -12,18 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from difftori_models.contract.specs import Card, Observation
 from difftori_ros import codecs
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
-from difftori_ros.observation.frame_tree import FrameError, FrameTree, take_transforms
+from difftori_ros.observation import FrameError, Refusal, make_observer
+from difftori_ros.observation.frame_tree import take_transforms
 from difftori_ros.observation.input_topics import CAMERA_INFO, InputTopics
-from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.policy.compatibility import check_card
 from difftori_ros.policy.plan_schedule import PlanTimes
-from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.status.clock_jump import shown_ns
 
@@ -48,8 +45,8 @@ class BagReplay:
         *,
         remaps: Mapping[str, str] | None = None,
         period_s: float | None = None,
-        also: Sequence[str] = (),
-        hear: Callable[[int, Recorded], None] = lambda now_ns, recorded: None,
+        extra_topics: Sequence[str] = (),
+        on_message: Callable[[int, Recorded], None] = lambda now_ns, recorded: None,
     ):
         """Find every stream in the bag.
 
@@ -61,8 +58,8 @@ class BagReplay:
                 `image_transport`, `points_from`; the defaults without.
             remaps: Name of a topic -> name under which it was recorded.
             period_s: Time between two observations with `trigger` timer; the card's by default.
-            also: Topics beside the streams that `hear` is called with.
-            hear: Takes what the clock shows [ns] and the message.
+            extra_topics: Topics beside the streams that `on_message` is called with.
+            on_message: Takes what the clock shows [ns] and the message.
 
         Raises:
             BagError: A stream is not in the bag.
@@ -71,34 +68,22 @@ class BagReplay:
             FrameError: The camera's pose in `values` is not one.
         """
         check_card(card, profile)
-        self._bag, self._also, self._hear = bag, frozenset(also), hear
-        self._values = values = values or values_of("policy_node", POLICY)
+        self._bag, self._extra, self._on_message = bag, frozenset(extra_topics), on_message
+        values = values or values_of("policy_node", POLICY)
         spec = card.observation
-        self._sources = InputTopics(spec, values)
-        self._streams = {
-            bag.topic(topic, (self._sources.types[stream],), remaps or {}): stream
-            for stream, topic in self._sources.topics.items()
+        self._inputs = InputTopics(spec, values)
+        self._stream_of = {
+            bag.topic(topic, (self._inputs.types[stream],), remaps or {}): stream
+            for stream, topic in self._inputs.topics.items()
         }
-        self._cameras = {
+        self._camera_of = {
             bag.topic(topic, (CAMERA_INFO,), remaps or {}): stream
-            for stream, topic in self._sources.calibrations.items()
+            for stream, topic in self._inputs.calibrations.items()
         }
         self._simulated = CLOCK in bag.topics
-        self._frames = FrameTree()
-        if values["camera_frame"]:
-            pose = np.array(values["camera_pose"])
-            self._frames.set_static_pose(profile.base_frame, values["camera_frame"], pose)
-        self._observer = Observer(
-            spec,
-            profile,
-            Kinematics(profile),
-            self._frames,
-            {name: values[f"{spec.kind(name)}_max_age_s"] for name in spec.streams},
-            frozen_frames=values["frozen_frames"],
-            frozen_is_fault=values["frozen_is_fault"],
-        )
+        self._observer = make_observer(card, profile, values)
         period_s = card.action.plan_period_s if period_s is None else period_s
-        self._times = PlanTimes(self._observer, values["trigger"], period_s)
+        self._times = PlanTimes(self._observer.streams, values["trigger"], period_s)
         self._now_ns = 0
         self.refusals: Counter[str] = Counter()
         self.last_refusal, self.unreadable = "", 0
@@ -109,18 +94,18 @@ class BagReplay:
         Raises:
             BagError: The bag is damaged.
         """
-        around = (CLOCK, TF, TF_STATIC, *self._cameras)
-        for recorded in self._bag.messages([*around, *self._streams, *self._also]):
+        around = (CLOCK, TF, TF_STATIC, *self._camera_of)
+        for recorded in self._bag.messages([*around, *self._stream_of, *self._extra]):
             self._take(recorded)
             time_ns = self._times.time_ns(self._now_ns)
             if time_ns is None:
                 continue
-            seen = self._observer.observe(time_ns)
-            if isinstance(seen, Refusal):
-                self.refusals[seen.reason.name] += 1
-                self.last_refusal = f"{seen.reason.name}: {seen.detail}"
-            elif self._times.observed(seen.stamp_ns):
-                yield seen
+            observation = self._observer.observe(time_ns)
+            if isinstance(observation, Refusal):
+                self.refusals[observation.reason.name] += 1
+                self.last_refusal = f"{observation.reason.name}: {observation.detail}"
+            elif self._times.observed(observation.stamp_ns):
+                yield observation
 
     def _take(self, recorded: Recorded) -> None:
         topic, message = recorded.topic, recorded.message
@@ -130,38 +115,38 @@ class BagReplay:
             self._tick(codecs.stamp_to_ns(message.clock))
         elif topic in (TF, TF_STATIC):
             self._transforms(message, topic == TF_STATIC)
-        elif topic in self._cameras:
-            self._calibrate(self._cameras[topic], message)
-        elif topic in self._streams:
-            self._sample(self._streams[topic], message)
-        if topic in self._also:
-            self._hear(self._now_ns, recorded)
+        elif topic in self._camera_of:
+            self._calibrate(self._camera_of[topic], message)
+        elif topic in self._stream_of:
+            self._sample(self._stream_of[topic], message)
+        if topic in self._extra:
+            self._on_message(self._now_ns, recorded)
 
     def _tick(self, now_ns: int) -> None:
         if now_ns < self._now_ns:  # as the node does when the clock jumps back
-            self._observer.clear()
+            self._observer.streams.clear()
             self._times.clear()
         self._now_ns = now_ns
 
     def _sample(self, stream: str, message: Any) -> None:
         try:
-            sample = self._sources.decode(stream, message)
+            sample = self._inputs.decode(stream, message)
         except codecs.CodecError as error:
-            self._observer.dropped(stream, str(error))
+            self._observer.streams.dropped(stream, str(error))
             self.unreadable += 1
             return
         now_ns = shown_ns(self._now_ns, sample.stamp_ns, self._simulated)
-        self._observer.push(stream, sample, now_ns)
+        self._observer.streams.push(stream, sample, now_ns)
 
     def _calibrate(self, stream: str, message: Any) -> None:
         try:
-            self._sources.calibrate(stream, message, self._observer)
+            self._inputs.calibrate(stream, message, self._observer)
         except codecs.CodecError:
             self.unreadable += 1
 
     def _transforms(self, message: Any, static: bool) -> None:
         try:
-            take_transforms(self._frames, message, static)
+            take_transforms(self._observer.frames, message, static)
         except (codecs.CodecError, FrameError):
             self.unreadable += 1
 

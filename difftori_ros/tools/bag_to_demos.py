@@ -73,7 +73,7 @@ class _GripperTargets:
         self._times: list[int] = []
         self._targets: list[float] = []
 
-    def hear(self, now_ns: int, recorded: Recorded) -> None:
+    def take(self, now_ns: int, recorded: Recorded) -> None:
         """Take in a command."""
         message, joint = recorded.message, self._gripper.joint
         if hasattr(message, "points"):
@@ -178,8 +178,8 @@ def _observed(
         values,
         remaps=remaps,
         period_s=card.action.dt_s,
-        also=() if targets is None else (targets.topic,),
-        hear=(lambda *_: None) if targets is None else targets.hear,
+        extra_topics=() if targets is None else (targets.topic,),
+        on_message=(lambda *_: None) if targets is None else targets.take,
     )
     return list(player.observations()), targets, player
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rich.console import Console
@@ -18,12 +17,10 @@ from difftori_models.data.demonstrations import Demos
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.nodes.node_base import StartupError, declare, run
 from difftori_ros.nodes.policy_inputs import Inputs
-from difftori_ros.observation.frame_tree import FrameError, FrameTree
+from difftori_ros.observation import FrameError, Refusal, make_observer
 from difftori_ros.observation.novelty import Novelty, novelty
-from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.observation.stream_buffer import FOREVER
 from difftori_ros.policy.loop import PolicyLoop
-from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.status.health import Health
 
@@ -87,18 +84,12 @@ class InspectNode(Node):
         declare(self, POLICY)
         self._card, self._png, self._console = card, png, console
         self._demos, self._once = demos, once
-        frames = FrameTree()
         try:
-            if values["camera_frame"]:
-                pose = np.array(values["camera_pose"])
-                frames.set_static_pose(profile.base_frame, values["camera_frame"], pose)
+            self._observer = make_observer(card, profile, values)
         except FrameError as error:
             raise StartupError(str(error)) from error
-        spec = card.observation
-        limits = {name: values[f"{spec.kind(name)}_max_age_s"] for name in spec.streams}
-        self._observer = Observer(spec, profile, Kinematics(profile), frames, limits)
         nobody = cast(PolicyLoop, _NoLoop())
-        self._inputs = Inputs(self, self._observer, frames, nobody, Health(), time.monotonic)
+        self._inputs = Inputs(self, self._observer, nobody, Health(), time.monotonic)
         self._began_s, self._looked_s = time.monotonic(), -PERIOD_S
         self.finished: int | None = None
 
@@ -122,15 +113,15 @@ class InspectNode(Node):
     def snapshot(self) -> InputSnapshot:
         """What the policy would see now."""
         self._inputs.take()
-        observer, now_ns = self._observer, self.get_clock().now().nanoseconds
-        samples = {name: s.latest_before(FOREVER) for name, s in observer.streams.items()}
-        frames = {name: getattr(f[1], "frame_id", "") for name, f in samples.items() if f}
-        seen, ages = observer.observe(now_ns), observer.ages_s(now_ns)
-        if isinstance(seen, Refusal):
+        streams, now_ns = self._observer.streams, self.get_clock().now().nanoseconds
+        newest = {name: streams[name].latest_before(FOREVER) for name in streams}
+        frames = {name: getattr(f[1], "frame_id", "") for name, f in newest.items() if f}
+        observation, ages = self._observer.observe(now_ns), streams.ages_s(now_ns)
+        if isinstance(observation, Refusal):
             missing = "; ".join(self._inputs.unpublished(silent_only=True))
-            why = f"{seen.reason.name}: {missing or seen.detail}"
+            why = f"{observation.reason.name}: {missing or observation.detail}"
             return InputSnapshot(None, why, ages, frames, Novelty({}))
-        return InputSnapshot(seen, "", ages, frames, novelty(seen, self._card))
+        return InputSnapshot(observation, "", ages, frames, novelty(observation, self._card))
 
     def _show(self, snapshot: InputSnapshot) -> None:
         seen, sample = snapshot.observation, None

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from difftori_models.contract.specs import Observation, ObservationSpec
 from difftori_ros.guard.guard import Guard, GuardConfig
+from difftori_ros.observation import Observer, Refusal
 from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.observation.rectify import Lens
 from difftori_ros.policy.pipeline import PlannedMotion, Planner, PlanPipeline
 from difftori_ros.robot.kinematics import Kinematics
@@ -101,7 +101,7 @@ class DirectLoop:
     def begin(self, seed: int) -> None:
         """The episode of `seed` begins."""
         self.world.reset(seed)
-        self.observer.clear()
+        self.observer.streams.clear()
         self.pipeline.reset(PLANNER_SEED)
         self.guard.reset(self.world.now_ns)
         self.guard.start(self.world.now_ns)
@@ -137,20 +137,18 @@ class DirectLoop:
         return DirectStep(observation, motion, accepted, detail)
 
     def _sense(self) -> None:
-        world = self.world
+        world, streams = self.world, self.observer.streams
         now_ns = world.now_ns
-        self.observer.push("joint_states", world.joint_state(), now_ns)
-        poses = world.poses()
-        for name in self.observer.streams:
-            if name in poses:
-                self.observer.push(name, poses[name], now_ns)
-        wanted = set(self.observer.streams)
+        streams.push("joint_states", world.joint_state(), now_ns)
+        wanted, poses = set(streams), world.poses()
+        for name in wanted & set(poses):
+            streams.push(name, poses[name], now_ns)
         if not wanted & {"points", *world.cameras}:
             return
         pictures, cloud = world.sense()
         if "points" in wanted:
-            self.observer.push("points", cloud, now_ns)
+            streams.push("points", cloud, now_ns)
         for name in wanted & set(pictures):
             # cameras may be late; then their stamps say so
             image = Image(cloud.stamp_ns, f"{name}_optical_frame", pictures[name])
-            self.observer.push(name, image, now_ns)
+            streams.push(name, image, now_ns)

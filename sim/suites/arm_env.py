@@ -14,7 +14,7 @@ import numpy as np
 
 from difftori_models.contract.features import state_names
 from difftori_models.contract.specs import Card, FloatArray, Observation, Plan, PlanStatus
-from difftori_ros.observation.observer import Refusal
+from difftori_ros.observation import Refusal
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
 from difftori_sim.arm.direct_loop import DirectLoop

@@ -9,8 +9,8 @@ from difftori_models.checkpoint.files import load_card
 from difftori_models.contract.specs import Observation
 from difftori_ros import codecs
 from difftori_ros.config.paths import find_checkpoint
+from difftori_ros.observation import Observer
 from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.observer import Observer
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.types import JointState as Joints
 from difftori_ros.types import Pose
@@ -85,10 +85,10 @@ def test_row_04_permuted_and_extra_joints_give_the_same_observation_bit_by_bit()
         codecs.encode_joint_state(joints, state)
         line = FaultInjector([parse(text, STREAMS) for text in faults], seed=1)
         ((_, message),) = line.apply("joint_states", state, 0.0)
-        observer.push("joint_states", codecs.decode_joint_state(message), 10**9)
+        observer.streams.push("joint_states", codecs.decode_joint_state(message), 10**9)
         for name in spec.poses:
             pose = np.array([0.5, 0.0, 0.1, 0.0, 0.0, 0.0, 1.0])
-            observer.push(name, Pose(10**9, PROFILE.base_frame, pose), 10**9)
+            observer.streams.push(name, Pose(10**9, PROFILE.base_frame, pose), 10**9)
         observation = observer.observe(10**9)
         assert isinstance(observation, Observation), observation
         return observation

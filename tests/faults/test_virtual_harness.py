@@ -4,7 +4,7 @@
 import pytest
 
 from difftori_ros.guard.guard import Guard
-from difftori_ros.observation.observer import Observer
+from difftori_ros.observation import StreamSet
 from difftori_ros.policy.fault_latch import FaultLatch
 from tests.support.virtual.fault_harness import VirtualHarness, assert_within, virtual_harness
 
@@ -36,7 +36,7 @@ def test_the_same_faults_show_the_same_twice():
 
 
 def test_plans_from_what_is_too_old_are_found(harness, monkeypatch):
-    monkeypatch.setattr(Observer, "limit_s", lambda *_: 60.0)
+    monkeypatch.setattr(StreamSet, "limit_s", lambda *_: 60.0)
     harness.begin()
     begin_ns = harness.arm.now_ns()
     harness.arm.inject("points:silence:0:60")

@@ -29,9 +29,9 @@ from difftori_ros.motion.trajectory import hold
 from difftori_ros.nodes.bag_recorder_node import BagNode
 from difftori_ros.nodes.node_base import STATUS_QOS, declare, trajectory_message
 from difftori_ros.nodes.policy_inputs import Inputs
+from difftori_ros.observation import Observer, Refusal
 from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.input_topics import InputTopics
-from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.policy.plan_schedule import PlanTimes
 from difftori_ros.recording.bag_reader import Bag
 from difftori_ros.recording.bag_replay import replay
@@ -146,8 +146,8 @@ class Stand:
         frames = FrameTree()
         frames.set_static(PANDA.base_frame, VALUES["camera_frame"], BASE_FROM_CAMERA)
         self.observer = Observer(spec, PANDA, Kinematics(PANDA), frames)
-        self.times = PlanTimes(self.observer, "observation", card.action.dt_s)
-        inputs = (frames, _Nobody(), Health(), lambda: 0.0)
+        self.times = PlanTimes(self.observer.streams, "observation", card.action.dt_s)
+        inputs = (_Nobody(), Health(), lambda: 0.0)
         self.inputs = Inputs(self.policy, self.observer, *inputs)
         self.bag = BagNode(card, PANDA, path, values=VALUES | ways, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)

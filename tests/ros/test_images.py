@@ -22,9 +22,9 @@ from difftori_ros.bringup.node_specs import policy_specs
 from difftori_ros.codecs import camera_info as camera_info_codec
 from difftori_ros.codecs import image as image_codec
 from difftori_ros.nodes.node_base import STATUS_QOS
+from difftori_ros.observation import Observer
 from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.image import image_topic, info_topic
-from difftori_ros.observation.observer import Observer
 from difftori_ros.observation.rectify import Lens, decode_lens
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.types import Image, JointState
@@ -106,9 +106,9 @@ def alone(checkpoint: str, lens: Lens) -> np.ndarray:
     planner.publish_latent = True
     observer = Observer(planner.card.observation, PROFILE, Kinematics(PROFILE), FrameTree())
     observer.set_lens("wrist", lens)
-    observer.push("joint_states", JointState(1, PROFILE.joint_names, HOME, 0.0 * HOME), 1)
+    observer.streams.push("joint_states", JointState(1, PROFILE.joint_names, HOME, 0.0 * HOME), 1)
     for name, picture in PICTURES.items():
-        observer.push(name, Image(1, name, picture), 1)
+        observer.streams.push(name, Image(1, name, picture), 1)
     observation = observer.observe(1)
     assert isinstance(observation, Observation)
     context = planner.plan(observation).context

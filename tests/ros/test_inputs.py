@@ -20,9 +20,9 @@ from difftori_ros.codecs import camera_info as camera_info_codec
 from difftori_ros.codecs import image as image_codec
 from difftori_ros.nodes.node_base import StartupError
 from difftori_ros.nodes.policy_inputs import Inputs
+from difftori_ros.observation import Observer
 from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.image import process_image
-from difftori_ros.observation.observer import Observer
 from difftori_ros.observation.point_cloud import process_cloud
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.status.health import Health
@@ -53,9 +53,7 @@ class Ear:
         self.observer = Observer(spec, PROFILE, Kinematics(PROFILE), FrameTree())
         self.health, self.woken = Health(), 0
         loop: Any = self
-        self.inputs = Inputs(
-            self.node, self.observer, FrameTree(), loop, self.health, time.monotonic
-        )
+        self.inputs = Inputs(self.node, self.observer, loop, self.health, time.monotonic)
         self.out = {}
 
     def wake(self):
@@ -69,14 +67,14 @@ class Ear:
         codecs.encode_joint_state(state, joints)
         messages = {"joint_states": joints} | messages
         end = time.monotonic() + 30.0
-        while self.observer.silent():
+        while self.observer.streams.silent():
             for name, message in messages.items():
                 topic = name.replace("__", "/")
                 if topic not in self.out:
                     self.out[topic] = self.node.create_publisher(type(message), topic, 1)
                 self.out[topic].publish(message)
             self.executor.spin_once(timeout_sec=0.05)
-            assert time.monotonic() < end, self.observer.lacking(STAMP)
+            assert time.monotonic() < end, self.observer.streams.missing(STAMP)
         found = self.observer.observe(STAMP)
         assert isinstance(found, Observation), found
         return found
@@ -181,7 +179,7 @@ def test_joint_states_wait_until_they_are_taken_and_wake_nobody(ear):
         publisher.publish(joint_message(ms))
     for _ in range(20):
         listening.executor.spin_once(timeout_sec=0.01)
-    assert listening.observer.silent() == ["joint_states"]
+    assert listening.observer.streams.silent() == ["joint_states"]
     taken(listening, 50)
     seen = listening.observer.observe(STAMP)
     assert isinstance(seen, Observation)
@@ -203,7 +201,7 @@ def test_joint_states_that_cannot_be_used_are_named_once_they_are_needed(ear):
     seen = listening.observer.observe(STAMP)
     assert isinstance(seen, Observation)
     assert seen.stamp_ns == STAMP - 2_000_000
-    assert listening.observer.report(STAMP)["dropped_joint_states_unreadable"] == "2"
+    assert listening.observer.streams.report(STAMP)["dropped_joint_states_unreadable"] == "2"
     late = listening.observer.observe(STAMP + 10**8)
     assert "wanted 8 entries in 'velocity'" in late.detail
 
@@ -216,7 +214,7 @@ def test_what_waits_can_be_forgotten_and_after_the_close_nothing_is_taken(ear):
     listening.inputs.forget()
     publisher.publish(joint_message(1))
     taken(listening, 1)
-    assert listening.observer.newest_ns("joint_states", STAMP) is None
+    assert listening.observer.streams.newest_ns("joint_states", STAMP) is None
     listening.inputs.close()
     listening.inputs.take()
 

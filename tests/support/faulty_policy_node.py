@@ -5,6 +5,7 @@ import sys
 
 import tests.conftest  # noqa: F401  (the import names of the checkout)
 from difftori_ros.nodes import policy_node
+from difftori_ros.observation import observer
 from difftori_ros.policy import open_policy
 from tests.support.injected_faults import PLANNER_FAULTS, FaultyPlanner, read_mode
 
@@ -22,7 +23,7 @@ class Planner(open_policy.Planner):
         return FaultyPlanner(super(), planner_mode).plan(*given, **named)
 
 
-class Observer(policy_node.Observer):
+class StreamSet(observer.StreamSet):
     def push(self, stream, sample, now_ns):
         if read_mode() == CALLBACK:
             raise AttributeError("no such field")
@@ -33,5 +34,5 @@ assert CALLBACK not in PLANNER_FAULTS
 
 if __name__ == "__main__":
     open_policy.Planner = Planner
-    policy_node.Observer = Observer
+    observer.StreamSet = StreamSet
     sys.exit(policy_node.main())

@@ -4,8 +4,7 @@
 import numpy as np
 
 from difftori_models.contract.specs import Observation, ObservationSpec, PointSpec
-from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.observer import Observer, Refusal
+from difftori_ros.observation import FrameTree, Observer, Refusal, StreamSet
 from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
@@ -33,7 +32,8 @@ def spec(points: PointSpec | None = None, poses=("goal", "object")) -> Observati
 def observer(wanted: ObservationSpec | None = None, **options) -> Observer:
     frames = FrameTree()
     frames.set_static(BASE, CAMERA, pose_to_matrix(CAMERA_POSE))
-    return Observer(wanted or spec(), PROFILE, KINEMATICS, frames, **options)
+    wanted = wanted or spec()
+    return Observer(wanted, PROFILE, KINEMATICS, frames, StreamSet(wanted, **options))
 
 
 def joints(stamp_ns=NOW, names=NAMES, position=POSITION, velocity=VELOCITY) -> JointState:
@@ -55,7 +55,7 @@ def fill(seen: Observer, *, without=(), **samples) -> Observer:
         if name in without:
             continue
         good = {"joint_states": joints, "points": cloud}.get(name, pose)
-        seen.push(name, samples.get(name) or good(), NOW)
+        seen.streams.push(name, samples.get(name) or good(), NOW)
     return seen
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from difftori_models.contract.specs import PlanStatus
 from difftori_ros.config.parameters import POLICY
+from difftori_ros.observation import Observer
 from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.observer import Observer
 from difftori_ros.policy.loop import PolicyLoop, Ports
 from difftori_ros.policy.open_policy import Source
 from difftori_ros.policy.pipeline import PlanPipeline
@@ -103,7 +103,7 @@ class Rig:
         """One period later the joints are measured."""
         self.now_ns += PERIOD_NS
         state = JointState(self.now_ns, PANDA.joint_names, np.array(position), np.zeros(8))
-        self.observer.push("joint_states", state, self.now_ns)
+        self.observer.streams.push("joint_states", state, self.now_ns)
 
     def turn(self, position=HOME):
         """See, and take one turn in this thread."""

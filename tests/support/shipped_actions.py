@@ -99,7 +99,7 @@ def actions_of(checkpoint: Path, observations: list[Observation]) -> np.ndarray:
 def record(name: str) -> None:
     """Take 20 observations of the checkpoint's own episodes, and what it does with them."""
     from difftori_ros.config.paths import find_checkpoint
-    from difftori_ros.observation.observer import Refusal
+    from difftori_ros.observation import Refusal
     from difftori_ros.robot.profile import load_profile
     from difftori_sim.arm.direct_loop import DirectLoop
     from difftori_sim.arm.tasks import VALIDATION_SEEDS, task_of

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difftori_models.contract.specs import Observation
-from difftori_ros.observation.observer import MAX_AGE_S, Observer, Refusal
+from difftori_ros.observation import Observer, Refusal
 from difftori_ros.observation.stream_buffer import Unread
+from difftori_ros.observation.stream_set import MAX_AGE_S
 from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.types import Cloud, JointState, Reason
 from tests.support.observers import (
@@ -89,8 +90,8 @@ def test_stream_exactly_as_old_as_its_limit_is_still_used():
 
 def test_age_limit_is_the_one_given_for_the_stream():
     seen = observer(max_age_s={"goal": 0.1})
-    assert seen.limit_s("goal") == 0.1
-    assert seen.limit_s("object") == MAX_AGE_S["pose"]
+    assert seen.streams.limit_s("goal") == 0.1
+    assert seen.streams.limit_s("object") == MAX_AGE_S["pose"]
     assert refused(fill(seen, goal=pose(NOW - 101 * MS))).reason is Reason.STALE
 
 
@@ -154,7 +155,7 @@ def test_cloud_with_too_few_points_in_the_box_is_a_refusal():
 
 def test_what_comes_after_the_asked_time_is_not_seen():
     seen = fill(observer())
-    seen.push("goal", pose(NOW + 10 * MS, xyz=(0.0, 0.0, 0.9)), NOW + 10 * MS)
+    seen.streams.push("goal", pose(NOW + 10 * MS, xyz=(0.0, 0.0, 0.9)), NOW + 10 * MS)
     before, after = seen.observe(NOW), seen.observe(NOW + 10 * MS)
     assert isinstance(before, Observation)
     assert isinstance(after, Observation)
@@ -166,28 +167,30 @@ def test_what_comes_after_the_asked_time_is_not_seen():
 
 def test_newest_common_stamp_is_there_only_when_all_streams_agree():
     seen = observer()
-    assert seen.newest_common_ns() is None
+    assert seen.streams.newest_common_ns() is None
     fill(seen, without=("object",))
-    assert seen.newest_common_ns() is None
-    seen.push("object", pose(), NOW)
-    assert seen.newest_common_ns() == NOW
-    seen.push("joint_states", joints(NOW + MS), NOW + MS)
-    assert seen.newest_common_ns() is None
+    assert seen.streams.newest_common_ns() is None
+    seen.streams.push("object", pose(), NOW)
+    assert seen.streams.newest_common_ns() == NOW
+    seen.streams.push("joint_states", joints(NOW + MS), NOW + MS)
+    assert seen.streams.newest_common_ns() is None
     for name in ("goal", "object"):
-        seen.push(name, pose(NOW + MS), NOW + MS)
-    assert seen.newest_common_ns() == NOW + MS
+        seen.streams.push(name, pose(NOW + MS), NOW + MS)
+    assert seen.streams.newest_common_ns() == NOW + MS
 
 
 def test_ages_are_those_of_the_streams_that_have_delivered():
     seen = fill(observer(), without=("object",), goal=pose(NOW - 20 * MS))
-    assert seen.ages_s(NOW + 10 * MS) == pytest.approx({"joint_states": 0.01, "goal": 0.03})
+    assert seen.streams.ages_s(NOW + 10 * MS) == pytest.approx(
+        {"joint_states": 0.01, "goal": 0.03}
+    )
 
 
 def test_nothing_is_remembered_after_clear():
     seen = fill(observer())
-    seen.clear()
+    seen.streams.clear()
     assert refused(seen).reason is Reason.MISSING
-    assert seen.ages_s(NOW) == {}
+    assert seen.streams.ages_s(NOW) == {}
 
 
 def test_observation_does_not_change_with_the_message_it_came_from():
@@ -199,22 +202,22 @@ def test_observation_does_not_change_with_the_message_it_came_from():
 
 def test_stream_that_only_sends_rubbish_is_named_with_what_was_wrong():
     seen = fill(observer(), without=("goal",))
-    seen.dropped("goal", "quaternion norm is 0.0")
+    seen.streams.dropped("goal", "quaternion norm is 0.0")
     assert "the last message was dropped: quaternion norm is 0.0" in refused(seen).detail
-    seen.push("goal", pose(), NOW)
+    seen.streams.push("goal", pose(), NOW)
     assert isinstance(seen.observe(NOW), Observation)
 
 
 def test_stamps_ahead_of_the_clock_are_named_as_such():
     seen = fill(observer(), without=("goal",))
-    seen.push("goal", pose(NOW + 1000 * MS), NOW)
+    seen.streams.push("goal", pose(NOW + 1000 * MS), NOW)
     assert "its stamp is 1.000 s ahead of the clock" in refused(seen).detail
 
 
 def test_what_is_lacking_is_known_without_assembling():
     seen = fill(observer())
-    assert seen.lacking(NOW) is None
-    lacking = seen.lacking(NOW + 2000 * MS)
+    assert seen.streams.missing(NOW) is None
+    lacking = seen.streams.missing(NOW + 2000 * MS)
     assert lacking is not None
     assert lacking.reason is Reason.STALE
 
@@ -225,7 +228,7 @@ def arrive(seen: Observer, name: str, offset_s: float, count=10, period_s=0.1) -
     make = {"joint_states": joints, "points": cloud}.get(name, pose)
     for _ in range(count):
         now_ns += round(period_s * 1e9)
-        seen.push(name, make(now_ns - round(offset_s * 1e9)), now_ns)
+        seen.streams.push(name, make(now_ns - round(offset_s * 1e9)), now_ns)
     return now_ns
 
 
@@ -238,69 +241,69 @@ def test_stream_whose_stamps_are_all_far_off_is_named_with_rate_and_offset(offse
     now_ns = NOW + 1000 * MS
     for name in ("joint_states", "goal", "object"):
         make = joints if name == "joint_states" else pose
-        seen.push(name, make(now_ns), now_ns)
+        seen.streams.push(name, make(now_ns), now_ns)
     now_ns = arrive(seen, "points", offset_s)
     detail = refused(seen, now_ns).detail
     assert "'points' arrives at 10 Hz but its stamps are" in detail
     assert words in detail
-    assert words in seen.report(now_ns)["offset_points"]
+    assert words in seen.streams.report(now_ns)["offset_points"]
 
 
 def test_stream_that_is_late_once_in_a_while_has_no_constant_offset():
     seen = fill(observer())
     for k in range(10):
         now_ns = NOW + (k + 1) * 100 * MS
-        seen.push("goal", pose(now_ns - (900 * MS if k % 2 else 0)), now_ns)
-    assert "offset_goal" not in seen.report(now_ns)
+        seen.streams.push("goal", pose(now_ns - (900 * MS if k % 2 else 0)), now_ns)
+    assert "offset_goal" not in seen.streams.report(now_ns)
 
 
 def test_same_cloud_with_new_stamps_makes_a_frozen_camera_after_as_many_as_allowed():
     seen = fill(observer(spec(BOX), frozen_frames=3))
     for k in (1, 2):
-        assert seen.frozen() is None
-        seen.push("points", cloud(NOW + k * MS), NOW + k * MS)
-    frozen = seen.frozen()
+        assert seen.streams.frozen() is None
+        seen.streams.push("points", cloud(NOW + k * MS), NOW + k * MS)
+    frozen = seen.streams.frozen()
     assert frozen is not None
     assert frozen.reason is Reason.FROZEN
     assert frozen.detail == "'points' has sent 3 identical frames"
-    assert seen.report(NOW)["frozen_points"] == "3"
+    assert seen.streams.report(NOW)["frozen_points"] == "3"
     assert isinstance(seen.observe(NOW + 2 * MS), Observation)
-    seen.push("points", cloud(NOW + 3 * MS, seed=1), NOW + 3 * MS)
-    assert seen.frozen() is None
+    seen.streams.push("points", cloud(NOW + 3 * MS, seed=1), NOW + 3 * MS)
+    assert seen.streams.frozen() is None
 
 
 def test_frozen_camera_gives_no_observation_when_that_is_a_fault():
     seen = fill(observer(spec(BOX), frozen_frames=2, frozen_is_fault=True))
     assert isinstance(seen.observe(NOW), Observation)
-    seen.push("points", cloud(NOW + MS), NOW + MS)
+    seen.streams.push("points", cloud(NOW + MS), NOW + MS)
     assert refused(seen, NOW + MS).reason is Reason.FROZEN
 
 
 def test_cloud_sent_again_with_its_stamp_is_a_duplicate_and_no_frozen_camera():
     seen = fill(observer(spec(BOX), frozen_frames=2))
     for _ in range(5):
-        seen.push("points", cloud(), NOW)
-    assert seen.frozen() is None
-    assert seen.report(NOW)["dropped_points_duplicate"] == "5"
+        seen.streams.push("points", cloud(), NOW)
+    assert seen.streams.frozen() is None
+    assert seen.streams.report(NOW)["dropped_points_duplicate"] == "5"
 
 
 def test_joints_at_rest_are_no_frozen_stream():
     seen = fill(observer(frozen_frames=2))
     for k in range(1, 50):
-        seen.push("joint_states", joints(NOW + k * MS), NOW + k * MS)
-    assert seen.frozen() is None
+        seen.streams.push("joint_states", joints(NOW + k * MS), NOW + k * MS)
+    assert seen.streams.frozen() is None
 
 
 def test_drops_are_counted_by_cause_and_skew_is_the_spread_of_the_newest_stamps():
     seen = fill(observer(), goal=pose(NOW - 20 * MS))
-    seen.push("goal", pose(0), NOW)
-    seen.push("goal", pose(NOW + 1000 * MS), NOW)
-    seen.push("goal", pose(NOW - 20 * MS), NOW)
-    seen.dropped("goal", "quaternion norm is 0.0")
+    seen.streams.push("goal", pose(0), NOW)
+    seen.streams.push("goal", pose(NOW + 1000 * MS), NOW)
+    seen.streams.push("goal", pose(NOW - 20 * MS), NOW)
+    seen.streams.dropped("goal", "quaternion norm is 0.0")
     for k in range(1, 5):
-        seen.push("object", pose(NOW + k * MS), NOW + k * MS)
-    seen.push("object", pose(NOW - 5 * MS), NOW + 5 * MS)
-    report = seen.report(NOW + 5 * MS)
+        seen.streams.push("object", pose(NOW + k * MS), NOW + k * MS)
+    seen.streams.push("object", pose(NOW - 5 * MS), NOW + 5 * MS)
+    report = seen.streams.report(NOW + 5 * MS)
     for cause in ("unstamped", "future", "duplicate", "unreadable"):
         assert report[f"dropped_goal_{cause}"] == "1"
     assert report["dropped_object_late"] == "1"
@@ -311,7 +314,7 @@ def test_drops_are_counted_by_cause_and_skew_is_the_spread_of_the_newest_stamps(
 def test_age_limit_can_be_changed_between_two_observations():
     seen = fill(observer(), goal=pose(NOW - 100 * MS))
     assert isinstance(seen.observe(NOW), Observation)
-    seen.set_limit("goal", 0.05)
+    seen.streams.set_limit("goal", 0.05)
     assert refused(seen).reason is Reason.STALE
 
 
@@ -332,18 +335,18 @@ def test_joints_that_are_decoded_late_give_the_same_observation():
     assert isinstance(first, Observation)
     assert isinstance(second, Observation)
     np.testing.assert_array_equal(first.position, second.position)
-    assert early.report(NOW) == late.report(NOW)
+    assert early.streams.report(NOW) == late.streams.report(NOW)
 
 
 def test_joints_that_cannot_be_decoded_are_named_once_they_are_needed_and_older_ones_used():
     seen = fill(observer(), joint_states=joints(NOW - 10 * MS))
-    seen.push("joint_states", unread(NOW), NOW)
+    seen.streams.push("joint_states", unread(NOW), NOW)
     found = seen.observe(NOW)
     assert isinstance(found, Observation)
-    assert seen.report(NOW)["dropped_joint_states_unreadable"] == "1"
+    assert seen.streams.report(NOW)["dropped_joint_states_unreadable"] == "1"
     late = NOW + 60 * MS
     assert refused(seen, late).detail.endswith("the last message was dropped: rubbish at 0")
-    seen.push("joint_states", unread(late, joints(late)), late)
+    seen.streams.push("joint_states", unread(late, joints(late)), late)
     assert isinstance(seen.observe(late), Observation)
     assert "dropped" not in refused(seen, late + 60 * MS).detail
 
@@ -354,15 +357,15 @@ def test_stream_of_which_nothing_can_be_decoded_has_not_delivered():
         Reason.MISSING,
         "'joint_states' has not delivered yet; the last message was dropped: rubbish at 0",
     )
-    assert seen.silent() == ["joint_states"]
+    assert seen.streams.silent() == ["joint_states"]
 
 
 def test_the_first_stream_to_become_too_old_says_when():
     seen = fill(observer(), joint_states=joints(NOW - 10 * MS))
-    assert seen.stale_ns() == NOW - 10 * MS + round(MAX_AGE_S["joint_states"] * 1e9)
-    seen.push("joint_states", joints(NOW + 1000 * MS), NOW + 1000 * MS)
-    assert seen.stale_ns() == NOW + round(MAX_AGE_S["pose"] * 1e9)
-    assert observer().stale_ns() > NOW
+    assert seen.streams.stale_ns() == NOW - 10 * MS + round(MAX_AGE_S["joint_states"] * 1e9)
+    seen.streams.push("joint_states", joints(NOW + 1000 * MS), NOW + 1000 * MS)
+    assert seen.streams.stale_ns() == NOW + round(MAX_AGE_S["pose"] * 1e9)
+    assert observer().streams.stale_ns() > NOW
 
 
 @pytest.mark.parametrize(("wanted_ms", "expected_ms"), [(0, 3), (1, 13), (10, 13), (11, 23)])
@@ -370,10 +373,10 @@ def test_a_sample_is_expected_by_the_rhythm_of_its_stream(wanted_ms, expected_ms
     seen = observer()
     for k in range(-9, 1):  # every 10 ms, and 3 ms late
         stamp_ns = NOW + 10 * k * MS
-        seen.push("joint_states", joints(stamp_ns), stamp_ns + 3 * MS)
-    expected_ns = seen.expected_ns("joint_states", NOW + wanted_ms * MS)
+        seen.streams.push("joint_states", joints(stamp_ns), stamp_ns + 3 * MS)
+    expected_ns = seen.streams.expected_ns("joint_states", NOW + wanted_ms * MS)
     assert expected_ns == pytest.approx(NOW + expected_ms * MS, abs=1000)
 
 
 def test_without_a_rhythm_a_sample_is_expected_at_its_stamp():
-    assert fill(observer()).expected_ns("joint_states", NOW + MS) == NOW + MS
+    assert fill(observer()).streams.expected_ns("joint_states", NOW + MS) == NOW + MS

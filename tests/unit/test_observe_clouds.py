@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from difftori_models.contract.specs import Observation
-from difftori_ros.observation.observer import Refusal
+from difftori_ros.observation import Refusal
 from difftori_ros.observation.point_cloud import process_cloud
 from difftori_ros.observation.self_filter import SelfFilter
 from difftori_ros.types import Cloud, Reason
@@ -89,7 +89,7 @@ def test_arm_is_looked_for_where_it_was_when_the_cloud_was_taken():
     both = merged(free, Cloud(NOW, BASE, around.astype(np.float32), np.ones((40, 3), np.float32)))
     both = replace(both, stamp_ns=NOW - 20 * MS)
     seen = observer(spec(wanted))
-    seen.push("joint_states", joints(NOW - 40 * MS, position=[*begin, 0.04]), NOW)
+    seen.streams.push("joint_states", joints(NOW - 40 * MS, position=[*begin, 0.04]), NOW)
     found = fill(seen, joint_states=joints(NOW, position=[*end, 0.04]), points=both).observe(NOW)
     assert isinstance(found, Observation)
     assert not set(map(tuple, found.points[:, :3])) & set(map(tuple, around.astype(np.float32)))
@@ -103,7 +103,7 @@ def test_tip_is_known_where_it_was_when_the_cloud_was_taken():
     for k in range(200):  # at 1 kHz
         share = k / 199
         moved = [*(begin + share * (end - begin)), 0.04]
-        seen.push("joint_states", joints(NOW - (199 - k) * MS, position=moved), NOW)
+        seen.streams.push("joint_states", joints(NOW - (199 - k) * MS, position=moved), NOW)
     late = cloud(NOW - 150 * MS - MS // 2)
     found = fill(seen, without=("joint_states",), points=late).observe(NOW)
     assert isinstance(found, Observation)
@@ -122,7 +122,7 @@ def test_joint_states_without_the_whole_arm_at_the_stamp_of_the_cloud_are_named(
     seen = observer(spec(BOX))
     whole = joints(NOW - 40 * MS)
     half = replace(whole, names=whole.names[:3], position=whole.position[:3])
-    seen.push("joint_states", half, NOW)
+    seen.streams.push("joint_states", half, NOW)
     found = fill(seen, joint_states=joints(), points=cloud(NOW - 20 * MS)).observe(NOW)
     assert isinstance(found, Refusal)
     assert found.reason is Reason.BAD_JOINT_STATE
@@ -135,9 +135,9 @@ def test_cloud_prepared_ahead_gives_the_same_bits():
     late = fill(observer(spec(wanted)), **clouds).observe(NOW)
     seen = observer(spec(wanted))
     fill(seen, without=("joint_states",), **clouds)
-    seen.push("joint_states", joints(NOW - 10 * MS), NOW)
+    seen.streams.push("joint_states", joints(NOW - 10 * MS), NOW)
     seen.prepare(NOW)  # too early: the arm may have moved until the stamp of the clouds
-    seen.push("joint_states", joints(NOW, position=POSITION), NOW)
+    seen.streams.push("joint_states", joints(NOW, position=POSITION), NOW)
     seen.prepare(NOW)
     early = seen.observe(NOW)
     assert isinstance(late, Observation)
@@ -149,9 +149,9 @@ def test_cameras_tell_their_period_and_delay():
     seen = observer(spec(BOX))
     for k in range(8):
         stamp_ns = NOW + k * 100 * MS
-        seen.push("points", cloud(stamp_ns, seed=k), stamp_ns + 30 * MS)
-        seen.push("joint_states", joints(stamp_ns), stamp_ns)
-    told = seen.report(NOW + 800 * MS)
+        seen.streams.push("points", cloud(stamp_ns, seed=k), stamp_ns + 30 * MS)
+        seen.streams.push("joint_states", joints(stamp_ns), stamp_ns)
+    told = seen.streams.report(NOW + 800 * MS)
     assert (told["period_points"], told["delay_points"]) == ("0.100", "0.030")
     assert "period_joint_states" not in told
 
@@ -161,11 +161,11 @@ def test_only_the_cloud_that_will_be_planned_from_is_prepared():
     due_ns, prepared = NOW + 10 * step_ms * MS, []
     for k in range(11):
         stamp_ns = NOW + k * step_ms * MS
-        seen.push("points", cloud(stamp_ns, seed=k), stamp_ns)
-        seen.push("joint_states", joints(stamp_ns), stamp_ns)
+        seen.streams.push("points", cloud(stamp_ns, seed=k), stamp_ns)
+        seen.streams.push("joint_states", joints(stamp_ns), stamp_ns)
         if k >= 5:  # the rhythm is known
             seen.prepare(stamp_ns, due_ns)
-            newest = seen._processed.newest_cloud
+            newest = seen._clouds.newest
             prepared.append(newest.stamp_ns if newest else None)
     last = [NOW + k * step_ms * MS for k in (9, 10)]
     assert prepared == [None] * 4 + last

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from difftori_models.contract.specs import ImageSpec, ObservationSpec
+from difftori_ros.observation import Observer, Refusal
 from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.observer import Observer, Refusal
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Image, JointState, Reason
@@ -37,11 +37,11 @@ def feed(seen, until_ms, *, since_ms=0, joints_ms=5, camera_ms=50, late_ms=0):
             position = np.append(PANDA.home, 0.04)
             position[0] = t * 1e-3
             state = JointState(now_ns, PANDA.joint_names, position, np.zeros(8))
-            seen.push("joint_states", state, now_ns)
+            seen.streams.push("joint_states", state, now_ns)
         if t % camera_ms == 0 and t - late_ms >= 0:
             picture = np.full((8, 8, 3), (t - late_ms) // 10, np.uint8)
             image = Image(now_ns - late_ms * MS, "camera", picture)
-            seen.push("camera", image, now_ns)
+            seen.streams.push("camera", image, now_ns)
     return START_NS + until_ms * MS
 
 
@@ -72,7 +72,7 @@ def test_an_episode_begins_with_its_first_frame_again_and_again():
 def test_what_was_seen_before_a_reset_or_a_jump_of_the_clock_is_in_no_frame():
     seen = observer()
     feed(seen, 600)
-    seen.clear()
+    seen.streams.clear()
     now_ns = feed(seen, 700, since_ms=700)
     assert shown_ms(seen.observe(now_ns)) == [(700, 700)] * 3
 
@@ -94,7 +94,7 @@ def test_a_gap_in_the_past_is_no_frame_and_is_named():
     seen = observer(frames=2, apart_s=0.4)
     feed(seen, 100)
     now_ns = feed(seen, 900, since_ms=101, camera_ms=1000)
-    seen.push("camera", Image(now_ns, "camera", np.zeros((8, 8, 3), np.uint8)), now_ns)
+    seen.streams.push("camera", Image(now_ns, "camera", np.zeros((8, 8, 3), np.uint8)), now_ns)
     found = seen.observe(now_ns)
     assert isinstance(found, Refusal)
     assert found.reason is Reason.STALE

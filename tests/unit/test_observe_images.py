@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from difftori_models.contract.specs import ImageSpec, Observation, ObservationSpec
+from difftori_ros.observation import Observer
 from difftori_ros.observation.image import process_image
-from difftori_ros.observation.observer import Observer
-from difftori_ros.observation.processed import Processed
+from difftori_ros.observation.image_cache import ImageCache
 from difftori_ros.observation.rectify import Lens
 from difftori_ros.types import Image, Reason
 from tests.support.observers import BASE, CAMERA, MS, NAMES, NOW, fill, observer, refused
@@ -28,7 +28,7 @@ def looking(wanted=None, *, without=(), **options) -> Observer:
     seen = fill(observer(wanted or eyes(), **options), without=("camera", "wrist"))
     for seed, name in enumerate(seen.spec.images):
         if name not in without:
-            seen.push(name, picture(seed=seed), NOW)
+            seen.streams.push(name, picture(seed=seed), NOW)
     return seen
 
 
@@ -53,7 +53,7 @@ def test_image_that_was_prepared_is_the_one_that_is_seen_until_a_newer_one_comes
     ahead.prepare(NOW)
     for name in EYES:
         np.testing.assert_array_equal(image(seen, name), image(ahead, name))
-    ahead.push("wrist", picture(NOW + MS, seed=9), NOW + MS)
+    ahead.streams.push("wrist", picture(NOW + MS, seed=9), NOW + MS)
     newer = image(ahead, "wrist", NOW + MS)
     np.testing.assert_array_equal(newer, process_image(picture(seed=9).rgb, EYES["wrist"]))
 
@@ -64,7 +64,7 @@ def test_camera_that_is_silent_or_late_is_named(name):
     assert refusal.reason is Reason.MISSING
     assert refusal.detail == f"'{name}' has not delivered yet"
     seen = looking(without=(name,))
-    seen.push(name, picture(NOW - 207 * MS), NOW)
+    seen.streams.push(name, picture(NOW - 207 * MS), NOW)
     refusal = refused(seen)
     assert refusal.reason is Reason.STALE
     assert refusal.detail == f"'{name}' is 0.207 s old, limit 0.200 s"
@@ -78,35 +78,35 @@ def test_camera_that_must_be_rectified_waits_for_its_calibration_by_name():
     assert "no camera_info has come" in refusal.detail
     lens = Lens(48, 32, (40.0, 0.0, 24.0, 0.0, 40.0, 16.0, 0.0, 0.0, 1.0))
     seen.set_lens("wrist", lens)
-    seen.clear()
-    fill(seen, without=("wrist",)).push("wrist", picture(), NOW)
+    seen.streams.clear()
+    fill(seen, without=("wrist",)).streams.push("wrist", picture(), NOW)
     assert isinstance(seen.observe(NOW), Observation), "the calibration outlives a reset"
 
 
 def test_camera_that_sends_the_same_picture_again_and_again_is_frozen():
     seen = looking(frozen_frames=2)
-    assert seen.frozen() is None
-    seen.push("wrist", picture(NOW + MS, seed=1), NOW + MS)
-    frozen = seen.frozen()
+    assert seen.streams.frozen() is None
+    seen.streams.push("wrist", picture(NOW + MS, seed=1), NOW + MS)
+    frozen = seen.streams.frozen()
     assert frozen is not None
     assert frozen.detail == "'wrist' has sent 2 identical frames"
-    seen.push("wrist", picture(NOW + 2 * MS, seed=2), NOW + 2 * MS)
-    assert seen.frozen() is None
+    seen.streams.push("wrist", picture(NOW + 2 * MS, seed=2), NOW + 2 * MS)
+    assert seen.streams.frozen() is None
 
 
 def test_only_the_image_that_will_be_planned_from_is_prepared(monkeypatch):
     seen, step_ms, made = looking(eyes({"wrist": EYES["wrist"]}), without=("wrist",)), 33, []
-    process = Processed.image
+    process = ImageCache.image
 
     def prepared(self, name, picture):
         made.append(picture.stamp_ns)
         return process(self, name, picture)
 
-    monkeypatch.setattr(Processed, "image", prepared)
+    monkeypatch.setattr(ImageCache, "image", prepared)
     due_ns = NOW + 10 * step_ms * MS
     for k in range(11):
         stamp_ns = NOW + k * step_ms * MS
-        seen.push("wrist", picture(stamp_ns, seed=k), stamp_ns)
+        seen.streams.push("wrist", picture(stamp_ns, seed=k), stamp_ns)
         if k >= 5:  # the rhythm is known
             seen.prepare(stamp_ns, due_ns)
     assert made == [NOW + k * step_ms * MS for k in (9, 10)]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from difftori_models.contract.specs import ObservationSpec
+from difftori_ros.observation import Observer
 from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.observer import Observer
 from difftori_ros.policy.plan_schedule import PlanTimes
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
@@ -21,16 +21,16 @@ class Clockwork:
     def __init__(self, trigger):
         spec = ObservationSpec("panda_link0", PANDA.joint_names, ("goal",), ("position",))
         self.observer = Observer(spec, PANDA, Kinematics(PANDA), FrameTree())
-        self.times = PlanTimes(self.observer, trigger, PERIOD_MS * 1e-3)
+        self.times = PlanTimes(self.observer.streams, trigger, PERIOD_MS * 1e-3)
 
     def joints(self, ms):
         position = np.append(PANDA.home, 0.04)
         state = JointState(ms * MS, PANDA.joint_names, position, np.zeros(8))
-        self.observer.push("joint_states", state, ms * MS)
+        self.observer.streams.push("joint_states", state, ms * MS)
 
     def goal(self, ms):
         pose = Pose(ms * MS, "panda_link0", np.array([0.5, 0, 0, 0, 0, 0, 1.0]))
-        self.observer.push("goal", pose, ms * MS)
+        self.observer.streams.push("goal", pose, ms * MS)
 
     def planned(self, stamps):
         """Stamps [ms] of the joint states that a plan is made from, when they come in this way."""
@@ -77,7 +77,7 @@ def test_observation_is_due_once_all_streams_share_a_stamp():
 def test_everything_is_new_after_the_clock_has_jumped_back(trigger):
     work = Clockwork(trigger)
     for ms in (5000, 1000):
-        work.observer.clear()
+        work.observer.streams.clear()
         work.times.clear()
         work.joints(ms)
         work.goal(ms)

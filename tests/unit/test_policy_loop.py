@@ -156,7 +156,7 @@ def test_jump_of_the_clock_is_told_and_planning_resumes_with_fresh_data(rig):
     assert "by -3.000 s" in rig.status.text
     assert rig.told.acquire(blocking=False)
     assert rig.status.values["clock_jumps"] == "1"
-    assert rig.observer.silent() == ["joint_states"]
+    assert rig.observer.streams.silent() == ["joint_states"]
     assert rig.turn() == "OK"
     assert rig.planner.resets == resets + 1
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_ros.observation.observer import MAX_AGE_S
+from difftori_ros.observation.stream_set import MAX_AGE_S
 from difftori_ros.policy.planner_thread import PlannerThread
 from difftori_ros.types import JointState
 from tests.support.policy_rig import HOME, MS, PANDA, Rig
@@ -30,7 +30,7 @@ def measure(rig, count=12):
     for _ in range(count):
         rig.now_ns += 10 * MS
         state = JointState(rig.now_ns, PANDA.joint_names, HOME, np.zeros(8))
-        rig.observer.push("joint_states", state, rig.now_ns + 2 * MS)
+        rig.observer.streams.push("joint_states", state, rig.now_ns + 2 * MS)
     rig.now_ns += 2 * MS
 
 

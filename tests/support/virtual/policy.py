@@ -17,8 +17,7 @@ from difftori_models.contract.specs import Observation, Plan, PlanStatus
 from difftori_ros.codecs.serialized_trajectory import write_trajectory
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.nodes.node_base import status_message
-from difftori_ros.observation.frame_tree import FrameTree
-from difftori_ros.observation.observer import Observer
+from difftori_ros.observation import FrameTree, Observer, StreamSet
 from difftori_ros.policy.loop import PolicyLoop, Ports
 from difftori_ros.policy.open_policy import Source
 from difftori_ros.policy.pipeline import PlannedMotion, PlanPipeline
@@ -116,13 +115,9 @@ class VirtualPolicy:
         self._dice = random.Random(world.dice.random())
         self._alarm = Alarm(timeline, self.process)
         planner = Mover(world)
-        self._observer = Observer(
-            planner.card.observation,
-            profile,
-            world.kinematics,
-            FrameTree(),
-            {"joint_states": 0.05 + world.case.joints_ms * 1e-3},
-        )
+        spec = planner.card.observation
+        streams = StreamSet(spec, {"joint_states": 0.05 + world.case.joints_ms * 1e-3})
+        self._observer = Observer(spec, profile, world.kinematics, FrameTree(), streams)
         self._health = Health()
         values = {one.name: one.default for one in POLICY} | {"deadline_s": 0.0}
         source = Source(planner, Path("mover"), "", "", lambda: Mover(world))
@@ -190,7 +185,7 @@ class VirtualPolicy:
             self._alarm.wait(timeline.now_ns + TURN_NS)
             if self._newest is not None:
                 state, self._newest = self._newest.state, None
-                self._observer.push("joint_states", state, self._world.data_ns())
+                self._observer.streams.push("joint_states", state, self._world.data_ns())
             if not self._permit.stopped:
                 self._loop.turn(self._permit)  # type: ignore[arg-type]
             self._world.work(0.5 + 2.0 * self._dice.random())
