@@ -121,8 +121,8 @@ def test_an_exported_policy_plans_without_torch(exported: Path, demos: Path) -> 
     program = f"""
 import sys
 sys.modules["torch"] = None  # importing it would raise
-from difftori_models.dataset import load_demos
-from difftori_models.planner import Planner
+from difftori_models.data import load_demos
+from difftori_models.inference.planner import Planner
 planner = Planner({str(exported)!r})
 planner.warm_up()
 planner.reset(0)

@@ -106,8 +106,8 @@ def test_a_second_run_takes_what_is_there_without_a_word_and_without_torch(
     program = f"""
 import sys
 from pathlib import Path
-from difftori_models.graph_cache import ready_graphs
-from difftori_models.planner import Planner
+from difftori_models.inference.graph_cache import ready_graphs
+from difftori_models.inference.planner import Planner
 checkpoint = Path({str(trained)!r})
 planner = Planner(checkpoint, graphs=ready_graphs(checkpoint))
 planner.warm_up()

@@ -28,7 +28,7 @@ AT_ONCE_S = 0.1
 NODE = """
 import os, sys, threading, time
 from rclpy.node import Node
-from difftori_ros.base_node import run
+from difftori_ros.nodes.node_base import run
 from std_msgs.msg import String
 
 class Waiting(Node):
@@ -52,7 +52,7 @@ sys.exit(run(Waiting))
 CRASHING = """
 import sys
 from rclpy.node import Node
-from difftori_ros.base_node import run
+from difftori_ros.nodes.node_base import run
 
 class Crashing(Node):
     finished = None

@@ -18,7 +18,12 @@ from difftori_ros import bringup
 from difftori_ros.bringup.node_specs import NodeSpec
 from difftori_ros.bringup.processes import command_line
 from difftori_ros.config.parameters import BLACKBOX, GUARD, POLICY
-from difftori_ros.config.paths import checkpoint_dir, config_dir, find_checkpoint
+from difftori_ros.config.paths import (
+    available_checkpoints,
+    checkpoint_dir,
+    config_dir,
+    find_checkpoint,
+)
 from difftori_ros.nodes.blackbox_node import inputs
 from difftori_ros.robot.profile import load_profile
 
@@ -144,8 +149,8 @@ def test_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
 def test_unknown_checkpoint_is_refused_with_those_that_ship(name):
     with pytest.raises(FileNotFoundError, match=f"no checkpoint '{name}'") as caught:
         find_checkpoint(name)
-    assert {CHECKPOINT, "push_cube_state"} <= set(bringup.available_checkpoints())
-    for shipped in bringup.available_checkpoints():
+    assert {CHECKPOINT, "push_cube_state"} <= set(available_checkpoints())
+    for shipped in available_checkpoints():
         assert shipped in str(caught.value)
 
 
@@ -202,7 +207,7 @@ WAIT = "print('ready', flush=True)\nwhile True: signal.pause()"
 
 
 def test_process_that_ignores_sigint_is_ended_all_the_same(monkeypatch):
-    monkeypatch.setattr(bringup, "STOP_S", 0.3)
+    monkeypatch.setattr("difftori_ros.bringup.processes.STOP_S", 0.3)
     processes = [python(DEAF + WAIT), python(POLITE + WAIT)]
     assert bringup.stop(processes) == [-signal.SIGKILL, 3]
 

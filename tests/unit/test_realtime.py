@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import json, os, resource, sys, threading
-from difftori_ros.realtime import apply_realtime
+from difftori_ros.nodes.realtime import apply_realtime
 priority, cpus, lock, drop = json.loads(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
 resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))

@@ -12,7 +12,7 @@ from difftori_sim.arm import vulkan
 
 ASK = """
 import os, sys
-from difftori_sim.vulkan import VulkanError, require_vulkan
+from difftori_sim.arm.vulkan import VulkanError, require_vulkan
 try:
     device = require_vulkan()
 except VulkanError as error:
