@@ -28,7 +28,7 @@ from difftori_models.inference.planner import BasePlanner, Planner
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.guard.config import GuardConfig
 from difftori_ros.guard.plan_checks import PlanCheck
-from difftori_ros.guard.retiming import fit
+from difftori_ros.guard.retiming import Retimed, retime_to_limits
 from difftori_ros.guard.workspace import Workspace
 from difftori_ros.motion.action_decoder import Decoder
 from difftori_ros.motion.trajectory import (
@@ -118,8 +118,11 @@ def stages() -> dict[str, Run]:
         check.limits(trajectory)
         workspace.check(trajectory)
 
-    assert not fit(made, now_ns, limits).detail
-    assert fit(faster, STAMP, limits).detail
+    def judged(plan: Trajectory, at_ns: int) -> Retimed:
+        return retime_to_limits(check.check(plan, at_ns), at_ns, limits)
+
+    assert not retime_to_limits(made, now_ns, limits).detail
+    assert retime_to_limits(faster, STAMP, limits).detail
     return {
         "cloud: 16384 points to 512": lambda: process_cloud(cloud, np.eye(4), points),
         "plan: base policy": lambda: base.plan(observation),
@@ -128,8 +131,8 @@ def stages() -> dict[str, Run]:
         "decode: steps of the joints": lambda: by_joints.decode(joint_plan, observation),
         "timing: from rest": lambda: timing(rest, STAMP, STAMP),
         "timing: in motion": second,
-        "guard: a plan that passes": lambda: fit(check.check(made, now_ns), now_ns, limits),
-        "guard: a plan that is slowed": lambda: fit(check.check(faster, STAMP), STAMP, limits),
+        "guard: a plan that passes": lambda: judged(made, now_ns),
+        "guard: a plan that is slowed": lambda: judged(faster, STAMP),
         "sample": lambda: made.sample(now_ns),
     }
 

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """What the guard tolerates."""
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """How a plan must meet the world: made from fresh inputs, and joined to what the arm follows.
 
 What counts is the moment in which the plan is sent, and the plan at the time when it takes over,

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """The guard: the last gate before the controllers, and the watchdog that brakes.
 
 A state machine without a clock of its own: data times (`now_ns`, the clock of the message stamps)
@@ -10,7 +9,7 @@ much, `workspace` says where the arm may be, `continuity_checks` how plans must 
 
 It judges at the moment of sending, against what the arm follows at that moment, with inputs newer
 than the last break. A break is whatever the plans do not know of: start, reset, resume, the
-policy's farewell, a brake, a stall of this process, a jump of the clock.
+policy's stop, a brake, a stall of this process, a jump of the clock.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from .measured_joints import CLOCK_BACK_NS, MeasuredJoints
 from .motion_under_way import MotionUnderWay
 from .plan_checks import RefusedError
 from .plan_judge import PlanJudge
+from .soft_start import SoftStart
 from .verdict import GuardStatus, Judged, Latched, Verdict
 from .watchdog import Watchdog
 
@@ -31,9 +31,6 @@ __all__ = ["Guard", "GuardConfig"]
 
 QUIET_S = 1.0
 """Time without a plan or motion after which the guard says that it waits [s, steady clock]."""
-
-SOFTEST = 0.2
-"""Rate at which plans run right after a soft start [1]."""
 
 
 class Guard:
@@ -44,11 +41,11 @@ class Guard:
         self._measured, self._motion = MeasuredJoints(profile), MotionUnderWay(profile)
         self._judge = PlanJudge(profile, config, self._measured, self._motion)
         self._watchdog = Watchdog(config, self._measured, self._motion)
-        self._steady_s = self._judged_s = self._amount = 0.0
+        self._soft_start = SoftStart(config.soft_start_s)
+        self._steady_s = self._judged_s = self._slowdown = 0.0
         self._accepted = self._changed = self._refused = 0
         self._pressed = self._paused = self._recoverable = self._held = False
         self._break_ns = self._stall_ns = 0  # plans made before the break count no more
-        self._started_s: float | None = None
         self._state, self._reason = GuardState.INACTIVE, Reason.STOPPED
         self._level, self._detail, self._since_s = Level.OK, "", 0.0
 
@@ -119,13 +116,13 @@ class Guard:
         self._steady_s = steady_s
         self._watchdog.heartbeat(steady_s)
 
-    def farewell(self, now_ns: int) -> Trajectory | None:
+    def policy_stopped(self, now_ns: int) -> Trajectory | None:
         """The policy process says that it has stopped: its silence is no fault from now on.
 
         Returns the braking trajectory if the arm is moving.
         """
         self._break_ns = now_ns  # plans from before may be on their way
-        if not self._watchdog.farewell():
+        if not self._watchdog.policy_stopped():
             return None  # it has said so before
         if self._state is GuardState.BRAKE and self._recoverable:
             self._recoverable = False
@@ -203,7 +200,8 @@ class Guard:
         self._watch_clock(now_ns)
         try:
             self._require_control()
-            return self._judge.judge(plan, now_ns, self._break_ns, self._soft_rate())
+            rate = self._soft_start.rate(self._steady_s)
+            return self._judge.judge(plan, now_ns, self._break_ns, rate)
         except RefusedError as refusal:
             return Judged(None, 0.0, refusal.detail, refusal.reason)
 
@@ -232,10 +230,10 @@ class Guard:
                 self._enter(self._state, refusal.reason, Level.WARN, refusal.detail)
             return Verdict(False, refusal.reason, refusal.detail)
         self._accepted += 1
-        self._amount = judged.amount
+        self._slowdown = judged.slowdown
         self._motion.follow(*judged.channels)
-        soft = self._soft_rate() < 1.0
-        self._watchdog.accepted(self._steady_s, judged.amount, soft, judged.detail)
+        soft = self._soft_start.rate(self._steady_s) < 1.0
+        self._watchdog.accepted(self._steady_s, judged.slowdown, soft, judged.detail)
         if self._state is GuardState.BRAKE:
             self._watchdog.recovered(self._steady_s)
         self._recoverable = False
@@ -308,7 +306,7 @@ class Guard:
     def status(self) -> GuardStatus:
         """What `~/status` says."""
         said = self._state, self._reason, self._level, self._detail, self._since_s
-        return GuardStatus(*said, self._accepted, self._changed, self._refused, self._amount)
+        return GuardStatus(*said, self._accepted, self._changed, self._refused, self._slowdown)
 
     @property
     def _fault_held(self) -> bool:
@@ -337,14 +335,6 @@ class Guard:
         self._break_ns = since_ns
         if self._state.follows_plans:
             self._enter(GuardState.TRACKING, Reason.CLOCK_JUMPED, Level.WARN, detail)
-
-    def _soft_rate(self) -> float:
-        """Rate at which plans may run [1]: it rises for a while after the start."""
-        length_s = self._config.soft_start_s
-        if self._started_s is None:
-            self._started_s = self._steady_s
-        passed_s = self._steady_s - self._started_s
-        return 1.0 if passed_s >= length_s else SOFTEST + (1 - SOFTEST) * passed_s / length_s
 
     def _wait_for_plans(self, reason: Reason, detail: str) -> None:
         """The arm brakes; a new plan may take over, though not again and again."""
@@ -391,7 +381,8 @@ class Guard:
         self._break_ns = now_ns
         self._motion.doubt(now_ns)
         self._watchdog.begin()
-        self._started_s, self._amount = None, 0.0
+        self._soft_start.begin()
+        self._slowdown = 0.0
         self._recoverable, self._held = False, False
 
     def _enter(self, state: GuardState, reason: Reason, level: Level, detail: str = "") -> None:

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """What the guard holds outlives its process: a fault or a pause, in a file of its own."""
 
 from __future__ import annotations

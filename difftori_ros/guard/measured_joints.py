@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """The newest joint states that the guard may believe."""
 
 from __future__ import annotations

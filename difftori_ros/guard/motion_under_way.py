@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """What the controllers follow, as far as the guard knows: each follows its newest command."""
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """What a plan must be by itself: well formed, at rest at its end, and within the limits.
 
 What is malformed is refused. A plan beyond a limit may still be saved by slowing it down along its
-path (`scaling`), so the limits are a check of their own that tells where the first excess lies.
+path (`retiming`), so the limits are a check of their own that tells where the first excess lies.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """A plan is judged by itself, which takes time, and how it joins in the moment it is sent."""
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from .continuity_checks import JoinCheck
 from .measured_joints import MeasuredJoints
 from .motion_under_way import STILL_RAD_S, MotionUnderWay, put_off, start_ns
 from .plan_checks import PlanCheck, RefusedError
-from .retiming import fit
+from .retiming import retime_to_limits
 from .verdict import Judged
 from .workspace import Workspace
 
@@ -59,12 +58,12 @@ class PlanJudge:
         self._join_check.ages(plan, now_ns, self._measured.arm, break_ns)
         plan, late_s = self._begun_anew(plan, now_ns)
         join_ns = now_ns if self._motion.moving(now_ns) else plan.stamp_ns
-        fitted = fit(plan, join_ns, self._limits, rate)
-        arm = split(fitted.plan, self._profile.arm_joints)
+        retimed = retime_to_limits(plan, join_ns, self._limits, rate)
+        arm = split(retimed.plan, self._profile.arm_joints)
         rest = plan.joint_names[len(arm.joint_names) :]
-        channels = (arm, split(fitted.plan, rest)) if rest else (arm,)
-        reason = Reason.GUARD_ACTIVE if fitted.detail else Reason.OK
-        return Judged(fitted.plan, fitted.amount, fitted.detail, reason, channels, late_s)
+        channels = (arm, split(retimed.plan, rest)) if rest else (arm,)
+        reason = Reason.GUARD_ACTIVE if retimed.detail else Reason.OK
+        return Judged(retimed.plan, retimed.slowdown, retimed.detail, reason, channels, late_s)
 
     def join(self, judged: Judged, now_ns: int, break_ns: int) -> None:
         """Pass silently when the plan joins what the arm and the gripper follow at `now_ns`.

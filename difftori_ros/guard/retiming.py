@@ -37,21 +37,21 @@ Check = Callable[[Trajectory], None]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Retimed:
     """A plan that keeps the limits, and what was done to it.
 
     Attributes:
         plan: The plan.
-        amount: Share of its speed or of its length that was taken away; 0 for none [1].
+        slowdown: Share of its speed or of its length that was taken away; 0 for none [1].
         detail: What was done and why; empty for nothing.
     """
 
     plan: Trajectory
-    amount: float = 0.0
+    slowdown: float = 0.0
     detail: str = ""
 
 
-def fit(plan: Trajectory, join_ns: int, check: Check, rate: float = 1.0) -> Fitted:
+def retime_to_limits(plan: Trajectory, join_ns: int, check: Check, rate: float = 1.0) -> Retimed:
     """The plan as it is when `check` lets it pass, else the fastest way along its path that does.
 
     Args:
@@ -68,27 +68,27 @@ def fit(plan: Trajectory, join_ns: int, check: Check, rate: float = 1.0) -> Fitt
     except RefusedError as refusal:
         return _saved(plan, join_ns, check, rate, refusal)
     if rate >= 1.0:
-        return Fitted(plan)
+        return Retimed(plan)
     for made in _slowed(plan, join_ns, rate):
         if _passes(check, made):
-            return Fitted(made, 1 - rate, f"started softly, at {rate:.0%} of the speed")
-    return Fitted(plan)
+            return Retimed(made, 1 - rate, f"started softly, at {rate:.0%} of the speed")
+    return Retimed(plan)
 
 
 def _saved(
     plan: Trajectory, join_ns: int, check: Check, most: float, refusal: RefusedError
-) -> Fitted:
+) -> Retimed:
     if refusal.reason in (Reason.POSITION_LIMIT, Reason.WORKSPACE, Reason.SELF_COLLISION):
         for made, share in _stopped(plan, join_ns, refusal.from_s):
             if _passes(check, made):
-                return Fitted(
+                return Retimed(
                     made, 1 - share, f"stopped after {share:.0%} of its path: {refusal.detail}"
                 )
         raise refusal
     for rate in (rate for rate in RATES if rate <= most):
         for made in _slowed(plan, join_ns, rate):
             if _passes(check, made):
-                return Fitted(made, 1 - rate, f"slowed to {rate:.0%}: {refusal.detail}")
+                return Retimed(made, 1 - rate, f"slowed to {rate:.0%}: {refusal.detail}")
     raise refusal
 
 

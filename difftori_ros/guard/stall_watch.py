@@ -14,7 +14,7 @@ STEP_S = 0.005
 
 
 @dataclass(frozen=True)
-class Look:
+class ClockReading:
     """What a look at the clocks has shown.
 
     Attributes:
@@ -37,7 +37,7 @@ class StallWatch:
         self._clock = ClockWatch(STEP_S, STEP_S, STEP_S / 4)
         self._looked_s: float | None = None
 
-    def look(self, before_s: float, now_ns: int, after_s: float) -> Look:
+    def look(self, before_s: float, now_ns: int, after_s: float) -> ClockReading:
         """What has happened since the last look.
 
         Args:
@@ -49,4 +49,4 @@ class StallWatch:
         last_s, self._looked_s = self._looked_s, before_s
         stalled_s = 0.0 if last_s is None or before_s - last_s <= STALL_S else before_s - last_s
         step_s = self._clock.look(before_s, now_ns, after_s) or 0.0
-        return Look(before_s, now_ns, stalled_s, round(step_s * 1e9))
+        return ClockReading(before_s, now_ns, stalled_s, round(step_s * 1e9))

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """What the guard says: its state, what became of a plan, and what it has done so far."""
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Judged:
 
     Attributes:
         plan: The plan as it may be executed; None when it may not.
-        amount: Share of its speed or path that was taken from it [1].
+        slowdown: Share of its speed or path that was taken from it [1].
         detail: What was done to it; empty for nothing. Or why it is refused.
         reason: OK; GUARD_ACTIVE when it was changed; or why it is refused.
         channels: What would go to the controllers.
@@ -42,7 +41,7 @@ class Judged:
     """
 
     plan: Trajectory | None
-    amount: float
+    slowdown: float
     detail: str
     reason: Reason
     channels: tuple[Trajectory, ...] = ()
@@ -68,7 +67,7 @@ class Latched:
 class GuardStatus:
     """The guard's state, why and since when [s, steady clock] it holds, and what it has done.
 
-    `accepted`, `changed` and `refused` count plans; `amount` is the share of speed or path that
+    `accepted`, `changed` and `refused` count plans; `slowdown` is the share of speed or path that
     was taken from the last one [1].
     """
 
@@ -80,4 +79,4 @@ class GuardStatus:
     accepted: int
     changed: int
     refused: int
-    amount: float
+    slowdown: float

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-# pyright: strict
 """The guard's patience with the policy, with the joint states and with the arm."""
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Watchdog:
         """The policy process is known to have lived then."""
         self._heartbeat_s = steady_s
 
-    def farewell(self) -> bool:
+    def policy_stopped(self) -> bool:
         """The policy's silence is no fault from now on; False when it has been silent before."""
         heard = self._heartbeat_s is not None
         self._heartbeat_s, self._slow_since_s = None, None
@@ -56,11 +55,11 @@ class Watchdog:
         """One more plan in a row was refused."""
         self._refused, self._refusal = self._refused + 1, (reason, detail)
 
-    def accepted(self, steady_s: float, amount: float, soft: bool, detail: str) -> None:
-        """A plan was passed on, slowed down by `amount` [1], `soft` on purpose."""
+    def accepted(self, steady_s: float, slowdown: float, soft: bool, detail: str) -> None:
+        """A plan was passed on, slowed down by `slowdown` [1], `soft` on purpose."""
         self._heartbeat_s = steady_s  # a plan is a sign of life
         self._refused, self._slowdown = 0, detail
-        if amount <= self._config.max_slowdown or soft:
+        if slowdown <= self._config.max_slowdown or soft:
             self._slow_since_s = None
         elif self._slow_since_s is None:
             self._slow_since_s = steady_s

@@ -38,7 +38,7 @@ class Workspace:
             ProfileError: Pinocchio is not installed, or a frame is not in the URDF.
         """
         self._profile = profile
-        spheres = profile.spheres if config.self_collision else {}
+        spheres: dict[str, FloatArray] = dict(profile.spheres) if config.self_collision else {}
         self.active = config.has_box or bool(spheres)
         if not self.active:
             return
@@ -96,9 +96,9 @@ class Workspace:
         traced = self._kinematics.trace(positions, self._points)
         tips = traced[-1]
         outside = ((tips < self._lower) | (tips > self._upper)).any(axis=1)
-        apart = traced.take(self._one, 0)
-        apart -= traced.take(self._other, 0)
-        squares = np.einsum("pti,pti->pt", apart, apart)
+        apart: FloatArray = np.take(traced, self._one, 0)
+        apart -= np.take(traced, self._other, 0)
+        squares: FloatArray = np.einsum("pti,pti->pt", apart, apart)  # pyright: ignore
         touching = (squares <= (self._reach**2)[:, None]).any(axis=0)
         wrong = np.flatnonzero(outside | touching)
         if not len(wrong):
@@ -114,6 +114,6 @@ class Workspace:
             return index, Reason.WORKSPACE, detail
         gaps = np.sqrt(squares[:, index]) - self._reach
         k = int(np.argmin(gaps))
-        one, other = self._owners[self._one[k]], self._owners[self._other[k]]
+        one, other = self._owners[int(self._one[k])], self._owners[int(self._other[k])]
         detail = f"{one} and {other} overlap by {-gaps[k] * 1e3:.0f} mm"
         return index, Reason.SELF_COLLISION, detail

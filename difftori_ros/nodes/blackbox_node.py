@@ -41,7 +41,7 @@ from difftori_ros.types import Level, Reason
 
 from .node_base import SENSOR_QOS, STATUS_QOS, StartupError, declare, message_class, run
 from .polled_subscription import PolledSubscription
-from .status_publisher import StatusTeller
+from .status_publisher import StatusPublisher
 
 TICK_S = 0.1
 """Period of the look at the clock [s, steady clock], and of taking the joint states."""
@@ -146,7 +146,7 @@ class BlackboxNode(Node):
                 heard = self.create_subscription(kind, topic, hear, qos, raw=True)
             name, text = type_name(kind), definition(kind)
             self._channels.append(Channel(role, heard.topic_name, name, text))
-        self._status = StatusTeller(self, STATUS_QOS)
+        self._status = StatusPublisher(self, STATUS_QOS)
         self.create_service(Trigger, "~/save", self._on_save)
         self.create_timer(TICK_S, self._tick, clock=self._steady)
         self._try_folder()
@@ -272,7 +272,7 @@ class BlackboxNode(Node):
             "heard": " ".join(self._ring.roles),
             "megabytes": f"{self._ring.size * 1e-6:.1f}",
         }
-        self._status.tell(level, text, values, self._steady_ns() * 1e-9)
+        self._status.publish(level, text, values, self._steady_ns() * 1e-9)
 
     def _wall_ns(self) -> int:
         return self._wall.now().nanoseconds

@@ -76,7 +76,7 @@ class Output(Protocol):
         ...
 
 
-class _FollowsByItself:
+class _TrajectoryFollower:
     """A controller that is handed whole trajectories needs nothing in between."""
 
     def tick(self, now_ns: int) -> None:
@@ -101,7 +101,7 @@ class _FollowsByItself:
         """It finishes what it follows."""
 
 
-class TrajectoryTopic(_FollowsByItself):
+class TrajectoryTopic(_TrajectoryFollower):
     """A joint_trajectory_controller's topic."""
 
     def __init__(self, node: Any, topic: str, qos: Any):
@@ -117,7 +117,7 @@ class TrajectoryTopic(_FollowsByItself):
         return _subscribers(self._node, self.topic)
 
 
-class TrajectoryAction(_FollowsByItself):
+class TrajectoryAction(_TrajectoryFollower):
     """A joint_trajectory_controller's FollowJointTrajectory action: the newest goal counts."""
 
     def __init__(self, node: Any, topic: str):
@@ -149,7 +149,7 @@ class TrajectoryAction(_FollowsByItself):
         return [self.topic] if self._client.server_is_ready() else []
 
 
-class Stream:
+class CommandStream:
     """A forward controller's topic: positions or velocities, one set at a time.
 
     Between two sets a position controller stays at the last one, and a velocity controller goes on
@@ -260,11 +260,11 @@ def make_output(kind: str, node: Any, topic: str, qos: Any, period_s: float) -> 
     if kind == "action":
         return TrajectoryAction(node, topic)
     if kind in ("position", "velocity"):
-        return Stream(node, topic, qos, kind == "velocity", period_s)
+        return CommandStream(node, topic, qos, kind == "velocity", period_s)
     return TrajectoryTopic(node, topic, qos)
 
 
-class Outputs:
+class ControllerOutputs:
     """The outputs of a robot: the arm's first, then the gripper's if there is one."""
 
     def __init__(self, kind: str, node: Any, profile: RobotProfile, qos: Any, period_s: float):

@@ -33,12 +33,12 @@ from difftori_ros.robot.profile import ProfileError, load_profile
 from difftori_ros.status.clock_jump import shown_ns
 from difftori_ros.types import GuardState, Reason, Trajectory
 
-from .controller_outputs import OutputError, Outputs
+from .controller_outputs import ControllerOutputs, OutputError
 from .guard_publisher import GuardPublisher
 from .node_base import (
     COMMAND_QOS,
     LATCHED_QOS,
-    ONLOOKERS,
+    PASSIVE_NODES,
     SENSOR_QOS,
     STATUS_QOS,
     StartupError,
@@ -82,7 +82,7 @@ class GuardNode(Node):
         try:
             profile = load_profile(values.pop("robot"))
             self._guard = Guard(profile, GuardConfig(**values))
-            self._outputs = Outputs(kind, self, profile, COMMAND_QOS, self._period_s)
+            self._outputs = ControllerOutputs(kind, self, profile, COMMAND_QOS, self._period_s)
         except (ProfileError, OutputError, ValueError) as error:
             raise StartupError(str(error)) from error
         self._patience_s = values["max_plan_age_s"]
@@ -180,7 +180,7 @@ class GuardNode(Node):
         self._stopped = values.get("code") == Reason.STOPPED.name
         if self._stopped:
             self._pending = None
-            self._order(self._guard.farewell)
+            self._order(self._guard.policy_stopped)
             return
         self._on_pulse(message)
 
@@ -333,7 +333,7 @@ class GuardNode(Node):
 
     def _look_for_controllers(self) -> bool:
         """Whether somebody takes the commands of the arm."""
-        self._listened = any(name not in ONLOOKERS for name in self._outputs.listeners())
+        self._listened = any(name not in PASSIVE_NODES for name in self._outputs.listeners())
         return self._listened
 
     # commands ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from difftori_ros.status.health import Percentiles
 from difftori_ros.types import GuardState, Level, Reason, Trajectory
 
 from .node_base import COMMAND_QOS, STATUS_QOS, trajectory_message
-from .status_publisher import StatusTeller
+from .status_publisher import StatusPublisher
 
 STATUS_S = 0.1
 """Time between two `~/status` messages when nothing changes [s, steady clock]."""
@@ -34,7 +34,7 @@ class GuardPublisher:
         self._verdict: PlanVerdict | None = None
         self.latch = LatchFile(latch_path(node.get_namespace(), node.get_name()))
         self.jitter_s, self.window_s = Percentiles(), Percentiles()
-        self._teller = StatusTeller(node, STATUS_QOS)
+        self._status = StatusPublisher(node, STATUS_QOS)
         self._changed = node.create_publisher(JointTrajectory, "~/changed", COMMAND_QOS)
 
     def changed(self, plan: Trajectory) -> None:
@@ -56,7 +56,7 @@ class GuardPublisher:
     def due(self, status: GuardStatus, steady_s: float) -> bool:
         """Whether it is time for the next status: on every change, else at a slow rate."""
         changed = (status.state, status.reason, status.level) != self._published
-        return changed or self._teller.silent_s(steady_s) >= STATUS_S
+        return changed or self._status.silent_s(steady_s) >= STATUS_S
 
     def publish(self, status: GuardStatus, latched: Latched | None, steady_s: float) -> None:
         """Publish the status, and keep what is latched for the next process."""
@@ -72,12 +72,12 @@ class GuardPublisher:
             status.accepted,
             status.changed,
             status.refused,
-            status.amount,
+            status.slowdown,
             self.jitter_s.at(99) * 1e3,
             self.window_s.at(99) * 1e3,
             self._verdict,
         )
-        self._teller.tell(*report.to_status(), steady_s)
+        self._status.publish(*report.to_status(), steady_s)
         if before is None or before[0] is not status.state:
             self._log(report)
         failed = self.latch.keep(latched)

@@ -47,12 +47,12 @@ LATCHED_QOS = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
-ONLOOKERS = ("blackbox_node",)
+PASSIVE_NODES = ("blackbox_node",)
 """Nodes that subscribe plans and commands without acting on them."""
 SWITCH_S = 0.0005
 """Longest time for which one Python thread keeps another waiting [s]. Python's own 5 ms would be
 added whenever the planner computes while a message comes in, and the other way round."""
-LAST_WORDS_S = 0.5
+FLUSH_S = 0.5
 """Time that subscribers have to take what a node says at its end [s, steady clock]."""
 
 
@@ -254,12 +254,12 @@ class GuardedLifecycleNode(LifecycleNode):
         return super()._LifecycleNodeMixin__on_change_state(request, response)  # type: ignore[misc]
 
 
-def _wait_for_last_words(node: Node) -> None:
+def flush_publishers(node: Node) -> None:
     """What was said last is not lost with the process; a subscriber that hangs is not waited for.
 
     The guard would take the silence after a lost STOPPED for a dead policy.
     """
-    end_s = time.monotonic() + LAST_WORDS_S
+    end_s = time.monotonic() + FLUSH_S
     for publisher in node.publishers:
         left_s = max(0.0, end_s - time.monotonic())
         publisher.wait_for_all_acked(Duration(seconds=left_s))
@@ -309,7 +309,7 @@ def run(make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
                 survive(error)
     finally:
         node.stop()
-        _wait_for_last_words(node)
+        flush_publishers(node)
         signals.close()
         executor.shutdown()
         node.destroy_node()

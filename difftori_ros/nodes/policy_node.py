@@ -31,7 +31,7 @@ from .policy_inputs import Inputs
 from .policy_outputs import Outputs
 from .realtime import apply_realtime
 from .spin import leave_memory_alone, look_at_memory_again
-from .status_publisher import StatusTeller
+from .status_publisher import StatusPublisher
 
 HEARTBEAT_S = 0.1
 """Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
@@ -56,7 +56,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._health = Health()
         self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
-        self._status = StatusTeller(self, STATUS_QOS)
+        self._status = StatusPublisher(self, STATUS_QOS)
         self.create_timer(HEARTBEAT_S, self._heartbeat, clock=self._steady)
         # Of simulated time only steps back are jumps; the system's clock is watched separately.
         threshold = JumpThreshold(
@@ -176,7 +176,7 @@ class PolicyNode(GuardedLifecycleNode):
     def _lacking(self) -> str:
         """What must be there before this node can be active, in sentences; empty when it is."""
         lacking = self._inputs.unpublished()
-        unheard = None if self._values["dry_run"] else self._outputs.unheard()
+        unheard = None if self._values["dry_run"] else self._outputs.no_subscriber()
         return "; ".join([*lacking, *([unheard] if unheard else [])])
 
     # orders --------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class PolicyNode(GuardedLifecycleNode):
         report = self._health.status(steady_s)
         seen = self._observer.streams.report(self._now_ns()) if self._observer is not None else {}
         values = {"code": report.code, **report.values, **seen}
-        self._status.tell(report.level, report.text, values, steady_s)
+        self._status.publish(report.level, report.text, values, steady_s)
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds

@@ -14,7 +14,7 @@ from difftori_ros import codecs
 from difftori_ros.codecs.serialized_trajectory import write_trajectory
 from difftori_ros.policy.pipeline import PlannedMotion
 
-from .node_base import COMMAND_QOS, LATCHED_QOS, ONLOOKERS, STATUS_QOS, trajectory_message
+from .node_base import COMMAND_QOS, LATCHED_QOS, PASSIVE_NODES, STATUS_QOS, trajectory_message
 
 
 class Outputs:
@@ -38,11 +38,11 @@ class Outputs:
         """The table of this configuration."""
         self._summary.publish(String(data=text))
 
-    def unheard(self) -> str | None:
+    def no_subscriber(self) -> str | None:
         """The sentence that says that nobody listens to the plans; None when somebody does."""
         # the graph knows a subscriber some time before it is matched and can hear
         listeners = self._node.get_subscriptions_info_by_topic(self._plan.topic_name)
-        onlookers = sum(other.node_name in ONLOOKERS for other in listeners)
+        onlookers = sum(other.node_name in PASSIVE_NODES for other in listeners)
         if self._plan.get_subscription_count() > onlookers:
             return None
         return (

@@ -133,7 +133,7 @@ def test_pause_and_resume_or_a_reset_in_mid_brake_do_not_forget_it(how, after_ms
 def test_a_plan_that_waits_when_the_policy_says_it_has_stopped_is_refused():
     guard, arm, motion = in_motion()
     made = fast(AT, reference_at(motion, AT), AT, step=0.03)
-    arm.take(guard.farewell(AT + 5 * MS), AT + 5 * MS)
+    arm.take(guard.policy_stopped(AT + 5 * MS), AT + 5 * MS)
     assert send(guard, arm, made, AT + 10 * MS).reason is Reason.STALE_PLAN
 
 

@@ -9,12 +9,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 
 from difftori_ros.nodes.node_base import STATUS_QOS
-from difftori_ros.nodes.status_publisher import DIAGNOSTICS_S, StatusTeller
+from difftori_ros.nodes.status_publisher import DIAGNOSTICS_S, StatusPublisher
 from tests.conftest import next_domain
 
 
 class Bench:
-    """A teller and somebody who may listen."""
+    """A publisher of statuses and whoever may listen."""
 
     def __init__(self):
         self.context = rclpy.Context()
@@ -22,7 +22,7 @@ class Bench:
         self.node = rclpy.create_node("teller", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.teller = StatusTeller(self.node, STATUS_QOS)
+        self.publisher = StatusPublisher(self.node, STATUS_QOS)
         self.statuses: list[DiagnosticStatus] = []
         self.arrays: list[DiagnosticArray] = []
 
@@ -68,7 +68,7 @@ def test_every_status_is_heard_as_it_was_told(bench):
         (0, "well", {"code": "OK", "a": "2", "b": "4"}),
     ]
     for level, text, values in told:
-        bench.teller.tell(level, text, values, 1.0)
+        bench.publisher.publish(level, text, values, 1.0)
     bench.until(lambda: len(bench.statuses) == len(told))
     assert [shown(m) for m in bench.statuses] == [
         (bytes([level]), text, values) for level, text, values in told
@@ -86,7 +86,7 @@ def test_diagnostics_are_told_when_code_or_level_change_and_when_it_is_time(benc
         (1, "STALE", 1.2 + DIAGNOSTICS_S),
         (1, "STALE", 1.31 + DIAGNOSTICS_S),
     ):
-        bench.teller.tell(level, f"at {steady_s:.2f}", {"code": code}, steady_s)
+        bench.publisher.publish(level, f"at {steady_s:.2f}", {"code": code}, steady_s)
     bench.until(lambda: len(bench.statuses) == 6)
     bench.until(lambda: len(bench.arrays) == 4)
     told = [array.status[0].message for array in bench.arrays]
@@ -96,15 +96,15 @@ def test_diagnostics_are_told_when_code_or_level_change_and_when_it_is_time(benc
 
 def test_nothing_is_built_for_nobody(bench, monkeypatch):
     built = []
-    monkeypatch.setattr(bench.teller, "_write", lambda *_: built.append(1))
-    bench.teller.tell(0, "well", {"code": "OK"}, 1.0)
+    monkeypatch.setattr(bench.publisher, "_write", lambda *_: built.append(1))
+    bench.publisher.publish(0, "well", {"code": "OK"}, 1.0)
     assert not built
     bench.listen_to_both()
-    bench.teller.tell(0, "well", {"code": "OK"}, 1.1)
+    bench.publisher.publish(0, "well", {"code": "OK"}, 1.1)
     assert built
 
 
 def test_silence_counts_from_what_was_told_last_heard_or_not(bench):
-    assert bench.teller.silent_s(5.0) > 1e9
-    bench.teller.tell(0, "well", {"code": "OK"}, 5.0)
-    assert bench.teller.silent_s(5.25) == 0.25
+    assert bench.publisher.silent_s(5.0) > 1e9
+    bench.publisher.publish(0, "well", {"code": "OK"}, 5.0)
+    assert bench.publisher.silent_s(5.25) == 0.25

@@ -174,7 +174,7 @@ def test_an_arm_that_is_where_it_should_be_follows_on_after_a_reset():
 def test_plans_from_before_a_break_are_refused(break_):
     guard, late = ready(), NOW + 5 * MS
     if break_ == "farewell":
-        guard.farewell(late)
+        guard.policy_stopped(late)
     elif break_ == "reset":
         guard.reset(late)
     elif break_ == "resume":
@@ -182,7 +182,7 @@ def test_plans_from_before_a_break_are_refused(break_):
         guard.start(late)
     else:
         accepted(guard, plan(step=0.06))
-        guard.farewell(late)
+        guard.policy_stopped(late)
         guard.heartbeat(100.0)
     refused(guard, plan(), Reason.STALE_PLAN, "before the last break", NOW + 10 * MS)
 
@@ -190,7 +190,7 @@ def test_plans_from_before_a_break_are_refused(break_):
 def test_a_farewell_counts_though_the_policy_was_not_heard_since_the_reset():
     guard = ready()
     guard.reset(NOW - 50 * MS)
-    assert guard.farewell(NOW + 5 * MS) is None
+    assert guard.policy_stopped(NOW + 5 * MS) is None
     refused(guard, plan(), Reason.STALE_PLAN, "before the last break", NOW + 10 * MS)
 
 

@@ -197,7 +197,7 @@ def test_a_policy_that_dies_meanwhile_is_named_and_cannot_recover():
 def test_a_policy_that_says_farewell_meanwhile_is_no_fault():
     guard = ready(**LATE)
     command = lose(guard, NOW, 100.0)
-    last = guard.farewell(command.stamp_ns + 10 * MS)
+    last = guard.policy_stopped(command.stamp_ns + 10 * MS)
     assert last is not None
     guard.joints(joint_state(last.end_ns, last.positions[-1]), 103.9)
     assert guard.tick(command.end_ns + 3000 * MS, 104.0) is None

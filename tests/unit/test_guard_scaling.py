@@ -9,7 +9,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from difftori_ros.guard.guard import GuardConfig
 from difftori_ros.guard.plan_checks import PlanCheck, RefusedError
-from difftori_ros.guard.retiming import fit
+from difftori_ros.guard.retiming import retime_to_limits
 from difftori_ros.motion.trajectory import split
 from difftori_ros.types import GuardState, Level, Reason, Trajectory
 from tests.support.guard_plans import (
@@ -68,7 +68,7 @@ def test_a_plan_that_is_too_fast_is_slowed_along_its_path_and_the_amount_is_told
     status = guard.status
     assert (status.state, status.reason) == (GuardState.TRACKING, Reason.GUARD_ACTIVE)
     assert (status.level, status.changed, status.accepted) == (Level.WARN, 1, 1)
-    assert 0.0 < status.amount < 1.0
+    assert 0.0 < status.slowdown < 1.0
     assert "slowed to" in status.detail
     assert "panda_joint7 comes to" in status.detail
 
@@ -136,7 +136,7 @@ def test_in_motion_the_plan_is_slowed_from_the_join_on():
 def test_what_lies_before_the_join_stays_as_it_was():
     made = reaching(6, 0.7, 0.4)
     limits = PlanCheck(PANDA, GuardConfig()).limits
-    late = fit(made, NOW + 20 * MS, limits).plan
+    late = retime_to_limits(made, NOW + 20 * MS, limits).plan
     kept = made.times < 0.02 - 1e-6
     np.testing.assert_array_equal(late.positions[: kept.sum()], made.positions[kept])
 
@@ -230,7 +230,7 @@ def test_a_soft_start_never_makes_a_plan_worse():
             raise RefusedError(Reason.JERK_LIMIT, "")
 
     made = reaching(6, 0.1, 0.4)
-    assert fit(made, NOW, only_as_it_came, rate=0.5).plan is made
+    assert retime_to_limits(made, NOW, only_as_it_came, rate=0.5).plan is made
 
 
 def test_a_plan_that_cannot_stop_in_time_is_refused():
@@ -238,4 +238,4 @@ def test_a_plan_that_cannot_stop_in_time_is_refused():
         raise RefusedError(Reason.WORKSPACE, "outside", 0.3)
 
     with pytest.raises(RefusedError, match="outside"):
-        fit(reaching(6, 0.1, 0.4), NOW, never)
+        retime_to_limits(reaching(6, 0.1, 0.4), NOW, never)

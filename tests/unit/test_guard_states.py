@@ -260,7 +260,7 @@ def test_joint_states_from_before_the_plan_do_not_judge_it():
 
 def test_a_policy_that_says_farewell_may_fall_silent_while_the_arm_rests():
     guard = ready()
-    assert guard.farewell(NOW) is None
+    assert guard.policy_stopped(NOW) is None
     assert guard.tick(NOW, 160.0) is None
     assert guard.status.state is GuardState.TRACKING
 
@@ -269,8 +269,8 @@ def test_a_policy_that_says_farewell_in_motion_is_braked_and_that_is_no_fault():
     guard, made = moving_guard()
     at = NOW + 80 * MS
     guard.heartbeat(100.08)
-    command = assert_brakes(guard.farewell(at), made, at)
-    assert guard.farewell(at + MS) is None
+    command = assert_brakes(guard.policy_stopped(at), made, at)
+    assert guard.policy_stopped(at + MS) is None
     guard.joints(joint_state(command.end_ns, command.positions[-1]), 100.5)
     for later, steady in ((command.end_ns, 100.5), (command.end_ns + 2000 * MS, 102.5)):
         guard.joints(joint_state(later, command.positions[-1]), steady)
