@@ -104,7 +104,7 @@ def deadlines(planners: dict[str, Planner], solves: int, rng: np.random.Generato
     for name, planner in planners.items():
         whole = [planner.plan(seen_by(planner, rng)).elapsed_s for _ in range(50)]
         base = [planner.plan(seen_by(planner, rng), refine=False).elapsed_s for _ in range(50)]
-        iteration = (np.median(whole) - np.median(base)) / planner.card.solver["iterations"]
+        iteration = (np.median(whole) - np.median(base)) / planner.card.solver.iterations
         over = []
         with loaded(os.cpu_count() or 1):
             for _ in tqdm(range(solves), desc=f"deadlines, {name}", disable=None):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.contract.specs import (
     ActionSpec,
     Card,
@@ -199,4 +200,5 @@ def _card(profile: RobotProfile, name: str) -> Card:
     ones = (1.0,) * len(names)
     action = ActionSpec("joint_position", names, ones, low, high, DT_S, HORIZON, EXECUTE)
     seen = ObservationSpec(profile.base_frame, profile.joint_names, (), ("position",))
-    return Card(name, name, profile.name, "script", seen, action, {}, {}, {}, {})
+    no_network = Network(state=0)
+    return Card(name, name, profile.name, "script", seen, action, no_network, {}, Solver(), {})

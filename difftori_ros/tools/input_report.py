@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from difftori_models.checkpoint.files import CARD, load_card
 from difftori_models.contract.features import state_vector
-from difftori_models.contract.input_statistics import summary_names, summary_statistics
+from difftori_models.contract.input_statistics import summary_names
 from difftori_models.contract.specs import Card, Observation
-from difftori_models.contract.strict_json import dumps, write_atomically
 from difftori_models.data.demonstrations import Demos, DemosError
 from difftori_ros.observation.novelty import Novelty
 
@@ -58,27 +56,6 @@ def nearest(demos: Demos, card: Card, observation: Observation) -> Observation:
     here = (state_vector(observation, card.observation) - mean) / std
     there = (demos.states() - mean) / std
     return demos.observation(int(np.square(there - here).sum(axis=1).argmin()))
-
-
-def remember(folder: Path, demos: Demos) -> Card:
-    """The card in `folder` knows what the clouds and images of `demos` look like; returns it.
-
-    For checkpoints trained before cards knew; `difftori train` writes the same.
-
-    Raises:
-        DemosError: They were observed in another way than the card says, or hold neither.
-        CheckpointError: The card cannot be read.
-        OSError: It cannot be written.
-    """
-    card = load_card(folder)
-    demos = _as_seen(demos, card)
-    steps = np.arange(len(demos))
-    found = summary_statistics(card.observation, demos.poses, demos.points, demos.images, steps)
-    if not found:
-        raise DemosError(f"checkpoint '{card.name}' sees neither clouds nor images")
-    card = replace(card, normaliser={**card.normaliser, **found})
-    write_atomically(folder / CARD, dumps(card).encode())
-    return card
 
 
 def _as_seen(demos: Demos, card: Card) -> Demos:

@@ -24,13 +24,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from difftori_models.errors import LearningError
+
+from .network_settings import Network
 from .specs import FloatArray, Observation, ObservationSpec
 
-POINT_SCALE = 0.1
-"""Length that becomes 1 in the point encoder [m]; recorded in the card's network."""
 
-
-class FeatureError(ValueError):
+class FeatureError(LearningError, ValueError):
     """A feature cannot be made; the message names what was wanted and what exists."""
 
 
@@ -62,6 +62,16 @@ def state_size(spec: ObservationSpec) -> int:
     return len(state_names(spec))
 
 
+def network_for(spec: ObservationSpec) -> Network:
+    """The network whose inputs are what the spec shows; all else has its default.
+
+    Raises:
+        FeatureError: An entry of `spec.features` is not known.
+    """
+    channels = 0 if spec.points is None else (6 if spec.points.color else 3)
+    return Network(state_size(spec), channels, len(spec.images), spec.frames)
+
+
 def frames_of(
     observation: Observation, spec: ObservationSpec
 ) -> tuple[tuple[Observation, ...], ObservationSpec]:
@@ -70,10 +80,10 @@ def frames_of(
     Raises:
         FeatureError: There are fewer than the spec wants.
     """
-    found = (replace(observation, past=()), *observation.past[: spec.frames - 1])
-    if len(found) < spec.frames:
-        raise FeatureError(f"the spec asks for {spec.frames} frames, there are {len(found)}")
-    return found, replace(spec, frames=1)
+    frames = (replace(observation, past=()), *observation.past[: spec.frames - 1])
+    if len(frames) < spec.frames:
+        raise FeatureError(f"the spec asks for {spec.frames} frames, there are {len(frames)}")
+    return frames, replace(spec, frames=1)
 
 
 def state_vector(observation: Observation, spec: ObservationSpec) -> NDArray[np.float32]:
@@ -111,7 +121,8 @@ def policy_points(observation: Observation, spec: ObservationSpec) -> NDArray[np
     x y z are counted from where the tip was when the (first) cloud was seen, with axes parallel to
     the base frame [m], so that a scene looks the same wherever in the workspace hand and objects
     stand together, and however old the cloud is; rgb stays in [0, 1]. `Normaliser.points` divides
-    by `POINT_SCALE` afterwards. How far the tip has come since is the feature `tip-tip@<stream>`.
+    by the card's `network.point_scale` afterwards. How far the tip has come since is the feature
+    `tip-tip@<stream>`.
 
     Raises:
         FeatureError: No points, too few columns, another count than the spec's, or a cloud frame
@@ -151,9 +162,9 @@ def policy_images(
     """
     if spec.frames > 1:
         frames, alone = frames_of(observation, spec)
-        seen = [policy_images(frame, alone) for frame in frames]
-        return tuple(np.concatenate(stack) for stack in zip(*seen, strict=True))
-    found = []
+        stacks = [policy_images(frame, alone) for frame in frames]
+        return tuple(np.concatenate(stack) for stack in zip(*stacks, strict=True))
+    images = []
     for name, want in spec.images.items():
         if name not in observation.images:
             raise FeatureError(
@@ -166,8 +177,8 @@ def policy_images(
                 f"image '{name}' must have shape {shape} and type uint8, got {image.shape} "
                 f"{image.dtype}"
             )
-        found.append(image)
-    return tuple(found)
+        images.append(image)
+    return tuple(images)
 
 
 def blank_images(spec: ObservationSpec) -> tuple[NDArray[np.uint8], ...]:

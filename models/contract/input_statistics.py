@@ -7,8 +7,8 @@
 | `image_<camera>` | mean and spread of r g b, each 0 to 1 |
 
 `hand` is the centroid of the points around the tip, counted from the tip. Mean and std over
-the training stand in the card's normaliser beside those of `state` and `action`; older cards have
-none.
+the training stand in the card's normaliser beside those of `state` and `action`; a card may lack
+them.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ def image_kind(camera: str) -> str:
 
 def summary_names(spec: ObservationSpec) -> dict[str, tuple[str, ...]]:
     """Kind -> one name per number, for everything that the spec shows."""
-    found: dict[str, tuple[str, ...]] = {}
+    names: dict[str, tuple[str, ...]] = {}
     if spec.points is not None:
         of = ("centroid", "spread", "hand")
         lengths = tuple(f"cloud {what}.{axis}" for what in of for axis in "xyz")
         colors = tuple(f"cloud color.{channel}" for channel in "rgb") if spec.points.color else ()
-        found[POINTS] = lengths + colors
+        names[POINTS] = lengths + colors
     for camera in spec.images:
-        found[image_kind(camera)] = tuple(
+        names[image_kind(camera)] = tuple(
             f"{camera} {what}.{channel}" for what in ("mean", "spread") for channel in "rgb"
         )
-    return found
+    return names
 
 
 def summaries(observation: Observation, spec: ObservationSpec) -> dict[str, FloatArray]:
     """Kind -> its numbers, of one observation."""
-    found: dict[str, FloatArray] = {}
+    numbers: dict[str, FloatArray] = {}
     if spec.points is not None and observation.points is not None:
         tip = observation.poses[spec.origin]
-        found[POINTS] = _of_cloud(observation.points, tip, spec.points.color)
+        numbers[POINTS] = _of_cloud(observation.points, tip, spec.points.color)
     for camera in spec.images:
         if camera in observation.images:
-            found[image_kind(camera)] = _of_image(observation.images[camera])
-    return found
+            numbers[image_kind(camera)] = _of_image(observation.images[camera])
+    return numbers
 
 
 def summary_statistics(
@@ -84,15 +84,15 @@ def summary_statistics(
         rows[POINTS] = [_of_cloud(points[k], tips[k], spec.points.color) for k in steps]
     for camera in spec.images:
         rows[image_kind(camera)] = [_of_image(images[camera][k]) for k in steps]
-    found = {}
+    entries = {}
     for kind, values in rows.items():
         table = np.array(values)
         floor = np.full(table.shape[1], COLOR_FLOOR)
         if kind == POINTS:
             floor[:9] = LENGTH_FLOOR
         std = np.maximum(table.std(axis=0), floor)
-        found[kind] = {"mean": tuple(table.mean(axis=0).tolist()), "std": tuple(std.tolist())}
-    return found
+        entries[kind] = {"mean": tuple(table.mean(axis=0).tolist()), "std": tuple(std.tolist())}
+    return entries
 
 
 def _of_cloud(points: NDArray[np.float32], tip: FloatArray, color: bool) -> FloatArray:

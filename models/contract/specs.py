@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 3
-"""Version of the card; schema 2, which knew no images, is read as well."""
+from .network_settings import Network, Solver
+
+SCHEMA = 4
+"""Version of the card; `difftori_models.checkpoint.card.migrate` says what changed."""
 
 FloatArray = NDArray[np.float64]
 
@@ -253,8 +255,21 @@ class Card:
     """The text that travels with the weights. See docs/reference/checkpoint.md for the JSON.
 
     Attributes:
+        name: Name of the checkpoint.
+        task: What it was trained for.
+        robot: Robot profile it was trained with.
         method: What answers: a head on a base policy, or a base policy alone.
-        base: The base policy.
+        observation: What the policy must see.
+        action: What its actions mean.
+        network: Sizes of the networks.
+        normaliser: Mean and std of `state`, `action` and perhaps of clouds and images.
+        solver: Settings of the solver; a `WorldSolver` for what was learned by reward.
+        training: How it was trained, for the reader.
+        results: Measured success, for the reader.
+        license: Licence of the weights.
+        weights_sha256: SHA-256 of the weights.
+        schema: Version of the card.
+        base: The base policy; None for what was learned by reward.
     """
 
     name: str
@@ -263,12 +278,12 @@ class Card:
     method: str
     observation: ObservationSpec
     action: ActionSpec
-    network: Mapping[str, Any]
+    network: Network
     normaliser: Mapping[str, Mapping[str, tuple[float, ...]]]
-    solver: Mapping[str, Any]
+    solver: Solver
     training: Mapping[str, Any]
     results: tuple[Mapping[str, Any], ...] = ()
     license: str = "MIT"
     weights_sha256: str = ""
     schema: int = SCHEMA
-    base: str = "bc"
+    base: str | None = None

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Frozen dataclasses to JSON and back, strictly: nothing is guessed, dropped or filled in."""
+"""Frozen dataclasses to JSON and back, strictly: nothing is guessed or dropped.
+
+What is left out has the default of its dataclass; where there is none, it is missing.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from difftori_models.errors import LearningError
 
-class JsonError(ValueError):
+
+class JsonError(LearningError, ValueError):
     """A value is not what was declared; the message starts with its place (`action.scale[2]`)."""
 
 
@@ -47,6 +52,9 @@ def encode(value: Any, where: str = "") -> Any:
 def decode(kind: Any, data: Any, where: str = "") -> Any:
     """The value of type `kind` that `data` describes; lists become tuples.
 
+    A dataclass's entries that are left out have their defaults. A dataclass that is decoded
+    already stays what it is.
+
     Raises:
         JsonError: A key is missing or unknown, or a value has another type.
     """
@@ -54,7 +62,7 @@ def decode(kind: Any, data: Any, where: str = "") -> Any:
     if kind is Any:
         return _plain(data, where)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _decode_dataclass(kind, data, where)
+        return data if isinstance(data, kind) else _decode_dataclass(kind, data, where)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(kind)
         if data is None and type(None) in options:
@@ -130,14 +138,20 @@ def _text(data: Any, indent: str) -> str:
 def _decode_dataclass(kind: type, data: Any, where: str) -> Any:
     _require(isinstance(data, dict), "an object", data, where)
     hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]
+    fields = dataclasses.fields(kind)
+    names = [f.name for f in fields]
     unknown = [key for key in data if key not in names]
-    missing = [name for name in names if name not in data]
+    missing = [f.name for f in fields if f.name not in data and _is_required(f)]
     if unknown or missing:
         parts = [f"unknown {', '.join(unknown)}"] if unknown else []
         parts += [f"missing {', '.join(missing)}"] if missing else []
         raise JsonError(f"{where or 'top level'}: {'; '.join(parts)}")
-    return kind(**{name: decode(hints[name], data[name], _join(where, name)) for name in names})
+    given = [name for name in names if name in data]
+    return kind(**{name: decode(hints[name], data[name], _join(where, name)) for name in given})
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _decode_tuple(args: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:

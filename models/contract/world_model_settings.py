@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .network_settings import RL_METHODS, Solver
+from .network_settings import Solver
 
 PLANNERS = ("normalised_gradient", "lm_rank1", "projected_gradient", "adam_box", "mppi")
-"""Methods that the value of a latent trajectory is climbed with; `mppi` is TD-MPC's."""
+"""Methods that maximise the value of a latent trajectory; `mppi` is TD-MPC's."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,3 @@ class WorldSolver(Solver):
     discount: float = 0.99
     terminal: str = "soft"
     encoder: int = 256
-
-
-def solver_kind(method: str) -> type[Solver]:
-    """What the entry `solver` of a card with this method holds."""
-    return WorldSolver if method in RL_METHODS else Solver

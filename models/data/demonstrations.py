@@ -31,7 +31,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from difftori_models.contract.card import upgraded
 from difftori_models.contract.features import (
     policy_images,
     policy_points,
@@ -40,11 +39,12 @@ from difftori_models.contract.features import (
 )
 from difftori_models.contract.specs import ActionSpec, FloatArray, Observation, ObservationSpec
 from difftori_models.contract.strict_json import JsonError, decode, dumps, loads, write_atomically
+from difftori_models.errors import LearningError
 
 GRIPPER = "gripper"
 
 
-class DemosError(ValueError):
+class DemosError(LearningError, ValueError):
     """Demonstrations cannot be used; the message names what was wanted, came and exists."""
 
 
@@ -299,7 +299,7 @@ def load_demos(path: str | Path) -> Demos:
         if name in arrays and arrays[name].dtype != kind:
             raise DemosError(f"{path}: {name} must be {kind}, got {arrays[name].dtype}")
     try:
-        meta: Meta = decode(Meta, upgraded(loads(str(arrays["meta"]))), "meta")
+        meta: Meta = decode(Meta, loads(str(arrays["meta"])), "meta")
     except JsonError as error:
         raise DemosError(f"{path}: {error}") from error
     poses = {n[len("pose_") :]: rows for n, rows in arrays.items() if n.startswith("pose_")}

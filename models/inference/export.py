@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from difftori_models.checkpoint.files import CARD, Checkpoint, CheckpointError, load, load_card
+from difftori_models.checkpoint import CARD, CheckpointError, load_card
 from difftori_models.contract.features import blank_images
-from difftori_models.contract.network_settings import read_solver
 from difftori_models.contract.specs import Card
 from difftori_models.contract.strict_json import dumps, write_atomically
 from difftori_models.inference.backends.base import MANIFEST, Backend
 from difftori_models.inference.backends.manifest import GRAPHS, Manifest, digest
 from difftori_models.inference.backends.onnx_backend import OnnxBackend
 from difftori_models.inference.backends.torch_backend import TorchBackend
+from difftori_models.policies.load import LoadedPolicy, load_policy
 
 from .export_graphs import OPSET, onnx_graphs
 
@@ -59,15 +59,15 @@ def export(source: str | Path, out: str | Path, check: bool = True) -> Manifest:
     """
     _require_onnx()
     source, out = Path(source), Path(out)
-    checkpoint = load(source)
-    _require_room(out, checkpoint.card)
+    policy = load_policy(source)
+    _require_room(out, policy.card)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shutil.copyfile(source / CARD, folder / CARD)
-        manifest = _write(checkpoint, folder)
+        manifest = _write(policy, folder)
         if check:
             exported = OnnxBackend(folder, "cpu", 1)
-            difference = compare(TorchBackend(checkpoint, "eager", "cpu", 1), exported)
+            difference = compare(TorchBackend(policy, "eager", "cpu", 1), exported)
             if not difference <= TOLERANCE:
                 raise ExportError(
                     f"{source}: the graphs differ from PyTorch by {difference:.2g} on {SAMPLES} "
@@ -127,7 +127,7 @@ def compare(one: Backend, other: Backend, samples: int = SAMPLES, seed: int = 0)
             answers.append(np.concatenate(parts))
         difference = float(np.abs(answers[0] - answers[1]).max())
         found.append(difference if np.isfinite(difference) else np.inf)
-    jumps = "ibc" in (card.method, card.base) and read_solver(card.solver).sampler == REDRAWS
+    jumps = "ibc" in (card.method, card.base) and card.solver.sampler == REDRAWS
     share = RESAMPLED if jumps or card.method == "tdmpc" else 1.0
     return sorted(found)[math.ceil(share * samples) - 1]
 
@@ -158,12 +158,12 @@ def _require_room(out: Path, card: Card) -> None:
         )
 
 
-def _write(checkpoint: Checkpoint, folder: Path) -> Manifest:
+def _write(policy: LoadedPolicy, folder: Path) -> Manifest:
     hashes = {}
-    for name, data in onnx_graphs(checkpoint).items():
+    for name, data in onnx_graphs(policy).items():
         (folder / f"{name}.onnx").write_bytes(data)
         hashes[f"{name}.onnx"] = hashlib.sha256(data).hexdigest()
-    manifest = Manifest(digest(checkpoint.card), hashes, OPSET, 0, 0.0)
+    manifest = Manifest(digest(policy.card), hashes, OPSET, 0, 0.0)
     (folder / MANIFEST).write_text(dumps(manifest))
     return manifest
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from difftori_models.checkpoint.files import Checkpoint
 from difftori_models.contract.features import blank_images, blank_points
 from difftori_models.contract.strict_json import dumps
 from difftori_models.inference.backends.manifest import image_input
+from difftori_models.policies.load import LoadedPolicy
 from difftori_models.policies.plan_functions import Deployed
 from difftori_models.solver.method import State
 from difftori_models.solver.tracing import trace
@@ -23,7 +23,7 @@ OPSET = 18
 """Version of the ONNX operators."""
 
 
-def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
+def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
     """The graphs by name.
 
     `propose` gives `base`, `rows`, the `context_*` and the state: `iterate`, `value`, `moved`,
@@ -31,7 +31,7 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
     it draws, it takes `noise`. `step` takes context, state and `row`, and gives every state tensor
     as `*_next`.
     """
-    card, agent = checkpoint.card, checkpoint.agent
+    card, agent = policy.card, policy.agent
     inputs = {"state": torch.zeros(1, agent.network.state)}
     points = blank_points(card.observation)
     if points is not None:
@@ -61,7 +61,7 @@ def onnx_graphs(checkpoint: Checkpoint) -> dict[str, bytes]:
     if deployed.latents[1]:
         inputs["latents"] = torch.zeros(deployed.latents)
     shape = (1, card.action.horizon, len(card.action.names))
-    if "previous" in card.solver["starts"]:
+    if "previous" in card.solver.starts:
         inputs["previous"] = torch.zeros(shape)
     blank = torch.zeros(deployed.latents), torch.full(shape, torch.nan)
 

@@ -41,6 +41,8 @@ MAKERS = ("onnx", "onnxscript", "onnxruntime")
 """Modules that an export needs besides torch."""
 VERSIONS = ("torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 """Packages whose versions are in the key."""
+SOURCE = Path(__file__).parents[1]
+"""The learning side's own code, which is in the key as well."""
 
 _LOG = logging.getLogger(__name__)
 _refused: dict[str, str] = {}
@@ -216,9 +218,9 @@ def _version(package: str) -> str:
 
 @functools.cache
 def _source() -> str:
-    """SHA-256 of this package's modules: other code gives other graphs of the same weights."""
-    home, found = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(home.rglob("*.py")):
-        found.update(f"{path.relative_to(home)} {path.stat().st_size}\n".encode())
-        found.update(path.read_bytes())
-    return found.hexdigest()
+    """SHA-256 of these modules: other code gives other graphs of the same weights."""
+    total = hashlib.sha256()
+    for path in sorted(SOURCE.rglob("*.py")):
+        total.update(f"{path.relative_to(SOURCE)} {path.stat().st_size}\n".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()

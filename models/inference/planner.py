@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difftori_models.checkpoint.files import Checkpoint
 from difftori_models.contract.features import (
     blank_images,
     blank_points,
@@ -20,6 +20,9 @@ from difftori_models.contract.features import (
 from difftori_models.contract.specs import Card, FloatArray, Observation, Plan, PlanStatus
 from difftori_models.inference.backends.base import Backend, Floats, Images
 from difftori_models.inference.backends.open_backend import open_backend
+
+if TYPE_CHECKING:
+    from difftori_models.policies.load import LoadedPolicy
 
 _NONE = float("nan")
 
@@ -41,7 +44,7 @@ class Planner:
 
     def __init__(
         self,
-        checkpoint: str | Path | Checkpoint,
+        checkpoint: str | Path | LoadedPolicy,
         device: str = "cpu",
         threads: int = 1,
         backend: str = "auto",
@@ -67,7 +70,7 @@ class Planner:
         action = self.card.action
         self._scale = np.array(action.scale)
         self._low, self._high = np.array(action.low), np.array(action.high)
-        self._samples = self.card.solver["latent"] == "sample"
+        self._samples = self.card.solver.latent == "sample"
         self._latents: Floats = np.zeros(self._backend.latents, np.float32)
         self._noise, self._memory = self._drawn(0), self._nothing()
         self._last: tuple[int, FloatArray] | None = None
@@ -76,7 +79,7 @@ class Planner:
     def warm_up(self) -> None:
         """The first `plan` is as fast as the rest: buffers are allocated, kernels chosen."""
         spec = self.card.observation
-        state = np.zeros((1, int(self.card.network["state"])), np.float32)
+        state = np.zeros((1, self.card.network.state), np.float32)
         for _ in range(3):
             self._solve(
                 state, blank_points(spec), blank_images(spec), self._shifted(0), None, True

@@ -11,11 +11,9 @@ from difftori_models.contract.network_settings import (
     RL_METHODS,
     Network,
     Solver,
-    read_network,
-    read_solver,
 )
 from difftori_models.contract.specs import Card
-from difftori_models.contract.world_model_settings import WorldSolver, solver_kind
+from difftori_models.contract.world_model_settings import WorldSolver
 from difftori_models.networks import Inputs
 from difftori_models.networks.normaliser import Normaliser
 from difftori_models.solver.method import solve
@@ -48,8 +46,8 @@ class Agent(nn.Module):
         super().__init__()
         if card.method not in METHODS:
             raise ValueError(f"unknown method '{card.method}'; known: {', '.join(METHODS)}")
-        self.network: Network = read_network(card.network)
-        self.solver: Solver = read_solver(card.solver, solver_kind(card.method))
+        self.network: Network = card.network
+        self.solver: Solver = card.solver
         horizon, size = card.action.horizon, len(card.action.names)
         self.normaliser = Normaliser(card.normaliser, card.action, self.network.point_scale)
         self.base: Base
@@ -59,9 +57,10 @@ class Agent(nn.Module):
             prior = LatentPrior(self.network, horizon, size, self.solver)
             self.base, self.head = prior, LatentHead(prior, self.solver)
             return
+        assert card.base is not None
         self.base = new_base(card.base, self.network, self.solver, horizon, size)
         if card.method == "difftori":
-            kind = ScoreHead if self.network.score == "chunk" else DynamicsHead
+            kind = ScoreHead if self.network.objective == "chunk" else DynamicsHead
             self.head = kind(self.network, horizon, size, self.solver)
         elif card.method == "residual":
             self.head = ResidualHead(self.network, horizon, size)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from difftori_models.contract.card import is_plain_name
+from difftori_models.checkpoint import is_plain_name
 
 
 class ConfigError(Exception):

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
-from difftori_models.contract.card import LATER
 from difftori_models.contract.specs import ActionSpec, Card, ObservationSpec
 from difftori_models.contract.strict_json import JsonError, decode
 from difftori_ros.config.paths import config_dir
@@ -78,18 +76,9 @@ def find_task(name: str) -> Task:
     if name not in available_tasks():
         raise ValueError(f"unknown task '{name}'; known: {', '.join(available_tasks())}")
     try:
-        return decode(Task, _single(yaml.safe_load(path.read_text())))
+        return decode(Task, yaml.safe_load(path.read_text()))
     except (JsonError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _single(data: Any) -> Any:
-    """The file's content, filled up: stacked frames are asked for in training, not by a task."""
-    if not isinstance(data, dict):
-        return data
-    kinds = {"state": "observation", "points": "observation", "rgb": "observation"}
-    parts = {name: LATER[kind] for name, kind in (kinds | {"action": "action"}).items()}
-    return data | {n: parts[n] | data[n] for n in parts if isinstance(data.get(n), dict)}
 
 
 def task_of(card: Card) -> Task:

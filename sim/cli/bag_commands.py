@@ -54,11 +54,6 @@ def add_commands(commands: Any) -> None:
     inspect.add_argument("--out", type=Path, default=Path("out/inspect.png"), help="the picture")
     inspect.add_argument("--once", action="store_true", help="one look, not one a second")
     inspect.add_argument("--demos", type=Path, help="what it was trained on, to be shown beside")
-    inspect.add_argument(
-        "--remember",
-        action="store_true",
-        help="write what the clouds and images of --demos look like into the checkpoint's card",
-    )
     inspect.add_argument("--sim-time", action="store_true", help="take the time from /clock")
     _add_config_argument(inspect)
     _add_remap_argument(inspect)
@@ -127,13 +122,11 @@ def run_command(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _inspect(arguments: argparse.Namespace, remaps: dict[str, str], console: Console) -> int:
-    from difftori_ros.tools.input_report import card_table, remember
+    from difftori_ros.tools.input_report import card_table
 
     folder, profile = find_checkpoint(arguments.checkpoint), load_profile(arguments.robot)
     demos = load_demos(arguments.demos) if arguments.demos else None
-    if arguments.remember and demos is None:
-        raise ValueError("--remember needs --demos: what the checkpoint was trained on")
-    card = remember(folder, demos) if arguments.remember and demos else load_card(folder)
+    card = load_card(folder)
     if not arguments.live:
         console.print(card_table(card))
         return 0

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from difftori_models.checkpoint import files
-from difftori_models.contract.features import state_size
-from difftori_models.contract.network_settings import Network
+from difftori_models.contract.features import network_for
 from difftori_models.contract.specs import Card
-from difftori_models.contract.strict_json import encode
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.losses import solver_of
 from difftori_models.training.rl.trainer import Counts, averaged_tensors, best_tensors
@@ -54,8 +52,10 @@ def write_checkpoint(config: RLConfig, info: EnvironmentInfo, out: Path) -> Path
 
 def card_of(config: RLConfig, counts: Counts, info: EnvironmentInfo) -> Card:
     """The card of a run's networks."""
-    size, actions = state_size(info.observation), len(info.action.names)
-    network = Network(state=size, feature=config.latent, hidden=config.hidden, dropout=0.0)
+    network = replace(
+        network_for(info.observation), feature=config.latent, hidden=config.hidden, dropout=0.0
+    )
+    size, actions = network.state, len(info.action.names)
     scaling = info.scaling or StateScaling((0.0,) * size, (WIDE,) * size)
     settings = {k: v for k, v in vars(config).items() if k not in ("out", "name", "device")}
     return Card(
@@ -65,12 +65,12 @@ def card_of(config: RLConfig, counts: Counts, info: EnvironmentInfo) -> Card:
         method=config.method,
         observation=info.observation,
         action=replace(info.action, horizon=config.horizon, execute=1),
-        network=encode(network),
+        network=network,
         normaliser={
             "state": {"mean": scaling.mean, "std": scaling.std},
             "action": {"mean": (0.0,) * actions, "std": (1.0,) * actions},
         },
-        solver=encode(solver_of(config)),
+        solver=solver_of(config),
         training={
             "learned_from": "reward",
             "steps": counts.step,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.contract.specs import Card, Observation, Plan, PlanStatus
 from difftori_models.data.demonstrations import Meta, write_demos
 from difftori_ros.robot.profile import load_profile
@@ -61,9 +62,9 @@ def expert_card(task: Task, variant: str, robot: str) -> Card:
         method="expert",
         observation=observation,
         action=task.action,
-        network={},
+        network=Network(state=0),
         normaliser={},
-        solver={},
+        solver=Solver(),
         training={},
     )
 

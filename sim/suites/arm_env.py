@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from difftori_models.contract.features import state_names
+from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.contract.specs import Card, FloatArray, Observation, Plan, PlanStatus
 from difftori_ros.observation import Refusal
 from difftori_ros.robot.kinematics import Kinematics
@@ -132,8 +133,8 @@ def environment_card(task: Task) -> Card:
         method="bc",
         observation=task.state,
         action=replace(task.action, execute=1),
-        network={},
+        network=Network(state=0),
         normaliser={},
-        solver={},
+        solver=Solver(),
         training={},
     )

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from difftori_models.checkpoint.files import Checkpoint, CheckpointError, load, save
+from difftori_models.checkpoint import CheckpointError, save
 from difftori_models.contract.specs import PlanStatus
 from difftori_models.data.demonstrations import Demos, load_demos
 from difftori_models.inference import export as exporting
@@ -23,6 +23,7 @@ from difftori_models.inference.backends.torch_backend import TorchBackend
 from difftori_models.inference.export import ExportError, compare, export
 from difftori_models.inference.planner import Planner
 from difftori_models.policies.agent import Agent
+from difftori_models.policies.load import LoadedPolicy, load_policy
 from tests.support.reach_task import make_demos, train
 
 RUNS = {
@@ -75,8 +76,8 @@ def copied(exported: Path, tmp_path: Path) -> Path:
 
 def with_solver(folder: Path, out: Path, **settings: object) -> Path:
     """A checkpoint like the one in `folder` with other solver settings."""
-    loaded = load(folder)
-    card = replace(loaded.card, solver={**loaded.card.solver, **settings})
+    loaded = load_policy(folder)
+    card = replace(loaded.card, solver=replace(loaded.card.solver, **settings))
     tensors = {name: tensor.numpy() for name, tensor in loaded.agent.state_dict().items()}
     save(out, card, tensors)
     return out
@@ -88,7 +89,7 @@ def test_exported_graphs_give_pytorchs_numbers_for_every_kind_of_policy(
     manifest = export(trained_kind, tmp_path)
     assert manifest.checked == exporting.SAMPLES
     assert manifest.difference <= 1e-4
-    eager = TorchBackend(load(trained_kind), "eager", "cpu", 1)
+    eager = TorchBackend(load_policy(trained_kind), "eager", "cpu", 1)
     assert compare(eager, OnnxBackend(tmp_path, "cpu", 1), samples=5, seed=7) <= 1e-4
 
 
@@ -160,7 +161,7 @@ def test_an_exported_policy_flags_bad_observations(exported: Path, data: Demos) 
 def test_a_network_that_overflows_is_flagged_alike_by_every_backend(
     trained: Path, data: Demos, tmp_path: Path
 ) -> None:
-    loaded = load(trained)
+    loaded = load_policy(trained)
     dict(loaded.agent.named_parameters())["head.out.weight"].fill_(3e38)
     tensors = {name: tensor.numpy() for name, tensor in loaded.agent.state_dict().items()}
     save(tmp_path / "wild", loaded.card, tensors)
@@ -175,11 +176,11 @@ def test_a_network_that_overflows_is_flagged_alike_by_every_backend(
 def test_graphs_that_differ_from_pytorch_are_not_written(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(checkpoint: Checkpoint):
-        tensors = checkpoint.agent.state_dict()
-        agent = Agent(checkpoint.card).eval()
+    def spoiled(policy: LoadedPolicy):
+        tensors = policy.agent.state_dict()
+        agent = Agent(policy.card).eval()
         agent.load_state_dict({**tensors, "head.out.weight": 1.01 * tensors["head.out.weight"]})
-        return graphs(Checkpoint(checkpoint.card, agent))
+        return graphs(LoadedPolicy(policy.card, agent))
 
     graphs = exporting.onnx_graphs
     monkeypatch.setattr(exporting, "onnx_graphs", spoiled)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint.files import CheckpointError, load, save, update_results
+from difftori_models.checkpoint import CheckpointError, save, update_results
 from difftori_models.data.demonstrations import load_demos
 from difftori_models.inference import graph_cache
 from difftori_models.inference.backends.onnx_backend import OnnxBackend
@@ -22,6 +22,7 @@ from difftori_models.inference.backends.torch_backend import TorchBackend
 from difftori_models.inference.export import TOLERANCE, compare
 from difftori_models.inference.graph_cache import ready_graphs
 from difftori_models.inference.planner import Planner
+from difftori_models.policies.load import load_policy
 
 FILES = {"card.json", "export.json", "propose.onnx", "step.onnx", "finish.onnx"}
 
@@ -54,7 +55,7 @@ def quick(home: Path, made: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPa
 
 def lighter(trained: Path, out: Path) -> Path:
     """The checkpoint with other weights."""
-    loaded = load(trained)
+    loaded = load_policy(trained)
     tensors = {name: 0.5 * tensor.numpy() for name, tensor in loaded.agent.state_dict().items()}
     save(out, loaded.card, tensors)
     return out
@@ -91,7 +92,7 @@ def test_the_graphs_of_the_cache_give_pytorchs_numbers(
     trained: Path, demos: Path, made: tuple[Path, list[str]]
 ) -> None:
     graphs = OnnxBackend(trained, "cpu", 1, made[0])
-    eager = TorchBackend(load(trained), "eager", "cpu", 1)
+    eager = TorchBackend(load_policy(trained), "eager", "cpu", 1)
     assert compare(eager, graphs, samples=5, seed=7) <= TOLERANCE
     seen = load_demos(demos).observation(3)
     cached, torch = Planner(trained, graphs=made[0]), Planner(trained)
@@ -125,9 +126,9 @@ assert "torch" not in sys.modules
 def test_other_weights_other_packages_and_other_code_have_other_entries(
     trained: Path, tmp_path: Path, quick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = load(trained).card
+    card = load_policy(trained).card
     names = {graph_cache._entry_name(card)}
-    names.add(graph_cache._entry_name(load(lighter(trained, tmp_path / "other")).card))
+    names.add(graph_cache._entry_name(load_policy(lighter(trained, tmp_path / "other")).card))
     with monkeypatch.context() as patch:
         patch.setattr(graph_cache, "_version", lambda package: "9")
         names.add(graph_cache._entry_name(card))
@@ -135,6 +136,10 @@ def test_other_weights_other_packages_and_other_code_have_other_entries(
         patch.setattr(graph_cache, "_source", lambda: "other code")
         names.add(graph_cache._entry_name(card))
     assert len(names) == 4
+
+
+def test_the_code_that_counts_is_that_of_the_networks_too() -> None:
+    assert (graph_cache.SOURCE / "policies" / "agent.py").is_file()
 
 
 def test_results_that_are_added_to_a_card_change_no_entry(

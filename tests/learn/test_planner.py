@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from difftori_models.checkpoint.files import Checkpoint, load
 from difftori_models.contract.features import FeatureError
 from difftori_models.contract.specs import Observation, PlanStatus
 from difftori_models.data.demonstrations import Demos, load_demos
 from difftori_models.inference.planner import Planner
 from difftori_models.policies.agent import Agent
+from difftori_models.policies.load import LoadedPolicy, load_policy
 from tests.support.reach_task import make_demos, train
 
 
@@ -34,18 +34,18 @@ def planner(trained: Path) -> Planner:
 
 def spoiled(trained: Path, tensor: str, value: float) -> Planner:
     """A planner whose loaded weights were overwritten with a finite but absurd number."""
-    loaded = load(trained)
+    loaded = load_policy(trained)
     dict(loaded.agent.named_parameters())[tensor].fill_(value)
     return Planner(loaded)
 
 
-def with_solver(folder: Path, **settings: object) -> Checkpoint:
+def with_solver(folder: Path, **settings: object) -> LoadedPolicy:
     """The checkpoint in `folder`, loaded with other solver settings."""
-    loaded = load(folder)
-    card = replace(loaded.card, solver={**loaded.card.solver, **settings})
+    loaded = load_policy(folder)
+    card = replace(loaded.card, solver=replace(loaded.card.solver, **settings))
     agent = Agent(card)
     agent.load_state_dict(loaded.agent.state_dict())
-    return Checkpoint(card, agent.eval().requires_grad_(False))
+    return LoadedPolicy(card, agent.eval().requires_grad_(False))
 
 
 def test_a_plan_is_refined_finite_and_inside_the_box_in_physical_units(

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from difftori_models.checkpoint.files import CARD, WEIGHTS, load, load_card
+from difftori_models.checkpoint import CARD, WEIGHTS, load_card
 from difftori_models.contract.specs import PlanStatus
 from difftori_models.data.demonstrations import Demos, load_demos
 from difftori_models.inference.backends.onnx_backend import OnnxBackend
 from difftori_models.inference.backends.torch_backend import TorchBackend
 from difftori_models.inference.export import compare, export
 from difftori_models.inference.planner import Planner
+from difftori_models.policies.load import load_policy
 from difftori_models.training.cli import parse, train_main
 from tests.support.reach_task import make_demos, train
 
@@ -85,7 +86,7 @@ def test_an_episode_is_planned_alike_again_and_inside_the_box(brief: Path, data:
 
 
 def test_a_card_says_what_answers_and_what_is_below_it(brief: Path) -> None:
-    card, loaded = load_card(brief), load(brief)
+    card, loaded = load_card(brief), load_policy(brief)
     alone = card.method == card.base
     assert (loaded.agent.head is None) == alone
     assert loaded.card == card
@@ -100,7 +101,7 @@ def test_exported_graphs_remember_and_draw_as_pytorch_does(
     manifest = export(folder, tmp_path)
     assert manifest.difference <= 1e-4
     exported = OnnxBackend(tmp_path, "cpu", 1)
-    eager = TorchBackend(load(folder), "eager", "cpu", 1)
+    eager = TorchBackend(load_policy(folder), "eager", "cpu", 1)
     assert (exported.noise, exported.memory) == (eager.noise, eager.memory)
     assert compare(eager, exported, samples=8, seed=5) <= 1e-4
 
@@ -239,7 +240,8 @@ def test_a_card_from_before_there_was_a_choice_means_behaviour_cloning(
     trained: Path, data: Demos, tmp_path: Path
 ) -> None:
     card = json.loads((trained / CARD).read_text())
-    del card["base"], card["network"]["score"], card["solver"]["sampler"]
+    del card["base"], card["network"]["objective"], card["solver"]["sampler"]
+    card["schema"] = 3
     (tmp_path / CARD).write_text(json.dumps(card))
     (tmp_path / WEIGHTS).write_bytes((trained / WEIGHTS).read_bytes())
     old, new = Planner(tmp_path), Planner(trained)
@@ -252,9 +254,9 @@ def test_a_card_from_before_there_was_a_choice_means_behaviour_cloning(
 def test_the_paper_preset_is_what_the_released_code_does(demos: Path, tmp_path: Path) -> None:
     card = load_card(train(demos, tmp_path, preset="paper", **(BRIEF | {"iterations": 2})))
     assert card.base == "diffusion"
-    assert card.solver["method"] == "lm_rank1"
-    assert card.solver["latent"] == "sample"
-    assert card.network["latent"] == 64
+    assert card.solver.method == "lm_rank1"
+    assert card.solver.latent == "sample"
+    assert card.network.latent == 64
     assert card.training["settings"]["loss"] == "mse"
 
 

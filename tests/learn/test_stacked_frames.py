@@ -172,7 +172,7 @@ def test_a_policy_of_two_frames_is_exported_and_plans_without_pytorch_the_same(
     manifest = export(folder, tmp_path / "out")
     assert manifest.difference < 1e-4
     card = load_card(folder)
-    assert (card.observation.frames, card.network["frames"]) == (2, 2)
+    assert (card.observation.frames, card.network.frames) == (2, 2)
     observation = load_demos(path).stacked(2, 0.1).observation(7)
     plans = [
         Planner(where, backend=backend).plan(observation)

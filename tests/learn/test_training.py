@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from difftori_models.checkpoint.files import load, load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.data.demonstrations import load_demos
 from difftori_models.policies.agent import Agent
+from difftori_models.policies.load import load_policy
 from difftori_models.solver.method import solve
 from difftori_models.training.cli import train_main
 from difftori_models.training.imitation.config import TrainConfig
@@ -26,7 +27,7 @@ def rows(run: Path) -> list[dict]:
 
 def test_refining_a_noisy_start_moves_it_towards_the_expert(trained: Path, tmp_path: Path) -> None:
     demos = make_demos(tmp_path / "unseen.npz", 20, seed=99)
-    agent = load(trained).agent
+    agent = load_policy(trained).agent
     assert agent.head is not None
     with torch.no_grad():
         inputs = agent.inputs(torch.from_numpy(demos.states()), None)
@@ -82,7 +83,7 @@ def test_every_method_trains_and_loads(
     demos: Path, tmp_path: Path, method: str, settings: dict
 ) -> None:
     folder = train(demos, tmp_path, method=method, base_steps=40, head_steps=40, **settings)
-    loaded = load(folder)
+    loaded = load_policy(folder)
     assert loaded.card.method == method
     assert (loaded.agent.head is None) == (method == "bc")
     phases = {row["phase"] for row in rows(tmp_path)}
@@ -129,7 +130,7 @@ def test_pictures_are_learned_from_though_every_batch_shows_them_otherwise(tmp_p
     base = [row for row in rows(out) if row["phase"] == "base"]
     assert base[-1]["train_l1"] < 0.9 * base[0]["train_l1"]
     card = load_card(folder)
-    assert card.network["images"] == 2
+    assert card.network.images == 2
     assert card.training["settings"]["shift"] == 1
 
 

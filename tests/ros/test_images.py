@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,9 @@ from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Float32MultiArray
 
 from difftori_models.checkpoint.files import save
-from difftori_models.contract.features import state_size
-from difftori_models.contract.network_settings import Solver, network_for
+from difftori_models.contract.features import network_for, state_size
+from difftori_models.contract.network_settings import Solver
 from difftori_models.contract.specs import Card, ImageSpec, Observation, ObservationSpec
-from difftori_models.contract.strict_json import encode
 from difftori_models.inference.planner import Planner
 from difftori_models.policies.agent import Agent
 from difftori_ros.bringup.node_specs import policy_specs
@@ -58,13 +58,14 @@ def checkpoint(tmp_path_factory) -> str:
         method="difftori",
         observation=spec,
         action=action,
-        network=encode(network_for(spec, 0.0, 0)),
+        network=replace(network_for(spec), dropout=0.0),
         normaliser={
             "state": {"mean": (0.0,) * size, "std": (1.0,) * size},
             "action": {"mean": (0.0,) * entries, "std": (1.0,) * entries},
         },
-        solver=encode(Solver(iterations=2)),
+        solver=Solver(iterations=2),
         training={},
+        base="bc",
     )
     torch.manual_seed(0)
     weights = {name: rows.numpy() for name, rows in Agent(card).state_dict().items()}

@@ -3,7 +3,6 @@
 
 import dataclasses
 import io
-import shutil
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from difftori_ros.config.parameters import POLICY
 from difftori_ros.config.paths import config_dir, find_checkpoint
 from difftori_ros.tools.input_report import nearest
 from difftori_ros.tools.inspect_node import InspectNode
-from difftori_sim.cli.main import main
 from tests.conftest import next_domain
 from tests.support.fake_robot import PROFILE, FakeRobot
 
@@ -129,23 +127,3 @@ def test_a_policy_of_two_frames_is_shown_beside_the_demonstrations_it_was_stacke
     found = nearest(demos, two, stacked.observation(3))
     assert len(found.past) == 1
     np.testing.assert_array_equal(found.points, demos.points[0])  # of states alike the first
-
-
-def test_a_card_can_be_told_later_what_clouds_looked_like(tmp_path, capsys):
-    folder = tmp_path / "checkpoint"
-    shutil.copytree(find_checkpoint("pick_cube_points"), folder)
-    before = load_card(folder)
-    demos = demos_like(before, tmp_path / "demos.npz")
-    words = ["inspect", "--checkpoint", str(folder), "--demos", str(tmp_path / "demos.npz")]
-    assert main([*words, "--remember"]) == 0
-    assert "points" in capsys.readouterr().out.splitlines()[-2]
-    after = load_card(folder)
-    steps = np.arange(len(demos))
-    wanted = summary_statistics(before.observation, demos.poses, demos.points, {}, steps)
-    assert after.normaliser[POINTS] == wanted[POINTS]
-    assert dataclasses.replace(after, normaliser=before.normaliser) == before
-
-
-def test_remembering_without_demonstrations_is_refused(capsys):
-    assert main(["inspect", "--checkpoint", "pick_cube_points", "--remember"]) == 1
-    assert "--remember needs --demos" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.contract.specs import (
     ActionSpec,
     Card,
@@ -32,7 +33,8 @@ def card(kind: str) -> Card:
     down = (1.0, 0.0, 0.0, 0.0) if kind == "ee_delta_pos" else None
     action = ActionSpec(kind, names, ones, tuple(-one for one in ones), ones, 0.05, 4, 2, down)
     spec = ObservationSpec(PANDA.base_frame, PANDA.joint_names, (), ("position",))
-    return Card("scripted", "reach", "panda", "script", spec, action, {}, {}, {}, {})
+    network, solver = Network(state=0), Solver()
+    return Card("scripted", "reach", "panda", "script", spec, action, network, {}, solver, {})
 
 
 def moves(kind: str, speed: float = 1.0) -> np.ndarray:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""A card may keep the tip in a box and drop outliers; older cards do neither."""
+"""A card may keep the tip in a box and drop outliers; one that says neither does neither."""
 
 from pathlib import Path
 
 import pytest
 
+from difftori_models.policies.load import load_policy
 from tests.unit.test_checkpoint import (
     POINTS,
     CheckpointError,
     edit_card,
-    load,
     new_card,
     save,
     weights,
@@ -33,23 +33,23 @@ def folder(tmp_path: Path) -> Path:
 def test_a_box_without_room_is_refused(folder: Path, low, high, words: str) -> None:
     edit_card(folder, action__tip_low=low, action__tip_high=high)
     with pytest.raises(CheckpointError, match=words):
-        load(folder)
+        load_policy(folder)
 
 
-def test_a_card_from_before_the_box_is_read_as_one_without(folder: Path) -> None:
+def test_a_card_that_says_nothing_of_a_box_has_none(folder: Path) -> None:
     edit_card(folder, action__tip_low=..., action__tip_high=...)
-    action = load(folder).card.action
+    action = load_policy(folder).card.action
     assert (action.tip_low, action.tip_high) == (None, None)
 
 
 def test_a_radius_of_nothing_is_refused(folder: Path) -> None:
     edit_card(folder, observation__points=POINTS | {"outlier_radius_m": 0.0})
     with pytest.raises(CheckpointError, match=r"outlier_radius_m is 0\.0"):
-        load(folder)
+        load_policy(folder)
 
 
-def test_points_from_before_the_filter_are_read_as_without(folder: Path) -> None:
+def test_points_that_say_nothing_of_a_filter_are_kept_all(folder: Path) -> None:
     edit_card(folder, observation__points=POINTS, network__points=6)
     with pytest.raises(CheckpointError) as caught:
-        load(folder)
+        load_policy(folder)
     assert "outlier_radius_m" not in str(caught.value), "only the weights do not fit"

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from difftori_models.contract.specs import ImageSpec
-from tests.unit.test_checkpoint import edit_card, load, new_card, save, weights
+from difftori_models.policies.load import load_policy
+from tests.unit.test_checkpoint import new_card, save, weights
 
 
 def test_a_card_with_cameras_is_read_back_in_their_order(tmp_path: Path) -> None:
@@ -14,20 +15,10 @@ def test_a_card_with_cameras_is_read_back_in_their_order(tmp_path: Path) -> None
     card = replace(
         card,
         observation=replace(card.observation, images=images),
-        network={**card.network, "images": 2},
+        network=replace(card.network, images=2),
     )
     saved = save(tmp_path / "tiny", card, weights(card))
-    read = load(tmp_path / "tiny")
+    read = load_policy(tmp_path / "tiny")
     assert read.card == saved
     assert list(read.card.observation.images) == ["wrist", "base"]
     assert read.card.observation.streams == ("joint_states", "goal", "wrist", "base")
-
-
-def test_a_card_from_before_images_is_read_as_one_without(tmp_path: Path) -> None:
-    card = new_card()
-    save(tmp_path / "tiny", card, weights(card))
-    edit_card(tmp_path / "tiny", schema=2, observation__images=..., network__images=...)
-    read = load(tmp_path / "tiny").card
-    assert read.schema == 3
-    assert read.observation.images == {}
-    assert read.observation.streams == ("joint_states", "goal")

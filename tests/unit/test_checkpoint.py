@@ -16,19 +16,18 @@ import pytest
 import torch
 from safetensors import numpy as safetensors
 
-from difftori_models.checkpoint.files import (
+from difftori_models.checkpoint import (
     CARD,
     WEIGHTS,
     CheckpointError,
-    load,
     load_card,
     save,
     update_results,
 )
-from difftori_models.contract.network_settings import Solver
+from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.contract.specs import ActionSpec, Card, ObservationSpec, PointSpec
-from difftori_models.contract.strict_json import encode
 from difftori_models.policies.agent import Agent
+from difftori_models.policies.load import load_policy
 
 ACTION = ActionSpec(
     kind="ee_delta_pos",
@@ -59,14 +58,6 @@ IMAGE = {"height": 16, "width": 24, "crop": [0, 0, 1, 1], "rectify": False}
 def new_card(points: bool = False) -> Card:
     cloud = PointSpec("base", 8, False, (-1.0, 0.1, 0.0), (1.0, 1.0, 1.0)) if points else None
     spec = ObservationSpec("base", ("j1", "j2"), ("goal",), ("position", "goal-tip"), cloud)
-    network = {
-        "state": 5,
-        "points": 3 if points else 0,
-        "images": 0,
-        "frames": 1,
-        "point_scale": 0.1,
-        "feature": 8,
-    }
     return Card(
         name="tiny",
         task="Reach-v0",
@@ -74,13 +65,14 @@ def new_card(points: bool = False) -> Card:
         method="difftori",
         observation=spec,
         action=ACTION,
-        network={**network, "hidden": 8, "dropout": 0.2, "latent": 0, "residuals": 0},
+        network=Network(state=5, points=3 if points else 0, feature=8, hidden=8),
         normaliser={
             "state": {"mean": (0.1, 1 / 3, 0.0, 0.0, 0.0), "std": (1.0,) * 5},
             "action": {"mean": (0.0, 0.0), "std": (0.5, 1.0)},
         },
-        solver={**encode(Solver(iterations=3)), "starts": ("base",)},
+        solver=Solver(iterations=3),
         training={"seed": 0, "parts": (1, 2.5, None, "text", {"deep": True})},
+        base="bc",
     )
 
 
@@ -99,7 +91,7 @@ def folder(tmp_path: Path) -> Path:
 def reason(folder: Path) -> str:
     """The sentence with which a checkpoint is refused."""
     with pytest.raises(CheckpointError) as caught:
-        load(folder)
+        load_policy(folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -145,7 +137,7 @@ def test_a_card_and_its_weights_are_read_back_exactly(tmp_path: Path, points: bo
     card = new_card(points)
     tensors = weights(card)
     saved = save(tmp_path, card, tensors)
-    loaded = load(tmp_path)
+    loaded = load_policy(tmp_path)
     assert loaded.card == saved == load_card(tmp_path)
     assert replace(saved, weights_sha256="") == card
     assert loaded.card.normaliser["state"]["mean"][1] == 1 / 3
@@ -159,7 +151,7 @@ def test_loading_leaves_the_random_numbers_alone(folder: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    load(folder)
+    load_policy(folder)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -281,7 +273,7 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema": 1}, "unknown card schema 1; this version reads 2 and 3"),
+        ({"schema": 1}, "unknown card schema 1; this version reads 2 to 4"),
         ({"schema": "2"}, 'unknown card schema "2"'),
         ({"schema": True}, "unknown card schema true"),
         ({"schema": ...}, "unknown card schema null"),
@@ -304,11 +296,11 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"action__execute": 5}, "action.execute is 5, action.horizon is 4"),
         ({"action__dt_s": 0}, "action.dt_s is 0.0 s, must be 0.001 to 1"),
         ({"observation__features": ["gaol"]}, "feature 'gaol' is not known"),
-        ({"observation__features": ["position"]}, "network.state is 5, the features give 2"),
+        ({"observation__features": ["position"]}, "network.state is 5, the observation gives 2"),
         ({"network__state": ...}, "network: missing state"),
         ({"network__layers": 3}, "network: unknown layers"),
         ({"network__hidden": 10**9}, "network.hidden is 1000000000"),
-        ({"network__points": 6}, "network.points is 6, the spec has 0"),
+        ({"network__points": 6}, "network.points is 6, the observation gives 0"),
         ({"solver__latent": "maybe"}, "unknown solver.latent 'maybe'"),
         ({"solver__iterations": 0}, "solver.iterations is 0"),
         ({"solver__method": "magic"}, "unknown solver.method 'magic'; known: projected_gradient"),
@@ -317,8 +309,14 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"solver__answer": "median"}, "unknown solver.answer 'median'"),
         ({"solver__starts": ["base", "expert"]}, "unknown solver.starts 'expert'"),
         ({"solver__sampler": "magic"}, "unknown solver.sampler 'magic'; known: derivative_free"),
-        ({"network__score": "magic"}, "unknown network.score 'magic'; known: chunk, dynamics"),
+        (
+            {"network__objective": "magic"},
+            "unknown network.objective 'magic'; known: chunk",
+        ),
         ({"base": "magic"}, "unknown base 'magic'; known: bc, bc_rnn, ibc, diffusion"),
+        ({"base": None}, "unknown base None; known: bc, bc_rnn, ibc, diffusion"),
+        ({"solver__iterations": ..., "solver__surprise": 1}, "solver: unknown surprise"),
+        ({"solver": ...}, "missing solver"),
         ({"method": "bc_rnn"}, "method is 'bc_rnn', which is a base policy itself, and base is"),
         ({"solver__starts": ["previous"]}, "solver.starts must begin with 'base' or"),
         ({"solver__starts": ["base", "previous"]}, "only the 'best' counts"),
@@ -337,12 +335,15 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
             "needs the points in the base frame",
         ),
         ({"observation__points": POINTS | {"crop_min": [2, 0, 0]}}, "crop_min must lie below"),
-        ({"observation__images": ...}, "observation: missing images"),
-        ({"network__frames": 2}, "network.frames is 2, the spec has 1"),
+        ({"observation__features": ...}, "observation: missing features"),
+        ({"network__frames": 2}, "network.frames is 2, the observation gives 1"),
         ({"observation__frames": 9}, "observation.frames is 9, must be 1 to 8"),
         ({"observation__frames_apart_s": 0}, "observation.frames_apart_s is 0.0 s, must be"),
-        ({"network__images": 1}, "network.images is 1, the spec has 0 images"),
-        ({"observation__images": {"camera": IMAGE}}, "network.images is 0, the spec has 1 images"),
+        ({"network__images": 1}, "network.images is 1, the observation gives 0"),
+        (
+            {"observation__images": {"camera": IMAGE}},
+            "network.images is 0, the obs",
+        ),
         ({"observation__images": {"a/b": IMAGE}}, "'a/b' is not a plain camera name"),
         ({"observation__images": {"goal": IMAGE}}, "'goal' is another stream's name"),
         ({"observation__images": {"camera": IMAGE | {"width": 4}}}, "width is 4, must be 8 to"),
@@ -393,7 +394,7 @@ def test_what_would_be_refused_is_not_saved(tmp_path: Path) -> None:
         (card, bad, r"head.log_steps holds NaN or infinity \(3 of 3"),
         (replace(card, name="a/b"), tensors, "not a plain name"),
         (replace(card, training={"when": Path("x")}), tensors, "training.when: a PosixPath"),
-        (replace(card, solver={"iterations": 3}), tensors, "solver: missing "),
+        (replace(card, solver=Solver(iterations=0)), tensors, "solver.iterations is 0"),
     ):
         with pytest.raises(CheckpointError, match=words):
             save(tmp_path / "new", broken, arrays)

@@ -63,14 +63,14 @@ class OnnxBackend:
         self._step = self._finish = None
         self.iterations = 0
         if "step" in sessions:
-            self.iterations = int(self.card.solver["iterations"])
+            self.iterations = self.card.solver.iterations
             if self.card.method == "residual":
                 self.iterations = 1
             self._finish = sessions["finish"]
             self._finish_wanted = [one.name for one in self._finish.get_inputs()]
             self._step = _BoundStep(runtime, sessions["step"], device)
-        latent = int(self.card.network["latent"]) if self.iterations else 0
-        self.latents = (int(self.card.solver["latents"]), latent)
+        latent = self.card.network.latent if self.iterations else 0
+        self.latents = (self.card.solver.latents, latent)
 
     def propose(
         self,

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from difftori_models.checkpoint.files import WEIGHTS, Checkpoint, CheckpointError, load, load_card
+from difftori_models.checkpoint import WEIGHTS, CheckpointError, load_card
 
 from .base import BACKENDS, DEVICES, MANIFEST, Backend
 
+if TYPE_CHECKING:
+    from difftori_models.policies.load import LoadedPolicy
+
 
 def open_backend(
-    checkpoint: str | Path | Checkpoint,
+    checkpoint: str | Path | LoadedPolicy,
     backend: str,
     device: str,
     threads: int,
@@ -39,28 +43,30 @@ def open_backend(
     if backend == "auto":
         backend = _choose(checkpoint, device, graphs)
     if backend == "onnx":
-        if isinstance(checkpoint, Checkpoint):
+        if not isinstance(checkpoint, (str, Path)):
             raise CheckpointError("backend onnx wants a directory that 'difftori export' wrote")
         from .onnx_backend import OnnxBackend
 
         return OnnxBackend(checkpoint, device, threads, graphs)
-    if not isinstance(checkpoint, Checkpoint):
+    if isinstance(checkpoint, (str, Path)):
         if importlib.util.find_spec("torch") is None:
             load_card(checkpoint)
             raise CheckpointError(
                 f"backend {backend} needs PyTorch, which is not installed here; "
                 "'difftori export' makes graphs that need ONNX Runtime alone"
             )
-        checkpoint = load(checkpoint)
+        from difftori_models.policies.load import load_policy
+
+        checkpoint = load_policy(checkpoint)
     from .torch_backend import TorchBackend
 
     return TorchBackend(checkpoint, backend, device, threads)
 
 
-def _choose(checkpoint: str | Path | Checkpoint, device: str, graphs: Path | None) -> str:
+def _choose(checkpoint: str | Path | LoadedPolicy, device: str, graphs: Path | None) -> str:
     if graphs is not None:
         return "onnx"
-    folder = None if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    folder = Path(checkpoint) if isinstance(checkpoint, (str, Path)) else None
     exported = folder is not None and (folder / MANIFEST).is_file()
     only = exported and folder is not None and not (folder / WEIGHTS).is_file()
     if only or (exported and device == "cpu" and importlib.util.find_spec("onnxruntime")):

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils._pytree import tree_flatten, tree_map
 
-from difftori_models.checkpoint.files import Checkpoint, CheckpointError
+from difftori_models.checkpoint import CheckpointError
 from difftori_models.contract.features import blank_images, blank_points
+from difftori_models.policies.load import LoadedPolicy
 from difftori_models.policies.plan_functions import Answer, Deployed, Proposal
 from difftori_models.solver.method import State
 
@@ -21,7 +22,7 @@ from .base import Floats, Images
 class TorchBackend:
     """See `Backend`."""
 
-    def __init__(self, checkpoint: Checkpoint, backend: str, device: str, threads: int) -> None:
+    def __init__(self, policy: LoadedPolicy, backend: str, device: str, threads: int) -> None:
         """Move the networks to the device, and capture the solve where that is asked for.
 
         Raises:
@@ -31,8 +32,8 @@ class TorchBackend:
             raise CheckpointError(f"device '{device}': PyTorch finds no GPU here; use cpu")
         if backend == "cuda_graph" and not device.startswith("cuda"):
             raise CheckpointError(f"backend cuda_graph needs device cuda, got device '{device}'")
-        self.card, self.backend = checkpoint.card, backend
-        self._agent = checkpoint.agent.eval().to(device)
+        self.card, self.backend = policy.card, backend
+        self._agent = policy.agent.eval().to(device)
         self._device, self._threads = device, threads
         self._deployed = None if self._agent.head is None else Deployed(self._agent)
         self.iterations = 0 if self._deployed is None else self._deployed.iterations

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from difftori_models.contract.features import POINT_SCALE
+from difftori_models.contract.network_settings import POINT_SCALE
 from difftori_models.networks import Inputs
 
 from .config import TrainConfig

@@ -14,9 +14,9 @@ from difftori_models.contract.network_settings import (
     MAX_FRAMES,
     MAX_ITERATIONS,
     MAX_RESIDUALS,
+    OBJECTIVES,
     RL_METHODS,
     SAMPLERS,
-    SCORES,
     SOLVERS,
 )
 from difftori_models.training.validation import (
@@ -195,7 +195,7 @@ class TrainConfig:
             base=BASES,
             start=STARTS,
             loss=LOSSES,
-            score=SCORES,
+            score=OBJECTIVES,
             sampler=SAMPLERS,
         )
         if self.method in RL_METHODS:

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from difftori_models.contract.features import network_for
 from difftori_models.contract.input_statistics import summary_statistics
-from difftori_models.contract.network_settings import Solver, network_for
+from difftori_models.contract.network_settings import Solver
 from difftori_models.contract.specs import Card
-from difftori_models.contract.strict_json import encode
 from difftori_models.data.demonstrations import Demos
 from difftori_models.networks import Inputs
 from difftori_models.networks.normaliser import statistics
@@ -132,14 +132,12 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
         method=config.method,
         observation=meta.observation,
         action=meta.action,
-        network=encode(
-            network_for(
-                meta.observation,
-                config.dropout,
-                config.latent,
-                config.head_residuals,
-                config.score,
-            )
+        network=replace(
+            network_for(meta.observation),
+            dropout=config.dropout,
+            latent=config.latent,
+            residuals=config.head_residuals,
+            objective=config.score,
         ),
         normaliser={
             **statistics(
@@ -149,16 +147,14 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
                 meta.observation, demos.poses, demos.points, demos.images, training
             ),
         },
-        solver=encode(
-            Solver(
-                config.solver,
-                config.iterations,
-                answer="best" if config.latents > 1 else "last",
-                starts=(config.start if config.start in ("zero", "random") else "base",),
-                latent="sample" if config.latents else "zero",
-                latents=max(1, config.latents),
-                sampler=config.sampler,
-            )
+        solver=Solver(
+            config.solver,
+            config.iterations,
+            answer="best" if config.latents > 1 else "last",
+            starts=(config.start if config.start in ("zero", "random") else "base",),
+            latent="sample" if config.latents else "zero",
+            latents=max(1, config.latents),
+            sampler=config.sampler,
         ),
         base=config.below,
         training={

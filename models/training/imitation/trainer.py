@@ -127,6 +127,7 @@ class Trainer:
     def _new_fold(self, k: int) -> Base:
         torch.manual_seed(draw_seed(self.config.seed, f"weights{k}", 0))
         agent = self.agent
+        assert self.card.base is not None
         return new_base(self.card.base, agent.network, agent.solver, *agent.normaliser.shape)
 
     def _base_of(self, phase: str) -> tuple[Base, Base]:
