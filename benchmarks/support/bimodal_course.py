@@ -4,7 +4,7 @@
 A tip that moves as it is told, in a plane, from left to right past a disc. The expert goes above
 or below, by the toss of a coin, and the mean of both runs into the disc. No physics: what it asks
 of a policy is to make up its mind. Its demonstrations are an ordinary file (see
-`difftori_models.data.demonstrations`), so every policy trains on it.
+`difftori_models.data`), so every policy trains on it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from difftori_models.contract.specs import (
     ObservationSpec,
     Plan,
 )
-from difftori_models.data.demonstrations import Demos, Meta, write_demos
+from difftori_models.data import DemoEpisode, Demos, Meta, write_demos
 from difftori_sim.arm.tasks import TRAIN_SEEDS
 
 NAME = "bimodal_course"
@@ -100,39 +100,32 @@ def walk(
 
 def record_course(path: Path, episodes: int, first_seed: int = TRAIN_SEEDS.start) -> Demos:
     """Demonstrations lie in `path`: half of them above, half below, by the seed's coin."""
-    rows: list[tuple[int, int, FloatArray, FloatArray, FloatArray]] = []
-    for episode in range(episodes):
-        seed = first_seed + episode
+    recorded: list[DemoEpisode] = []
+    for seed in range(first_seed, first_seed + episodes):
         draw = np.random.default_rng((seed, 1))
         side = float(draw.choice([-1.0, 1.0]))
+        observations: list[Observation] = []
+        actions: list[FloatArray] = []
 
         def noisy(
             tip: FloatArray,
             goal: FloatArray,
-            episode: int = episode,
-            seed: int = seed,
             side: float = side,
             draw: np.random.Generator = draw,
+            observations: list[Observation] = observations,
+            actions: list[FloatArray] = actions,
         ) -> FloatArray:
-            clean = expert_action(tip, goal, side)
-            rows.append((episode, seed, tip, goal, clean))
-            return clean + NOISE * draw.standard_normal(2)
+            observations.append(observed(tip, goal, 0))
+            actions.append(expert_action(tip, goal, side))
+            return actions[-1] + NOISE * draw.standard_normal(2)
 
         for _ in walk(seed, noisy):
             pass
-    number, seeds, tips, goals, actions = (np.array(column) for column in zip(*rows, strict=True))
-    seen = [observed(tip, goal, 0) for tip, goal in zip(tips, goals, strict=True)]
+        recorded.append(DemoEpisode(seed, observations, actions))
     command = f"record_course(path, {episodes}, {first_seed})"
-    return write_demos(
-        path,
-        meta=Meta(NAME, "plane", NOISE, SPEC, ACTION, command),
-        episode=number,
-        seed=seeds,
-        position=tips,
-        velocity=np.zeros_like(tips),
-        actions=actions,
-        poses={name: np.array([o.poses[name] for o in seen]) for name in ("tip", "goal")},
-    )
+    demos = Demos.from_episodes(Meta(NAME, "plane", NOISE, SPEC, ACTION, command), recorded)
+    write_demos(path, demos)
+    return demos
 
 
 def run_course(planner: Planning, seed: int) -> tuple[bool, bool]:

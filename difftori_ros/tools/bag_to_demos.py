@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from difftori_models.contract.specs import Card, Observation
-from difftori_models.data.demonstrations import GRIPPER, Meta, write_demos
+from difftori_models.contract.specs import GRIPPER, Card, Observation
+from difftori_models.data import DemoEpisode, Demos, Meta, write_demos
 from difftori_ros.codecs.fields import stamp_to_ns
 from difftori_ros.recording.bag_reader import Bag, BagError, Recorded
 from difftori_ros.recording.bag_replay import BagReplay
@@ -44,7 +44,7 @@ TARGETS = ("trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArra
 
 
 @dataclass(frozen=True)
-class Collected:
+class BagDemos:
     """What became of the bags.
 
     Attributes:
@@ -97,7 +97,7 @@ class _GripperTargets:
         return float(np.clip(2.0 * (target - self._gripper.closed) / span - 1.0, -1.0, 1.0))
 
 
-def collect(
+def import_bags(
     bags: Sequence[str | Path],
     card: Card,
     profile: RobotProfile,
@@ -107,8 +107,8 @@ def collect(
     remaps: Mapping[str, str] | None = None,
     command: str = "difftori collect",
     on_bag: Callable[[Path], object] = lambda path: None,
-) -> Collected:
-    """Write demonstrations to `out`, in the format of `difftori_models.data.demonstrations`.
+) -> BagDemos:
+    """Write demonstrations to `out`, in the format of `difftori_models.data`.
 
     Args:
         bags: Bags, one after the other.
@@ -123,8 +123,7 @@ def collect(
     Raises:
         BagError: A bag cannot be used, or holds no two observations that follow each other.
     """
-    episodes: list[list[Observation]] = []
-    actions: list[NDArray[np.float32]] = []
+    episodes: list[DemoEpisode] = []
     cut: list[NDArray[np.bool_]] = []
     refusals: dict[str, int] = {}
     for path in bags:
@@ -139,26 +138,12 @@ def collect(
             free = _actions(episode, card, profile, targets)
             boxed = np.clip(free, card.action.low, card.action.high)
             cut.append((np.abs(free - boxed) > 1e-6).any(axis=1))
-            actions.append(boxed.astype(np.float32))
-            episodes.append(episode[:-1])
+            episodes.append(DemoEpisode(NO_SEED, episode[:-1], boxed))
         on_bag(Path(path))
-    steps = [observation for episode in episodes for observation in episode]
-    spec = card.observation
-    write_demos(
-        out,
-        episode=np.repeat(np.arange(len(episodes)), [len(episode) for episode in episodes]),
-        seed=np.full(len(steps), NO_SEED),
-        position=np.array([o.position for o in steps]),
-        velocity=np.array([o.velocity for o in steps]),
-        actions=np.concatenate(actions),
-        poses={
-            name: np.array([o.poses[name] for o in steps]) for name in (*spec.tips, *spec.poses)
-        },
-        points=np.array([o.points for o in steps]) if spec.points else None,
-        images={name: np.array([o.images[name] for o in steps]) for name in spec.images},
-        meta=Meta(card.task, profile.name, 0.0, spec, card.action, command),
-    )
-    return Collected(len(episodes), len(steps), float(np.concatenate(cut).mean()), refusals)
+    meta = Meta(card.task, profile.name, 0.0, card.observation, card.action, command)
+    demos = Demos.from_episodes(meta, episodes)
+    write_demos(out, demos)
+    return BagDemos(len(episodes), len(demos), float(np.concatenate(cut).mean()), refusals)
 
 
 def _observed(

@@ -17,7 +17,7 @@ from rich.table import Table
 from difftori_models.contract.features import state_vector
 from difftori_models.contract.input_statistics import summary_names
 from difftori_models.contract.specs import Card, Observation
-from difftori_models.data.demonstrations import Demos, DemosError
+from difftori_models.data import Demos, DemosError, state_vectors
 from difftori_ros.observation.novelty import Novelty
 
 SHOWN = 14
@@ -54,7 +54,7 @@ def nearest(demos: Demos, card: Card, observation: Observation) -> Observation:
     demos = _as_seen(demos, card)
     mean, std = (np.array(card.normaliser["state"][key]) for key in ("mean", "std"))
     here = (state_vector(observation, card.observation) - mean) / std
-    there = (demos.states() - mean) / std
+    there = (state_vectors(demos) - mean) / std
     return demos.observation(int(np.square(there - here).sum(axis=1).argmin()))
 
 

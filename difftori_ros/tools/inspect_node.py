@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter as RosParameter
 from rich.console import Console
 
 from difftori_models.contract.specs import Card
-from difftori_models.data.demonstrations import Demos
+from difftori_models.data import Demos
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.nodes.node_base import StartupError, declare, run
 from difftori_ros.nodes.policy_inputs import Inputs

@@ -7,6 +7,7 @@ observation; `strict_json` turns dataclasses into JSON and back.
 """
 
 from .specs import (
+    GRIPPER,
     ActionSpec,
     Card,
     FloatArray,
@@ -19,6 +20,7 @@ from .specs import (
 )
 
 __all__ = [
+    "GRIPPER",
     "ActionSpec",
     "Card",
     "FloatArray",

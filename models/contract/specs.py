@@ -20,6 +20,9 @@ from .network_settings import Network, Solver
 SCHEMA = 4
 """Version of the card; `difftori_models.checkpoint.card.migrate` says what changed."""
 
+GRIPPER = "gripper"
+"""Name of the gripper's entry in an action."""
+
 FloatArray = NDArray[np.float64]
 
 

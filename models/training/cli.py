@@ -19,7 +19,7 @@ from typing import Any
 import tyro
 
 from difftori_models.checkpoint.files import CheckpointError
-from difftori_models.data.demonstrations import DemosError
+from difftori_models.data import DemosError
 from difftori_models.training.imitation.config import TrainConfig, preset
 from difftori_models.training.imitation.trainer import Trainer
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from difftori_models.checkpoint.files import load_card
 from difftori_models.contract.specs import Card
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.config.paths import config_dir, find_checkpoint
@@ -98,10 +98,10 @@ def run_command(arguments: argparse.Namespace, console: Console) -> int:
 
     from tqdm import tqdm
 
-    from difftori_ros.tools.bag_to_demos import collect
+    from difftori_ros.tools.bag_to_demos import import_bags
 
     with tqdm(total=len(arguments.from_bag), desc="collect", unit="bag", disable=None) as bar:
-        made = collect(
+        made = import_bags(
             arguments.from_bag,
             card,
             profile,

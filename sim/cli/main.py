@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from difftori_models.checkpoint.files import CheckpointError
-from difftori_models.data.demonstrations import DemosError
+from difftori_models.data import DemosError
 from difftori_models.inference.backends.base import BACKENDS
 from difftori_ros.bringup.processes import interrupt_on_termination
 from difftori_ros.config.paths import find_checkpoint

@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from difftori_models.data.demonstrations import DemosError, Meta, write_demos
+from difftori_models.contract.specs import Observation, ObservationSpec
+from difftori_models.data import DemoEpisode, Demos, DemosError, Meta, write_demos
 from difftori_ros.observation.image import process_image
 from difftori_ros.tools.bag_to_demos import NO_SEED
 from difftori_sim.suites.env import SuiteError, env_action
@@ -89,10 +90,8 @@ def import_hdf5(
         if episodes is not None and episodes > len(names):
             raise DemosError(f"{path}: wanted {episodes} episodes, it has {len(names)}")
         names = names[:episodes]
-        vectors: dict[str, list[Any]] = {n: [] for n in vector_names(wanted, variant)}
-        cameras = wanted.cameras if variant == "rgb" else ()
-        pictures: dict[str, list[Any]] = {camera: [] for camera in cameras}
-        actions, lengths = [], []
+        vectors = vector_names(wanted, variant)
+        read: list[DemoEpisode] = []
         columns = action_names(wanted.arms)
         first = _named(data[names[0]], "obs", f"{path}: {names[0]}")
         sizes = {n: _rows(first, n, f"{path}: {names[0]}/obs").shape[1] for n in vectors}
@@ -100,52 +99,61 @@ def import_hdf5(
         for name in tqdm(names, desc="convert", unit="episode", disable=None):
             where = f"{path}: {name}"
             demo = data[name]
-            rows = _rows(demo, "actions", where).astype(np.float32)
-            if len(rows) == 0 or rows.shape[1] != len(columns):
+            actions = _rows(demo, "actions", where).astype(np.float32)
+            if len(actions) == 0 or actions.shape[1] != len(columns):
                 raise DemosError(
-                    f"{where}/actions: wanted at least one row of {len(columns)}, got {rows.shape}"
+                    f"{where}/actions: wanted at least one row of {len(columns)}, "
+                    f"got {actions.shape}"
                 )
-            obs = _named(demo, "obs", where)
-            actions.append(rows)
-            lengths.append(len(rows))
-            for key, values in vectors.items():
-                values.append(_rows(obs, key, f"{where}/obs", (len(rows), sizes[key])))
-            for camera, images in pictures.items():
-                raw = np.asarray(_named(obs, f"{camera}_image", f"{where}/obs"))
-                if len(raw) != len(rows):
-                    raise DemosError(f"{where}: {len(rows)} actions, {len(raw)} of '{camera}'")
-                want = spec.images[camera]
-                images.append(np.stack([process_image(one, want) for one in raw]))
-    action = env_action(columns, DT_S)
-    steps = sum(lengths)
-    whole = np.concatenate(actions)
-    cut = float((np.abs(whole) > 1.0).mean())
+            steps = _observations(_named(demo, "obs", where), spec, len(actions), where)
+            read.append(DemoEpisode(NO_SEED, steps, actions))
+    largest = np.abs(np.concatenate([episode.actions for episode in read]))
+    cut = float((largest > 1.0).mean())
     if cut > MOST_CUT:
         raise DemosError(
             f"{path}: {cut:.0%} of the action entries lie outside -1 to 1, up to "
-            f"{np.abs(whole).max():.3g}; wanted are displacements in the controller's units"
+            f"{largest.max():.3g}; wanted are displacements in the controller's units"
         )
-    write_demos(
-        out,
-        episode=np.repeat(np.arange(len(names)), lengths),
-        seed=np.full(steps, NO_SEED),
-        position=np.zeros((steps, 0)),
-        velocity=np.zeros((steps, 0)),
-        actions=np.clip(whole, -1.0, 1.0),
-        poses={},
-        images={camera: np.concatenate(images) for camera, images in pictures.items()},
-        vectors={name: np.concatenate(values) for name, values in vectors.items()},
-        meta=Meta(
-            f"robomimic.{task}",
-            robot_name(wanted.arms),
-            0.0,
-            spec,
-            action,
-            f"difftori collect --suite robomimic --task {task} --obs {variant} "
-            f"--from-hdf5 {path.name}",
-        ),
+    meta = Meta(
+        f"robomimic.{task}",
+        robot_name(wanted.arms),
+        0.0,
+        spec,
+        env_action(columns, DT_S),
+        f"difftori collect --suite robomimic --task {task} --obs {variant} "
+        f"--from-hdf5 {path.name}",
     )
-    return ImportedDemos(len(names), steps, cut)
+    boxed = [replace(one, actions=np.clip(one.actions, -1.0, 1.0)) for one in read]
+    demos = Demos.from_episodes(meta, boxed)
+    write_demos(out, demos)
+    return ImportedDemos(len(read), len(demos), cut)
+
+
+def _observations(group: Any, spec: ObservationSpec, steps: int, where: str) -> list[Observation]:
+    """What is seen before every action of an episode."""
+    vectors = {
+        name: _rows(group, name, f"{where}/obs", (steps, size))
+        for name, size in spec.vectors.items()
+    }
+    images: dict[str, list[Any]] = {}
+    for camera, wanted in spec.images.items():
+        pictures = np.asarray(_named(group, f"{camera}_image", f"{where}/obs"))
+        if len(pictures) != steps:
+            raise DemosError(f"{where}: {steps} actions, {len(pictures)} of '{camera}'")
+        images[camera] = [process_image(picture, wanted) for picture in pictures]
+    nothing = np.zeros(0)
+    return [
+        Observation(
+            stamp_ns=0,
+            joint_names=(),
+            position=nothing,
+            velocity=nothing,
+            poses={},
+            images={camera: rows[k] for camera, rows in images.items()},
+            vectors={name: rows[k] for name, rows in vectors.items()},
+        )
+        for k in range(steps)
+    ]
 
 
 def _rows(group: Any, name: str, where: str, shape: tuple[int, int] | None = None) -> Any:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from difftori_models.data.demonstrations import Meta, write_demos
+from difftori_models.data import DemoEpisode, Demos, Meta, write_demos
 from difftori_sim.arm.tasks import TRAIN_SEEDS
 from difftori_sim.suites.env import SuiteEnv, SuiteEpisode, SuiteError
 
@@ -62,7 +62,8 @@ def record_suite(
     """
     if episodes < 1:
         raise ValueError(f"wanted at least one episode, got {episodes}")
-    kept: list[SuiteEpisode] = []
+    kept: list[DemoEpisode] = []
+    rewards: list[float] = []
     seed = first_seed
     with tqdm(
         total=episodes, desc=f"collect {env.info.task}", unit="episode", disable=None
@@ -75,7 +76,8 @@ def record_suite(
                 )
             episode = demonstrate(seed)
             if episode.success is not False and episode.actions:
-                kept.append(episode)
+                kept.append(DemoEpisode(seed, episode.observations, episode.actions))
+                rewards.append(episode.reward)
                 bar.update()
             seed += 1
             bar.set_postfix(tried=seed - first_seed, steps=len(episode.actions))
@@ -83,33 +85,13 @@ def record_suite(
         raise SuiteError(
             f"only {len(kept)} of {episodes} episodes succeeded in {seed - first_seed} tries"
         )
-    write(out, env, kept, noise=noise, command=command)
+    info = env.info
+    meta = Meta(info.task, info.robot, noise, info.observation, info.action, command)
+    demos = Demos.from_episodes(meta, kept)
+    write_demos(out, demos)
     return SuiteDemos(
         tried=seed - first_seed,
         written=len(kept),
-        steps=sum(len(episode.actions) for episode in kept),
-        reward=float(np.mean([episode.reward for episode in kept])),
-    )
-
-
-def write(
-    out: Path, env: SuiteEnv, episodes: Sequence[SuiteEpisode], *, noise: float, command: str
-) -> None:
-    """The episodes lie in `out`, in the format of `difftori_models.data.demonstrations`."""
-    lengths = [len(episode.actions) for episode in episodes]
-    observations = [observation for episode in episodes for observation in episode.observations]
-    info, spec = env.info, env.info.observation
-    poses = (*spec.tips, *spec.poses)
-    write_demos(
-        out,
-        episode=np.repeat(np.arange(len(episodes)), lengths),
-        seed=np.repeat([episode.seed for episode in episodes], lengths),
-        position=np.array([o.position for o in observations]),
-        velocity=np.array([o.velocity for o in observations]),
-        actions=np.array([a for episode in episodes for a in episode.actions], np.float32),
-        poses={name: np.array([o.poses[name] for o in observations]) for name in poses},
-        points=np.array([o.points for o in observations]) if spec.points else None,
-        images={name: np.array([o.images[name] for o in observations]) for name in spec.images},
-        vectors={name: np.array([o.vectors[name] for o in observations]) for name in spec.vectors},
-        meta=Meta(info.task, info.robot, noise, spec, info.action, command),
+        steps=len(demos),
+        reward=float(np.mean(rewards)),
     )

@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.contract.specs import Card, Observation, Plan, PlanStatus
-from difftori_models.data.demonstrations import Meta, write_demos
+from difftori_models.data import DemoEpisode, Demos, Meta, write_demos
 from difftori_ros.robot.profile import load_profile
-from difftori_sim.arm.direct_loop import DirectLoop, DirectStep
+from difftori_sim.arm.direct_loop import DirectLoop
 from difftori_sim.arm.experts import expert
 from difftori_sim.arm.tasks import TRAIN_SEEDS, Task
 from difftori_sim.arm.world import World
@@ -101,7 +101,7 @@ def record(
     profile = load_profile(robot)
     card = expert_card(task, variant, robot)
     expert = NoisyExpert(task, card, noise)
-    kept: list[tuple[int, list[DirectStep], list[np.ndarray]]] = []
+    kept: list[DemoEpisode] = []
     seed = first_seed
     with (
         contextlib.closing(World(task, profile)) as world,
@@ -113,7 +113,8 @@ def record(
                 raise ValueError(f"seed {seed} is not a training seed ({_TRAINING})")
             episode = loop.run(seed, task.max_steps)
             if episode.success:
-                kept.append((seed, episode.steps, expert.clean))
+                observations = [step.observation for step in episode.steps]
+                kept.append(DemoEpisode(seed, observations, expert.clean[: len(observations)]))
                 bar.update()
             seed += 1
             bar.set_postfix(tried=seed - first_seed, steps=len(episode.steps))
@@ -121,32 +122,14 @@ def record(
         raise RuntimeError(
             f"only {len(kept)} of {episodes} episodes succeeded in {seed - first_seed} tries"
         )
-    observations = [step.observation for _, steps, _ in kept for step in steps]
-    lengths = [len(steps) for _, steps, _ in kept]
-    write_demos(
-        out,
-        episode=np.repeat(np.arange(len(kept)), lengths),
-        seed=np.repeat([seed for seed, _, _ in kept], lengths),
-        position=np.array([o.position for o in observations]),
-        velocity=np.array([o.velocity for o in observations]),
-        actions=np.array([a for _, steps, clean in kept for a in clean[: len(steps)]]),
-        poses={
-            name: np.array([o.poses[name] for o in observations])
-            for name in (*card.observation.tips, *card.observation.poses)
-        },
-        points=np.array([o.points for o in observations]) if card.observation.points else None,
-        images={
-            name: np.array([o.images[name] for o in observations])
-            for name in card.observation.images
-        },
-        meta=Meta(
-            task=task.name,
-            robot=robot,
-            noise=noise,
-            observation=task.observation(variant),
-            action=task.action,
-            command=f"difftori record --task {task.name} --variant {variant} --episodes {episodes}"
-            f" --noise {noise} --first-seed {first_seed}",
-        ),
+    meta = Meta(
+        task=task.name,
+        robot=robot,
+        noise=noise,
+        observation=task.observation(variant),
+        action=task.action,
+        command=f"difftori record --task {task.name} --variant {variant} --episodes {episodes}"
+        f" --noise {noise} --first-seed {first_seed}",
     )
+    write_demos(out, Demos.from_episodes(meta, kept))
     return len(kept), seed - first_seed

@@ -16,7 +16,7 @@ import pytest
 
 from difftori_models.checkpoint import CheckpointError, save
 from difftori_models.contract.specs import PlanStatus
-from difftori_models.data.demonstrations import Demos, load_demos
+from difftori_models.data import Demos, load_demos
 from difftori_models.inference import export as exporting
 from difftori_models.inference.backends.onnx_backend import OnnxBackend
 from difftori_models.inference.backends.torch_backend import TorchBackend

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from difftori_models.checkpoint import CheckpointError, save, update_results
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_models.inference import graph_cache
 from difftori_models.inference.backends.onnx_backend import OnnxBackend
 from difftori_models.inference.backends.torch_backend import TorchBackend

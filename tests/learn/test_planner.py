@@ -12,7 +12,7 @@ import torch
 
 from difftori_models.contract.features import FeatureError
 from difftori_models.contract.specs import Observation, PlanStatus
-from difftori_models.data.demonstrations import Demos, load_demos
+from difftori_models.data import Demos, action_chunks, load_demos
 from difftori_models.inference.planner import Planner
 from difftori_models.policies.agent import Agent
 from difftori_models.policies.load import LoadedPolicy, load_policy
@@ -76,7 +76,7 @@ def test_the_same_observation_gives_the_same_plan(
 
 
 def test_plans_are_near_the_experts(planner: Planner, data: Demos) -> None:
-    scale, chunks = np.array(planner.card.action.scale), data.chunks()
+    scale, chunks = np.array(planner.card.action.scale), action_chunks(data)
     steps = range(0, len(data), 25)
     errors = [np.abs(planner.plan(data.observation(k)).actions / scale - chunks[k]) for k in steps]
     assert np.mean(errors) < 0.12

@@ -14,7 +14,7 @@ import torch
 
 from difftori_models.checkpoint import CARD, WEIGHTS, load_card
 from difftori_models.contract.specs import PlanStatus
-from difftori_models.data.demonstrations import Demos, load_demos
+from difftori_models.data import Demos, load_demos
 from difftori_models.inference.backends.onnx_backend import OnnxBackend
 from difftori_models.inference.backends.torch_backend import TorchBackend
 from difftori_models.inference.export import compare, export

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_models.inference.export import export
 from difftori_models.inference.planner import Planner
 

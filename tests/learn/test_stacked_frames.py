@@ -20,7 +20,18 @@ from difftori_models.contract.features import (
     state_vector,
 )
 from difftori_models.contract.network_settings import Network
-from difftori_models.data.demonstrations import Demos, DemosError, Meta, load_demos, write_demos
+from difftori_models.contract.specs import Observation
+from difftori_models.data import (
+    DemoEpisode,
+    Demos,
+    DemosError,
+    Meta,
+    camera_images,
+    load_demos,
+    point_clouds,
+    state_vectors,
+    write_demos,
+)
 from difftori_models.inference.export import export
 from difftori_models.inference.planner import Planner
 from difftori_models.networks import Encoder, Inputs
@@ -50,20 +61,28 @@ def drifting(path: Path, episodes: int, points: int = 0) -> Demos:
         xyz = np.zeros((steps, points, 3)) + rng.normal(0, 0.01, (steps, points, 3))
         xyz[..., :2] += place[:, None]
         cloud = np.concatenate([xyz, np.full_like(xyz, 0.5)], axis=2).astype(np.float32)
-    pose = np.tile([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], (steps, 1))
+    pose = np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
     images = {n: np.array([picture(want, *p) for p in place]) for n, want in CAMERAS.items()}
-    return write_demos(
-        path,
-        meta=Meta("drift", "toy", 0.0, spec, ACTION, "drifting"),
-        episode=np.repeat(np.arange(episodes), STEPS),
-        seed=np.repeat(np.arange(episodes), STEPS),
-        position=rng.normal(size=(steps, 3)),
-        velocity=np.zeros((steps, 3)),
-        actions=actions,
-        poses={"tip": pose, "goal": pose},
-        points=cloud,
-        images=images if spec.images else None,
+    position = rng.normal(size=(steps, 3))
+    observations = [
+        Observation(
+            stamp_ns=0,
+            joint_names=spec.joint_names,
+            position=position[k],
+            velocity=np.zeros(3),
+            poses=dict.fromkeys((*spec.tips, "goal"), pose),
+            points=None if cloud is None else cloud[k],
+            images={name: rows[k] for name, rows in images.items()},
+        )
+        for k in range(steps)
+    ]
+    parts = [slice(k * STEPS, (k + 1) * STEPS) for k in range(episodes)]
+    demos = Demos.from_episodes(
+        Meta("drift", "toy", 0.0, spec, ACTION, "drifting"),
+        [DemoEpisode(k, observations[part], actions[part]) for k, part in enumerate(parts)],
     )
+    write_demos(path, demos)
+    return demos
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +127,15 @@ def test_training_stacks_the_steps_of_an_episode_as_deployment_stacks_frames(
             frames = [alone.observation(max(first, step - 2 * k)) for k in range(3)]
             seen = replace(frames[0], past=tuple(frames[1:]))
             rows = [state_vector(frame, plain) for frame in frames]
-            np.testing.assert_array_equal(demos.states()[step], np.concatenate(rows))
-            np.testing.assert_array_equal(demos.states()[step], state_vector(seen, spec))
-            for given, shown in zip(demos.pictures(), policy_images(seen, spec), strict=True):
+            np.testing.assert_array_equal(state_vectors(demos)[step], np.concatenate(rows))
+            np.testing.assert_array_equal(state_vectors(demos)[step], state_vector(seen, spec))
+            for given, shown in zip(camera_images(demos), policy_images(seen, spec), strict=True):
                 np.testing.assert_array_equal(given[step], shown)
             if spec.points:
-                found = demos.clouds()
+                found = point_clouds(demos)
                 assert found is not None
                 np.testing.assert_array_equal(found[step], policy_points(seen, spec))
-        assert len(state_names(spec)) == demos.states().shape[1]
+        assert len(state_names(spec)) == state_vectors(demos).shape[1]
         assert state_names(spec)[-1] == f"{state_names(plain)[-1]}@-2"
 
 

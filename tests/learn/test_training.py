@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from difftori_models.checkpoint import load_card
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import (
+    action_chunks,
+    load_demos,
+    point_clouds,
+    split_episodes,
+    state_vectors,
+)
 from difftori_models.policies.agent import Agent
 from difftori_models.policies.load import load_policy
 from difftori_models.solver.method import solve
@@ -30,8 +36,8 @@ def test_refining_a_noisy_start_moves_it_towards_the_expert(trained: Path, tmp_p
     agent = load_policy(trained).agent
     assert agent.head is not None
     with torch.no_grad():
-        inputs = agent.inputs(torch.from_numpy(demos.states()), None)
-        labels = agent.normaliser.to_unit(torch.from_numpy(demos.chunks()))
+        inputs = agent.inputs(torch.from_numpy(state_vectors(demos)), None)
+        labels = agent.normaliser.to_unit(torch.from_numpy(action_chunks(demos)))
         base = agent.propose(inputs)
         noise = torch.randn(base.shape, generator=torch.Generator().manual_seed(0))
         box = agent.normaliser.low, agent.normaliser.high
@@ -63,10 +69,10 @@ def test_the_card_says_what_it_was_trained_on(trained: Path, demos: Path) -> Non
 
 def test_the_normaliser_knows_the_training_episodes_alone(trained: Path, demos: Path) -> None:
     card, data = load_card(trained), load_demos(demos)
-    training, _ = data.split(0.1, seed=0)
+    training, _ = split_episodes(data, 0.1, seed=0)
     mean = card.normaliser["state"]["mean"]
-    np.testing.assert_allclose(mean, data.states()[training].mean(axis=0), atol=1e-6)
-    assert not np.allclose(mean, data.states().mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(mean, state_vectors(data)[training].mean(axis=0), atol=1e-6)
+    assert not np.allclose(mean, state_vectors(data).mean(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +122,7 @@ def test_every_step_is_learned_from_with_every_delay(tmp_path: Path) -> None:
     assert len(samples.validation.steps) == 3 * 20
     step, steps = 33, len(demos)
     late = samples.at(torch.tensor([step, step + steps, step + 2 * steps]))
-    cloud = agent.normaliser.points(torch.from_numpy(demos.clouds()[[33, 32, 31]]))
+    cloud = agent.normaliser.points(torch.from_numpy(point_clouds(demos)[[33, 32, 31]]))
     assert late.points is not None
     assert torch.equal(late.points, cloud)
     assert torch.equal(samples.labels[step], samples.labels[step + 2 * steps])

@@ -10,7 +10,15 @@ from difftori_models.checkpoint import decode_card
 from difftori_models.contract.features import FeatureError, state_names, state_vector
 from difftori_models.contract.specs import ActionSpec, Card, Observation, ObservationSpec
 from difftori_models.contract.strict_json import encode, loads
-from difftori_models.data.demonstrations import DemosError, Meta, load_demos, write_demos
+from difftori_models.data import (
+    DemoEpisode,
+    Demos,
+    DemosError,
+    Meta,
+    load_demos,
+    state_vectors,
+    write_demos,
+)
 from difftori_ros.config.paths import checkpoint_dir
 from difftori_ros.policy.compatibility import check_card
 from difftori_ros.robot.profile import ProfileError, load_profile
@@ -57,17 +65,11 @@ def test_vector_that_is_missing_or_of_another_length_is_refused(vectors, complai
 
 
 def write(path, **vectors):
-    write_demos(
-        path,
-        meta=Meta("a.task", "nobody", 0.0, SPEC, ACTION, "made here"),
-        episode=np.array([0, 0, 1]),
-        seed=np.array([3, 3, 4]),
-        position=np.zeros((3, 0)),
-        velocity=np.zeros((3, 0)),
-        actions=np.zeros((3, 1), np.float32),
-        poses={},
-        vectors=vectors,
-    )
+    steps = [seen(**{name: rows[k] for name, rows in vectors.items()}) for k in range(3)]
+    still = np.zeros((3, 1))
+    episodes = [DemoEpisode(3, steps[:2], still[:2]), DemoEpisode(4, steps[2:], still[2:])]
+    meta = Meta("a.task", "nobody", 0.0, SPEC, ACTION, "made here")
+    write_demos(path, Demos.from_episodes(meta, episodes))
 
 
 def test_demonstrations_without_joints_and_tip_are_what_they_were_when_read_again(tmp_path):
@@ -76,11 +78,12 @@ def test_demonstrations_without_joints_and_tip_are_what_they_were_when_read_agai
     write(tmp_path / "demos.npz", **vectors)
     demos = load_demos(tmp_path / "demos.npz")
     np.testing.assert_array_equal(demos.vectors["place"], vectors["place"])
-    np.testing.assert_array_equal(demos.states()[1, :2], vectors["speed"][1].astype(np.float32))
+    speed = vectors["speed"][1].astype(np.float32)
+    np.testing.assert_array_equal(state_vectors(demos)[1, :2], speed)
 
 
 def test_demonstrations_whose_vectors_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(DemosError, match="has vectors place, speed, the file place"):
+    with pytest.raises(DemosError, match="step 0 lacks speed among its vectors: place"):
         write(tmp_path / "demos.npz", place=np.zeros((3, 3)))
     with pytest.raises(DemosError, match=r"vector_speed must have shape \(3, 2\)"):
         write(tmp_path / "demos.npz", place=np.zeros((3, 3)), speed=np.zeros((3, 1)))

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image as ImageMessage
 from sensor_msgs.msg import JointState as JointStateMessage
 
 from difftori_models.contract.features import policy_images, policy_points, state_vector
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos, state_vectors
 from difftori_ros import codecs
 from difftori_ros.codecs.camera_info import encode_camera_info
 from difftori_ros.codecs.image import encode_image
@@ -39,7 +39,7 @@ from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import load_profile
 from difftori_ros.status.health import Health
-from difftori_ros.tools.bag_to_demos import NO_SEED, collect
+from difftori_ros.tools.bag_to_demos import NO_SEED, import_bags
 from difftori_ros.types import Cloud, JointState, Pose
 from difftori_sim.arm.tasks import find_task
 from difftori_sim.demonstrations.record import expert_card
@@ -245,7 +245,7 @@ def test_live_and_replayed_and_trained_are_the_same_bits(recorded, tmp_path):
     spec = card.observation
     with Bag(path) as bag:
         replayed = list(replay(bag, card, PANDA, values))
-    made = collect([path], card, PANDA, tmp_path / "demos.npz", values=values)
+    made = import_bags([path], card, PANDA, tmp_path / "demos.npz", values=values)
     demos = load_demos(tmp_path / "demos.npz")
     assert [o.stamp_ns for o in replayed] == [o.stamp_ns for o in live]
     assert made.steps == len(demos) == STEPS - 1  # the last one has no action
@@ -255,13 +255,13 @@ def test_live_and_replayed_and_trained_are_the_same_bits(recorded, tmp_path):
         assert [o.stamps_ns for o in one.past] == [o.stamps_ns for o in other.past]
     for k in range(len(demos)):
         assert tensors(live[k], spec) == tensors(demos.observation(k), spec), k
-        assert demos.states()[k].tobytes() == tensors(live[k], spec)[0]
+        assert state_vectors(demos)[k].tobytes() == tensors(live[k], spec)[0]
     assert len({str(tensors(o, spec)) for o in live}) == STEPS  # every step is another one
 
 
 def test_actions_are_what_the_arm_did_and_where_the_gripper_was_told_to_go(recorded, tmp_path):
     card, episode, live, path, values = recorded
-    collect([path], card, PANDA, tmp_path / "demos.npz", values=values)
+    import_bags([path], card, PANDA, tmp_path / "demos.npz", values=values)
     demos = load_demos(tmp_path / "demos.npz")
     tips = np.array([o.poses["tip"][:3] for o in live])
     moved = demos.actions[:, :3] * np.array(card.action.scale[:3])
@@ -275,7 +275,7 @@ def test_bag_of_another_rate_is_refused_with_both_rates(recorded, tmp_path):
     card, _, _, path, values = recorded
     slow = dataclasses.replace(card, action=dataclasses.replace(card.action, dt_s=0.2))
     with pytest.raises(ValueError, match=r"0\.050 s apart, an action of this card takes 0\.2 s"):
-        collect([path], slow, PANDA, tmp_path / "none.npz", values=values)
+        import_bags([path], slow, PANDA, tmp_path / "none.npz", values=values)
     assert not (tmp_path / "none.npz").exists()
 
 

@@ -13,7 +13,16 @@ from rich.console import Console
 
 from difftori_models.checkpoint.files import load_card
 from difftori_models.contract.input_statistics import POINTS, summary_statistics
-from difftori_models.data.demonstrations import DemosError, load_demos
+from difftori_models.contract.specs import Observation
+from difftori_models.data import (
+    DemoEpisode,
+    Demos,
+    DemosError,
+    Meta,
+    load_demos,
+    state_vectors,
+    write_demos,
+)
 from difftori_models.networks.normaliser import statistics
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
@@ -64,21 +73,21 @@ def looked(tmp_path):
 
 def demos_like(card, path):
     """Demonstrations with the card's observation, standing about where the fake robot stands."""
-    from difftori_models.data.demonstrations import Meta, write_demos
-
     rng, steps, spec = np.random.default_rng(0), 5, card.observation
-    pose = np.tile([0.6, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0], (steps, 1))
-    write_demos(
-        path,
-        meta=Meta(card.task, card.robot, 0.0, spec, card.action, "a test"),
-        episode=np.zeros(steps),
-        seed=np.zeros(steps),
-        position=np.tile(np.append(PROFILE.home, 0.04), (steps, 1)),
-        velocity=np.zeros((steps, 8)),
-        actions=np.zeros((steps, 4)),
-        poses={"tip": pose, "tip@points": pose, "goal": pose},
-        points=rng.uniform(0.4, 0.5, (steps, spec.points.count, 6)),
+    pose = np.array([0.6, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0])
+    clouds = rng.uniform(0.4, 0.5, (steps, spec.points.count, 6))
+    still = Observation(
+        stamp_ns=0,
+        joint_names=spec.joint_names,
+        position=np.append(PROFILE.home, 0.04),
+        velocity=np.zeros(8),
+        poses=dict.fromkeys(("tip", "tip@points", "goal"), pose),
     )
+    episode = DemoEpisode(
+        0, [dataclasses.replace(still, points=cloud) for cloud in clouds], np.zeros((steps, 4))
+    )
+    meta = Meta(card.task, card.robot, 0.0, spec, card.action, "a test")
+    write_demos(path, Demos.from_episodes(meta, [episode]))
     return load_demos(path)
 
 
@@ -122,7 +131,7 @@ def test_a_policy_of_two_frames_is_shown_beside_the_demonstrations_it_was_stacke
     card = load_card(find_checkpoint("pick_cube_points"))
     demos = demos_like(card, tmp_path / "demos.npz")
     stacked = demos.stacked(2, 0.1)
-    spec, known = stacked.meta.observation, statistics(stacked.states(), stacked.actions)
+    spec, known = stacked.meta.observation, statistics(state_vectors(stacked), stacked.actions)
     two = dataclasses.replace(card, observation=spec, normaliser=known)
     found = nearest(demos, two, stacked.observation(3))
     assert len(found.past) == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from difftori_models.contract.specs import Card, Plan, PlanStatus
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_models.training.rl.environment import require_fit
 from difftori_sim import suites
 from difftori_sim.arm.tasks import TEST_SEEDS, TRAIN_SEEDS

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.support.bimodal_course import ACTION, expert_action, record_course, run_course
 from difftori_models.contract.specs import Observation, Plan, PlanStatus
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_sim.arm.tasks import TEST_SEEDS
 
 SEEDS = range(TEST_SEEDS.start, TEST_SEEDS.start + 20)

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_ros.config.paths import available_checkpoints, checkpoint_dir
 from difftori_sim.arm.tasks import TEST_SEEDS, VALIDATION_SEEDS, available_tasks
 from difftori_sim.cli.main import main

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from difftori_models.contract.features import policy_images, policy_points, state_vector
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import camera_images, load_demos
 from difftori_ros.robot.profile import load_profile
 from difftori_sim.arm.direct_loop import DirectLoop
 from difftori_sim.arm.experts import expert
@@ -127,7 +127,7 @@ def test_camera_in_the_hand_is_recorded_beside_the_other_and_comes_along(folder)
     path = make(folder, "wrist", "stack_cube_wrist", variant="rgb", episodes=1)[0]
     demos = load_demos(path)
     assert list(demos.meta.observation.images) == ["camera", "wrist_camera"]
-    table, hand = demos.pictures()
+    table, hand = camera_images(demos)
     assert table.shape[1:] == (80, 80, 3)
     assert hand.shape[1:] == (64, 64, 3)
     changed = [np.abs(np.diff(p.astype(int), axis=0)).mean() for p in (table, hand)]
@@ -147,7 +147,7 @@ def test_live_image_and_its_record_are_the_same_bytes_and_show_the_cube(folder, 
     demos = load_demos(path)
     spec, steps = demos.meta.observation, heard[-1].steps
     assert len(steps) == len(demos)
-    (recorded,) = demos.pictures()
+    (recorded,) = camera_images(demos)
     for k, step in enumerate(steps):
         (seen,) = policy_images(step.observation, spec)
         assert recorded[k].tobytes() == seen.tobytes(), k

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_models.training.rl.config import PAPER, RLConfig
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.trainer import RLTrainer

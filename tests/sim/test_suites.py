@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difftori_models.data.demonstrations import DemosError, load_demos
+from difftori_models.data import DemosError, camera_images, load_demos, state_vectors
 from difftori_sim.arm.tasks import TEST_SEEDS
 from difftori_sim.cli.main import main
 from difftori_sim.cli.suite_commands import train_words, wants_suite
@@ -238,14 +238,14 @@ def test_file_of_robomimic_becomes_demonstrations(tmp_path, capsys):
             np.testing.assert_array_equal(demos.vectors[name], there)
         there = np.concatenate([file[f"data/demo_{k}/actions"][:] for k in range(11)])
     np.testing.assert_allclose(demos.actions, there.clip(-1, 1), rtol=1e-6)
-    assert demos.states().shape == (17, 23)
+    assert state_vectors(demos).shape == (17, 23)
 
 
 def test_pictures_of_a_file_of_robomimic_come_along_and_objects_do_not(tmp_path):
     path = write_hdf5(tmp_path / "image.hdf5", pictures=True)
     import_hdf5(path, "Square", "rgb", tmp_path / "d.npz")
     demos = load_demos(tmp_path / "d.npz")
-    assert [rows.shape for rows in demos.pictures()] == [(8, 84, 84, 3)] * 2
+    assert [rows.shape for rows in camera_images(demos)] == [(8, 84, 84, 3)] * 2
     assert "object" not in demos.vectors
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_sim.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -7,8 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from difftori_models.contract.specs import ActionSpec, ImageSpec, ObservationSpec, PointSpec
-from difftori_models.data.demonstrations import Demos, Meta, write_demos
+from difftori_models.contract.specs import (
+    ActionSpec,
+    ImageSpec,
+    Observation,
+    ObservationSpec,
+    PointSpec,
+)
+from difftori_models.data import DemoEpisode, Demos, Meta, write_demos
 from difftori_models.training.cli import train_main
 
 JOINTS = ("joint1", "joint2", "finger")
@@ -56,44 +62,55 @@ def make_demos(
 ) -> Demos:
     """Write demonstrations of `episodes` reaches of about 20 steps each."""
     rng = np.random.default_rng(seed)
-    rows: dict[str, list[np.ndarray]] = {
-        k: [] for k in ("e", "s", "p", "v", "a", "tip", "goal", "c", *CAMERAS)
-    }
+    spec = observation_spec(points, images)
+    recorded: list[DemoEpisode] = []
     for episode in range(episodes):
         tip, goal = rng.uniform(-0.3, 0.3, 3), rng.uniform(-0.3, 0.3, 3)
         finger, velocity = 0.04, np.zeros(3)
+        observations: list[Observation] = []
+        actions: list[np.ndarray] = []
         for _ in range(20):
             near = np.linalg.norm(goal - tip) < 0.03
             move = np.clip((goal - tip) / 0.1, -1, 1)
-            rows["e"].append(np.int32(episode))
-            rows["s"].append(np.int32(1000 + episode))
-            rows["p"].append(np.array([*tip[:2], finger]))
-            rows["v"].append(velocity)
-            rows["a"].append(np.array([*move, -1.0 if near else 1.0], dtype=np.float32))
-            rows["tip"].append(np.array([*tip, 1.0, 0.0, 0.0, 0.0]))
-            rows["goal"].append(np.array([*goal, 0.0, 0.0, 0.0, 1.0]))
-            if points:
-                xyz = goal + rng.normal(0, 0.01, (points, 3))
-                rgb = np.tile([0.9, 0.1, 0.1], (points, 1))
-                rows["c"].append(np.hstack([xyz, rgb]).astype(np.float32))
-            if images:
-                rows["camera"].append(picture(CAMERAS["camera"], goal[1], goal[2]))
-                rows["wrist"].append(picture(CAMERAS["wrist"], goal[0], goal[1]))
+            observations.append(observed(spec, tip, goal, finger, velocity, rng))
+            actions.append(np.array([*move, -1.0 if near else 1.0]))
             step = 0.05 * np.clip(move + rng.normal(0, 0.15, 3), -1, 1)
             tip, velocity = tip + step, step / 0.05
             finger = 0.0 if near else 0.04
-    spec = observation_spec(points, images)
-    return write_demos(
-        path,
-        meta=Meta("Reach-v0", "toy", 0.15, spec, ACTION, "make_demos"),
-        episode=np.array(rows["e"]),
-        seed=np.array(rows["s"]),
-        position=np.array(rows["p"]),
-        velocity=np.array(rows["v"]),
-        actions=np.array(rows["a"]),
-        poses={"tip": np.array(rows["tip"]), "goal": np.array(rows["goal"])},
-        points=np.array(rows["c"]) if points else None,
-        images={name: np.array(rows[name]) for name in CAMERAS} if images else None,
+        recorded.append(DemoEpisode(1000 + episode, observations, actions))
+    meta = Meta("Reach-v0", "toy", 0.15, spec, ACTION, "make_demos")
+    demos = Demos.from_episodes(meta, recorded)
+    write_demos(path, demos)
+    return demos
+
+
+def observed(
+    spec: ObservationSpec,
+    tip: np.ndarray,
+    goal: np.ndarray,
+    finger: float,
+    velocity: np.ndarray,
+    rng: np.random.Generator,
+) -> Observation:
+    """What is seen with the tip there."""
+    points = None
+    if spec.points is not None:
+        xyz = goal + rng.normal(0, 0.01, (spec.points.count, 3))
+        rgb = np.tile([0.9, 0.1, 0.1], (spec.points.count, 1))
+        points = np.hstack([xyz, rgb]).astype(np.float32)
+    tip_pose = np.array([*tip, 1.0, 0.0, 0.0, 0.0])
+    views = {"camera": (goal[1], goal[2]), "wrist": (goal[0], goal[1])}
+    return Observation(
+        stamp_ns=0,
+        joint_names=JOINTS,
+        position=np.array([*tip[:2], finger]),
+        velocity=velocity,
+        poses={
+            **dict.fromkeys(spec.tips, tip_pose),
+            "goal": np.array([*goal, 0.0, 0.0, 0.0, 1.0]),
+        },
+        points=points,
+        images={name: picture(spec.images[name], *views[name]) for name in spec.images},
     )
 
 

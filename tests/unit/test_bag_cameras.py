@@ -11,7 +11,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from difftori_models.checkpoint.files import load_card
 from difftori_models.contract.specs import ImageSpec, PointSpec
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_ros.codecs.camera_info import decode_camera_info, depth_points
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
@@ -22,7 +22,7 @@ from difftori_ros.observation.point_cloud import process_cloud
 from difftori_ros.recording.bag_reader import Bag
 from difftori_ros.recording.bag_replay import replay
 from difftori_ros.rigid import pose_to_matrix
-from difftori_ros.tools.bag_to_demos import collect
+from difftori_ros.tools.bag_to_demos import import_bags
 from difftori_ros.types import Cloud
 from tests.support.bag_files import FIRST_NS, PANDA, TYPES, gripper_trajectory, header, joints
 
@@ -138,7 +138,7 @@ def test_bag_of_ros2s_recorder_becomes_the_training_set_of_what_the_cameras_saw(
     assert sorted(p.suffix for p in path.iterdir()) == sorted([suffix, ".yaml"])
     with Bag(path) as bag:
         assert len(list(replay(bag, CARD, PANDA, VALUES))) == STEPS
-    made = collect([path], CARD, PANDA, tmp_path / "demos.npz", values=VALUES)
+    made = import_bags([path], CARD, PANDA, tmp_path / "demos.npz", values=VALUES)
     demos = load_demos(tmp_path / "demos.npz")
     assert (made.episodes, made.steps, made.refusals) == (1, STEPS - 1, {})
     for k in range(STEPS - 1):
@@ -163,7 +163,7 @@ def test_depth_that_came_before_its_calibration_is_counted_as_unreadable(tmp_pat
             for name, message in messages.items():
                 data = TYPES.serialize_cdr(message, message.__msgtype__)
                 writer.write(connections[name], FIRST_NS + k * PERIOD_NS, data)
-    made = collect([path], CARD, PANDA, tmp_path / "demos.npz", values=VALUES)
+    made = import_bags([path], CARD, PANDA, tmp_path / "demos.npz", values=VALUES)
     assert made.steps == STEPS - 2
 
 

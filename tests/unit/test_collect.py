@@ -8,12 +8,12 @@ import pytest
 
 from difftori_models.checkpoint.files import load_card
 from difftori_models.contract.specs import ActionSpec
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.robot.kinematics import Kinematics
-from difftori_ros.tools.bag_to_demos import collect
+from difftori_ros.tools.bag_to_demos import import_bags
 from difftori_sim.cli.main import main
 from tests.support.bag_files import PANDA, written
 
@@ -41,7 +41,7 @@ def card_of(kind):
 
 def collected(tmp_path, card, *bags, **options):
     out = tmp_path / "demos.npz"
-    made = collect(bags, card, PANDA, out, **options)
+    made = import_bags(bags, card, PANDA, out, **options)
     return made, load_demos(out)
 
 

@@ -14,7 +14,15 @@ from difftori_models.contract.features import network_for
 from difftori_models.contract.input_statistics import summary_statistics
 from difftori_models.contract.network_settings import Solver
 from difftori_models.contract.specs import Card
-from difftori_models.data.demonstrations import Demos
+from difftori_models.data import (
+    Demos,
+    action_chunks,
+    camera_images,
+    earlier_steps,
+    point_clouds,
+    split_episodes,
+    state_vectors,
+)
 from difftori_models.networks import Inputs
 from difftori_models.networks.normaliser import statistics
 from difftori_models.policies.agent import Agent
@@ -84,7 +92,7 @@ class Samples:
     """
 
     def __init__(self, agent: Agent, demos: Demos, config: TrainConfig) -> None:
-        training, validation = demos.split(config.val_fraction, config.seed)
+        training, validation = split_episodes(demos, config.val_fraction, config.seed)
         rank = np.searchsorted(np.unique(demos.episode[training]), demos.episode[training])
 
         def part(steps: NDArray[np.intp]) -> Part:
@@ -93,16 +101,17 @@ class Samples:
         self.every = part(np.arange(len(demos)))
         self.training, self.validation = part(training), part(validation)
         self.folds = tuple(part(training[rank % 2 == k]) for k in range(2))
-        seen = np.concatenate([demos.before(k) for k in range(1 + config.delay)])
+        seen = np.concatenate([earlier_steps(demos, k) for k in range(1 + config.delay)])
         self._seen = torch.from_numpy(seen).to(config.device)
-        clouds = demos.clouds()
+        clouds = point_clouds(demos)
         with torch.no_grad():
             self._inputs = agent.inputs(
                 torch.from_numpy(delayed_states(demos, config.delay)).to(config.device),
                 None if clouds is None else torch.from_numpy(clouds).to(config.device),
-                tuple(torch.from_numpy(rows).to(config.device) for rows in demos.pictures()),
+                tuple(torch.from_numpy(rows).to(config.device) for rows in camera_images(demos)),
             )
-            labels = agent.normaliser.to_unit(torch.from_numpy(demos.chunks()).to(config.device))
+            chunks = torch.from_numpy(action_chunks(demos)).to(config.device)
+            labels = agent.normaliser.to_unit(chunks)
             self.labels = labels.repeat(1 + config.delay, 1, 1)
 
     def at(self, samples: Tensor) -> Inputs:
@@ -114,13 +123,13 @@ class Samples:
 
 def delayed_states(demos: Demos, delay: int) -> NDArray[np.float32]:
     """State vectors with clouds and images 0 to `delay` steps late, one delay after the other."""
-    return np.concatenate([demos.states(k) for k in range(1 + delay)])
+    return np.concatenate([state_vectors(demos, k) for k in range(1 + delay)])
 
 
 def new_card(config: TrainConfig, demos: Demos) -> Card:
     """The card of the checkpoint this run will make; results and hash are still to come."""
     meta = demos.meta
-    training, _ = demos.split(config.val_fraction, config.seed)
+    training, _ = split_episodes(demos, config.val_fraction, config.seed)
     training_samples = np.concatenate([training + k * len(demos) for k in range(1 + config.delay)])
     settings = {
         k: v for k, v in asdict(config).items() if k not in ("demos", "out", "name", "device")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from difftori_models.checkpoint import files
 from difftori_models.contract.strict_json import dumps
-from difftori_models.data.demonstrations import load_demos
+from difftori_models.data import load_demos
 from difftori_models.policies.agent import Agent, new_base
 from difftori_models.policies.base import Base
 from difftori_models.policies.objective_head import Climbing
