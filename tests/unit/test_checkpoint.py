@@ -318,7 +318,7 @@ def test_tensors_of_another_type_or_with_a_path_for_a_name_are_refused(folder: P
         ({"solver__iterations": ..., "solver__surprise": 1}, "solver: unknown surprise"),
         ({"solver": ...}, "missing solver"),
         ({"method": "bc_rnn"}, "method is 'bc_rnn', which is a base policy itself, and base is"),
-        ({"solver__starts": ["previous"]}, "solver.starts must begin with 'base' or"),
+        ({"solver__starts": ["noise"]}, "solver.starts must begin with 'base' or"),
         ({"solver__starts": ["base", "previous"]}, "only the 'best' counts"),
         ({"solver__latents": 2}, "several need a CVAE latent that is sampled"),
         ({"normaliser__state": ...}, "normaliser must have state and action"),
