@@ -146,7 +146,7 @@ class Bench:
             with torch.no_grad():
                 z = model.h(seen)
                 first = problem.evaluate(start)
-                best = solve(problem, start, BestSoFar(AdamBox(100))).value_after
+                best = solve(problem, start, BestSoFar(AdamBox(100))).objective_after
                 plans = {
                     "ours": self.learner.plan(z, self.horizon),
                     "MPPI": self._searched(z).actions,

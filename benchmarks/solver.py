@@ -150,7 +150,7 @@ def training(solved: Trained, batch: int) -> Table:
     table.add("lm_rank1, eager, autograd", peers.training(plain, start, method), same=True)
     table.add("lm_rank1, eager", peers.training(problem, start, method), same=True)
     with torch.no_grad():
-        rule = TrajectoryGradient(problem.value)
+        rule = TrajectoryGradient(problem.objective)
         fast = compiled_gradient(rule, problem.params, problem.context, start)
     fast = replace(problem, gradient=fast)
     table.add("lm_rank1, compiled gradient", peers.training(fast, start, method), same=True)

@@ -276,8 +276,8 @@ class PolicyLoop:
             stamp_ns=str(observation.stamp_ns),
             plan_ms=f"{plan.elapsed_s * 1e3:.2f}",
             iterations=str(plan.iterations),
-            value_before=f"{plan.value_before:.4f}",
-            value_after=f"{plan.value_after:.4f}",
+            objective_before=f"{plan.objective_before:.4f}",
+            objective_after=f"{plan.objective_after:.4f}",
             plan=plan.status.name,
         )
         if self._latch.planned(plan.status):

@@ -87,8 +87,8 @@ class Plan:
         stamp_ns: Stamp of the observation it was made from [ns].
         actions: Shape (H, A), float64. Action k holds from `stamp + k * dt` to `stamp + (k + 1) *
             dt`.
-        value_before: Score of the base policy's actions.
-        value_after: Score of `actions`.
+        objective_before: Score of the base policy's actions.
+        objective_after: Score of `actions`.
         iterations: Optimiser iterations done.
         elapsed_s: Steady-clock time from observation to plan [s].
         status: Whether and why the plan is what it is.
@@ -98,8 +98,8 @@ class Plan:
 
     stamp_ns: int
     actions: FloatArray
-    value_before: float
-    value_after: float
+    objective_before: float
+    objective_after: float
     iterations: int
     elapsed_s: float
     status: PlanStatus

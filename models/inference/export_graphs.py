@@ -104,7 +104,7 @@ def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
 
     told = dict(zip(context, example.context, strict=True))
     carried = dict(zip(state, tree_flatten(example.state)[0], strict=True))
-    ends = {"first": example.state.actions, "before": torch.zeros_like(example.state.value)}
+    ends = {"first": example.state.actions, "before": torch.zeros_like(example.state.objective)}
     return {
         "propose": _onnx(propose, inputs, ["base", "rows", *context, *state, *kept], text),
         "step": _onnx(
@@ -116,7 +116,7 @@ def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
         "finish": _onnx(
             finish,
             {**told, **ends, **carried},
-            ["actions", "value_before", "value_after", "finite"],
+            ["actions", "objective_before", "objective_after", "finite"],
             text,
         ),
     }

@@ -124,8 +124,8 @@ class Planner:
         return Plan(
             stamp_ns=observation.stamp_ns,
             actions=actions * self._scale,
-            value_before=before,
-            value_after=after,
+            objective_before=before,
+            objective_after=after,
             iterations=iterations,
             elapsed_s=time.monotonic() - began,
             status=status,

@@ -34,7 +34,7 @@ def value(head: ChunkLayers, context: ChunkContext, actions: Tensor) -> Tensor:
     return _layers(head, context, actions)[2] @ head.out.weight[0]
 
 
-def value_and_gradient(
+def objective_and_gradient(
     head: ChunkLayers, context: ChunkContext, actions: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Score (B,) and its derivative with respect to the chunk (B, H, A)."""

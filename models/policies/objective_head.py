@@ -123,7 +123,7 @@ class ScoreHead(Climbing):
     def bound(self, context: chunk_objective.ChunkContext, low: Tensor, high: Tensor) -> Problem:
         """The problem of a context that `problem` made."""
         if self.solver.method != "gauss_newton":
-            gradient = chunk_objective.value_and_gradient
+            gradient = chunk_objective.objective_and_gradient
             return Problem(chunk_objective.value, low, high, self, context, gradient=gradient)
         return Problem(
             chunk_objective.least_squares_value,

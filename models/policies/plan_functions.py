@@ -156,4 +156,4 @@ class Deployed:
         """The answer; `first` (S, H, A) are the starts in the box, `before` (S,) their values."""
         found = self.method.result(self.problem(context), Start(first, before), state)
         actions = self.agent.normaliser.from_unit(found.actions)
-        return Answer(actions, found.value_before, found.value_after, found.finite)
+        return Answer(actions, found.objective_before, found.objective_after, found.finite)

@@ -59,15 +59,17 @@ class OneChange(IterativeMethod):
         """The predicted change, projected into the box."""
         both = torch.cat([problem.context[0], state.actions.flatten(1)], dim=-1)
         move = problem.params.change(both).view_as(state.actions)
-        return advance(problem, state, state.value, move)
+        return advance(problem, state, state.objective, move)
 
     def result(self, problem: Problem, start: Start, state: State) -> Solution:
         """As for every method, but a value that is NaN says nothing against the actions."""
-        judged = replace(problem, value=lambda params, context, actions: actions.sum(dim=(1, 2)))
-        begun = start._replace(value=start.actions.sum(dim=(1, 2)))
+        judged = replace(
+            problem, objective=lambda params, context, actions: actions.sum(dim=(1, 2))
+        )
+        begun = start._replace(objective=start.actions.sum(dim=(1, 2)))
         found = super().result(judged, begun, state)
-        nothing = torch.full_like(begun.value, torch.nan)
-        return replace(found, value_before=nothing, value_after=nothing)
+        nothing = torch.full_like(begun.objective, torch.nan)
+        return replace(found, objective_before=nothing, objective_after=nothing)
 
 
 def _no_value(params: nn.Module, context: tuple[Tensor, ...], actions: Tensor) -> Tensor:

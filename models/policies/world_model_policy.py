@@ -74,7 +74,7 @@ class LatentHead:
     def bound(self, context: tuple[Tensor, ...], low: Tensor, high: Tensor) -> Problem:
         """The problem of a context that `problem` made."""
         world = world_problem(self.encoder.world, self.solver, context[0])
-        value, gradient = world.value, world.gradient
+        value, gradient = world.objective, world.gradient
         assert gradient is not None
         return Problem(
             lambda params, told, actions: value(params, told[0], actions),

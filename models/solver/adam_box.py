@@ -62,7 +62,7 @@ class AdamBox(IterativeMethod):
     def step(self, problem: Problem, state: State, row: Tensor) -> State:
         """Value and gradient once, then a move along the mean gradient over its size."""
         mean, square = state.memory
-        value, gradient = problem.value_and_gradient(state.actions)
+        value, gradient = problem.objective_and_gradient(state.actions)
         mean = self.beta1 * mean + (1 - self.beta1) * gradient
         square = self.beta2 * square + (1 - self.beta2) * gradient.square()
         move = row[0] * row[1] * mean / (row[2] * square + _TINY).sqrt()

@@ -56,7 +56,7 @@ class LMRank1(IterativeMethod):
         """One damped step towards the target; nothing is projected."""
         actions = state.actions
         inside = problem.project(actions)
-        value, gradient = problem.value_and_gradient(inside)
+        value, gradient = problem.objective_and_gradient(inside)
         gradient = gradient * (actions == inside)
         residual = self.target - value
         if self.coupled:

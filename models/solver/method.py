@@ -23,27 +23,28 @@ class State(NamedTuple):
 
     Attributes:
         actions: The iterate, shape (B, H, A).
-        value: Value of the iterate the last step began from, shape (B,); NaN before the first.
+        objective: Objective at the iterate the last step began from, shape (B,); NaN before
+            the first.
         moved: Sum of the sizes of all moves, shape (B, H, A). It is not finite as soon as one
             number was not.
         memory: What the method remembers besides.
     """
 
     actions: Tensor
-    value: Tensor
+    objective: Tensor
     moved: Tensor
     memory: tuple[Tensor, ...] = ()
 
 
 class Start(NamedTuple):
-    """Where a solve began: `actions` (B, H, A) inside the box, and their `value` (B,)."""
+    """Where a solve began: `actions` (B, H, A) inside the box, and their `objective` (B,)."""
 
     actions: Tensor
-    value: Tensor
+    objective: Tensor
 
 
 class Method(Protocol):
-    """How a problem is climbed."""
+    """How a problem is solved."""
 
     def schedule(self, like: Tensor) -> Tensor:
         """Coefficients of each iteration, shape (K, m), with the type and device of `like`."""
@@ -89,14 +90,19 @@ class IterativeMethod:
         with torch.no_grad():
             after = problem.evaluate(problem.project(state.actions))
             seen = torch.cat(
-                [(state.moved + state.actions).flatten(1), start.value[:, None], after[:, None]], 1
+                [
+                    (state.moved + state.actions).flatten(1),
+                    start.objective[:, None],
+                    after[:, None],
+                ],
+                1,
             )
             finite = seen.isfinite().all(dim=1)
             flat = (state.moved == 0).flatten(1).all(dim=1)
             flat = flat if self.iterations else torch.zeros_like(flat)
-            after = torch.where(finite, after, start.value)
+            after = torch.where(finite, after, start.objective)
         actions = torch.where(finite[:, None, None], state.actions, start.actions)
-        return Solution(actions, start.value, after, finite, flat)
+        return Solution(actions, start.objective, after, finite, flat)
 
 
 def advance(problem: Problem, state: State, value: Tensor, move: Tensor, *memory: Tensor) -> State:
@@ -119,13 +125,13 @@ def solve(
     """
     _require_sense(problem, start)
     state = first = method.init(problem, start)
-    before = first.value
+    before = first.objective
     rows = method.schedule(start)
     graph_from = 0 if in_graph is None else len(rows) - in_graph
     for k, row in enumerate(rows):
         with torch.set_grad_enabled(torch.is_grad_enabled() and k >= graph_from):
             state = method.step(problem, state, row)
-        before = before if k else state.value.detach()
+        before = before if k else state.objective.detach()
     if not len(rows):
         with torch.no_grad():
             before = problem.evaluate(problem.project(first.actions))

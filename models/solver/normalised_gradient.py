@@ -49,6 +49,6 @@ class NormalisedGradient(IterativeMethod):
 
     def step(self, problem: Problem, state: State, row: Tensor) -> State:
         """Value and gradient once, then a move along the gradient over its size."""
-        value, gradient = problem.value_and_gradient(state.actions)
+        value, gradient = problem.objective_and_gradient(state.actions)
         square = gradient.square().mean(dim=(1, 2), keepdim=True)
         return advance(problem, state, value, row[0] * gradient / (square + self.eps**2).sqrt())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What is maximised: one number per sample, over action sequences in a box.
 
-A problem binds a value function to its parameters and context. Nothing here knows which method
-will climb it, and a sample's value never depends on the other samples of its batch.
+A problem binds an objective to its parameters and context. Nothing here knows which method will
+maximise it, and a sample's objective never depends on the other samples of its batch.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 Params = Any
-"""What a value function is learned by: a module, or any tree of tensors."""
+"""What an objective is learned by: a module, or any tree of tensors."""
 Context = Any
-"""What a value function is told about each sample: any tree of tensors (B, ...)."""
-Value = Callable[[Params, Context, Tensor], Tensor]
-"""`value(params, context, actions)` of actions (B, H, A), shape (B,)."""
-ValueAndGradient = Callable[[Params, Context, Tensor], tuple[Tensor, Tensor]]
-"""The value (B,), and its gradient with respect to each sample's own actions (B, H, A)."""
+"""What an objective is told about each sample: any tree of tensors (B, ...)."""
+Objective = Callable[[Params, Context, Tensor], Tensor]
+"""`objective(params, context, actions)` of actions (B, H, A), shape (B,)."""
+ObjectiveAndGradient = Callable[[Params, Context, Tensor], tuple[Tensor, Tensor]]
+"""The objective (B,), and its gradient with respect to each sample's own actions (B, H, A)."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Maximise `value(params, context, actions)` subject to `low <= actions <= high`.
+    """Maximise `objective(params, context, actions)` subject to `low <= actions <= high`.
 
     Attributes:
-        value: One number per sample; differentiable with PyTorch.
+        objective: One number per sample; differentiable with PyTorch.
         low: Lower corner of the box, shape (A,) or (H, A).
         high: Upper corner.
-        params: First argument of `value`.
-        context: Second argument of `value`; its tensors have the batch first.
-        gradient: The value together with its gradient, where somebody has written it out; it comes
+        params: First argument of `objective`.
+        context: Second argument of `objective`; its tensors have the batch first.
+        gradient: The objective together with its gradient, where that is written out; it comes
             from automatic differentiation otherwise.
-        residuals: r(params, context, actions) of shape (B, k) with value = -|r|^2 / 2; what
+        residuals: r(params, context, actions) of shape (B, k) with objective = -|r|^2 / 2; what
             `GaussNewton` needs.
-        linearised: The residuals together with their Jacobian (B, k, H * A), where somebody has
-            written it out.
+        linearised: The residuals together with their Jacobian (B, k, H * A), where that is
+            written out.
     """
 
-    value: Value
+    objective: Objective
     low: Tensor
     high: Tensor
     params: Params = None
     context: Context = ()
-    gradient: ValueAndGradient | None = None
-    residuals: Value | None = None
-    linearised: ValueAndGradient | None = None
+    gradient: ObjectiveAndGradient | None = None
+    residuals: Objective | None = None
+    linearised: ObjectiveAndGradient | None = None
 
     @classmethod
     def least_squares(
-        cls, residuals: Value, low: Tensor, high: Tensor, params: Params, context: Context
+        cls, residuals: Objective, low: Tensor, high: Tensor, params: Params, context: Context
     ) -> Problem:
-        """The problem of making residuals (B, k) small: its value is -|r|^2 / 2."""
+        """The problem of making residuals (B, k) small: its objective is -|r|^2 / 2."""
 
-        def value(params: Params, context: Context, actions: Tensor) -> Tensor:
+        def objective(params: Params, context: Context, actions: Tensor) -> Tensor:
             return -0.5 * residuals(params, context, actions).square().sum(dim=1)
 
-        return cls(value, low, high, params, context, residuals=residuals)
+        return cls(objective, low, high, params, context, residuals=residuals)
 
     def evaluate(self, actions: Tensor) -> Tensor:
-        """Value of each sample, shape (B,)."""
-        return self.value(self.params, self.context, actions)
+        """Objective of each sample, shape (B,)."""
+        return self.objective(self.params, self.context, actions)
 
-    def value_and_gradient(self, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Value (B,) and gradient (B, H, A).
+    def objective_and_gradient(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Objective (B,) and gradient (B, H, A).
 
         Both are differentiable where gradients are enabled, and detached where they are not.
         """
@@ -76,16 +76,16 @@ class Problem:
             return self.gradient(self.params, self.context, actions)
         if torch.is_inference_mode_enabled():
             raise RuntimeError(
-                "torch.inference_mode() switches differentiation off for good, so a value without "
-                "a written gradient cannot be climbed under it; use torch.no_grad()"
+                "torch.inference_mode() switches differentiation off for good, so an objective "
+                "without a written gradient cannot be maximised under it; use torch.no_grad()"
             )
         through = torch.is_grad_enabled()
         with torch.enable_grad():
             if not (through and actions.requires_grad):
                 actions = actions.detach().requires_grad_()
-            value = self.evaluate(actions)
-            (gradient,) = torch.autograd.grad(value.sum(), actions, create_graph=through)
-        return (value if through else value.detach()), gradient
+            objective = self.evaluate(actions)
+            (gradient,) = torch.autograd.grad(objective.sum(), actions, create_graph=through)
+        return (objective if through else objective.detach()), gradient
 
     def project(self, actions: Tensor) -> Tensor:
         """The nearest actions inside the box; NaN stays NaN."""

@@ -37,5 +37,5 @@ class ProjectedGradient(IterativeMethod):
 
     def step(self, problem: Problem, state: State, row: Tensor) -> State:
         """Value and gradient once, then a move along the gradient."""
-        value, gradient = problem.value_and_gradient(state.actions)
+        value, gradient = problem.objective_and_gradient(state.actions)
         return advance(problem, state, value, row[0] * gradient)

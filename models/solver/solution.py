@@ -23,8 +23,8 @@ class Solution:
 
     Attributes:
         actions: The answer, shape (B, H, A).
-        value_before: Value of the projected start, shape (B,).
-        value_after: Value of `actions`, shape (B,).
+        objective_before: Value of the projected start, shape (B,).
+        objective_after: Value of `actions`, shape (B,).
         finite: Whether the values of start and answer and all moves were finite, shape (B,) of
             bool. An infinite gradient ends at a bound of the box and would look harmless in
             `actions`.
@@ -32,8 +32,8 @@ class Solution:
     """
 
     actions: Tensor
-    value_before: Tensor
-    value_after: Tensor
+    objective_before: Tensor
+    objective_after: Tensor
     finite: Tensor
     flat: Tensor
 

@@ -82,9 +82,9 @@ class TheseusLM(LMRank1):
                 lead = actions.shape[:-1]
                 actions = actions.reshape(batch, *shape)
                 context = context.reshape(batch, -1)
-                value = problem.value(problem.params, context, problem.project(actions))
+                value = problem.objective(problem.params, context, problem.project(actions))
                 return (self.target - value).mean().reshape(*lead, 1)
-            value = problem.value(
+            value = problem.objective(
                 problem.params, context, problem.project(actions.reshape(-1, *shape))
             )
             return (self.target - value).reshape(*actions.shape[:-1], 1)

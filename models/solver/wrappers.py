@@ -55,9 +55,9 @@ class BestSoFar(Wrapper):
         """One inner step; the iterate it began from is kept if it was better."""
         *memory, best, best_value = state.memory
         after = self.method.step(problem, state._replace(memory=tuple(memory)), row)
-        better = (after.value > best_value) & (after.value < torch.inf)
+        better = (after.objective > best_value) & (after.objective < torch.inf)
         best = torch.where(better[:, None, None], state.actions, best)
-        best_value = torch.where(better, after.value, best_value)
+        best_value = torch.where(better, after.objective, best_value)
         return after._replace(memory=(*after.memory, best, best_value))
 
     def result(self, problem: Problem, start: Start, state: State) -> Solution:
@@ -65,11 +65,11 @@ class BestSoFar(Wrapper):
         *memory, best, best_value = state.memory
         inner = state._replace(memory=tuple(memory))
         last = self.method.result(problem, start, inner)
-        better = best_value > last.value_after
+        better = best_value > last.objective_after
         return replace(
             last,
             actions=torch.where(better[:, None, None], best, last.actions),
-            value_after=torch.where(better, best_value, last.value_after).detach(),
+            objective_after=torch.where(better, best_value, last.objective_after).detach(),
         )
 
 
@@ -103,7 +103,7 @@ class MultiStart(Wrapper):
     def result(self, problem: Problem, start: Start, state: State) -> Solution:
         """Of each sample's rows the one with the highest value among those that stayed finite."""
         every = self.method.result(problem, start, state)
-        value = torch.where(every.finite, every.value_after, -torch.inf).unflatten(
+        value = torch.where(every.finite, every.objective_after, -torch.inf).unflatten(
             0, (-1, self.starts)
         )
         first = torch.arange(len(value), device=value.device) * self.starts
@@ -111,8 +111,8 @@ class MultiStart(Wrapper):
         return replace(
             every,
             actions=every.actions[row],
-            value_before=every.value_before[first],
-            value_after=every.value_after[row],
+            objective_before=every.objective_before[first],
+            objective_after=every.objective_after[row],
             finite=every.finite[row],
             flat=every.flat[row],
         )

@@ -163,7 +163,7 @@ def test_truncated_asks_for_no_more_values_than_the_plain_solve() -> None:
         calls.append(1)
         return net_value(weights, context, actions)
 
-    problem = replace(problem, value=counted)
+    problem = replace(problem, objective=counted)
     solve(problem, start, ProjectedGradient(6))
     plain = len(calls)
     truncated(problem, start, ProjectedGradient(6), 2)
@@ -179,7 +179,7 @@ def test_every_way_gives_the_actions_of_the_plain_solve_bit_for_bit(mode: str) -
     found = MODES[mode](leafy(problem), start, method)
     assert found.actions.requires_grad
     assert torch.equal(found.actions, plain.actions)
-    assert torch.equal(found.value_after, plain.value_after)
+    assert torch.equal(found.objective_after, plain.objective_after)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -111,10 +111,10 @@ def test_a_corner_where_every_variable_is_blocked_is_an_answer() -> None:
 
 def test_five_iterations_on_a_net_reach_what_a_hundred_gradient_steps_do_not() -> None:
     problem, start = bent(), torch.zeros(B, H, A, dtype=torch.float64)
-    few = solve(problem, start, GaussNewton(5, damping=1.0)).value_after.median()
+    few = solve(problem, start, GaussNewton(5, damping=1.0)).objective_after.median()
     for steps in (0.005, 0.01, 0.02, 0.05):
         many = solve(problem, start, ProjectedGradient(100, steps=steps))
-        assert few > many.value_after.median()
+        assert few > many.objective_after.median()
 
 
 def test_learned_steps_and_damping_get_the_gradient_of_the_solve() -> None:

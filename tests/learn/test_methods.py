@@ -65,12 +65,12 @@ def matrix(methods: dict[str, Method]) -> pytest.MarkDecorator:
 def test_the_best_so_far_is_never_worse_than_the_start(method: Method, make: Make) -> None:
     problem, start = make(16)
     found = solve(problem, start, BestSoFar(method))
-    assert (found.value_after >= found.value_before).all()
-    assert (found.value_after > found.value_before).sum() >= 8
+    assert (found.objective_after >= found.objective_before).all()
+    assert (found.objective_after > found.objective_before).sum() >= 8
     inside = problem.project(found.actions)
-    torch.testing.assert_close(found.value_after, problem.evaluate(inside).detach())
+    torch.testing.assert_close(found.objective_after, problem.evaluate(inside).detach())
     torch.testing.assert_close(
-        found.value_before, problem.evaluate(problem.project(start)).detach()
+        found.objective_before, problem.evaluate(problem.project(start)).detach()
     )
 
 
@@ -98,7 +98,7 @@ def test_a_sample_gets_the_same_answer_alone_and_in_a_batch(method: Method, make
     for k in (0, 5, 11):
         alone = solve(rows(problem, [k]), start[k : k + 1], method)
         torch.testing.assert_close(alone.actions[0], together.actions[k], rtol=0, atol=1e-8)
-        torch.testing.assert_close(alone.value_after[0], together.value_after[k])
+        torch.testing.assert_close(alone.objective_after[0], together.objective_after[k])
 
 
 @matrix(EVERY)
@@ -106,7 +106,7 @@ def test_the_same_solve_gives_the_same_answer_to_the_last_bit(method: Method, ma
     problem, start = make(4)
     one, other = solve(problem, start, method), solve(problem, start, method)
     assert torch.equal(one.actions, other.actions)
-    assert torch.equal(one.value_after, other.value_after)
+    assert torch.equal(one.objective_after, other.objective_after)
 
 
 @matrix(EVERY)
@@ -119,9 +119,9 @@ def test_gradients_change_nothing_but_that_the_answer_can_be_differentiated(
     start.requires_grad_()
     attached = solve(problem, start, method)
     assert torch.equal(attached.actions, detached.actions)
-    assert torch.equal(attached.value_after, detached.value_after)
+    assert torch.equal(attached.objective_after, detached.objective_after)
     assert not detached.actions.requires_grad
-    assert not attached.value_after.requires_grad
+    assert not attached.objective_after.requires_grad
     if not isinstance(method, MPPI):  # which has no derivative
         (gradient,) = torch.autograd.grad(attached.actions.sum(), start)
         assert gradient.isfinite().all()
@@ -151,8 +151,8 @@ def test_no_iterations_give_the_start(name: str) -> None:
     expected = 3 * start if name == "lm" else problem.project(3 * start)
     assert torch.equal(found.actions, expected)
     value = problem.evaluate(problem.project(3 * start))
-    torch.testing.assert_close(found.value_before, value)
-    torch.testing.assert_close(found.value_after, value)
+    torch.testing.assert_close(found.objective_before, value)
+    torch.testing.assert_close(found.objective_after, value)
     assert found.statuses == (SolverStatus.COMPLETE,) * 5
 
 
@@ -178,7 +178,7 @@ def test_an_iteration_costs_one_gradient_and_the_answer_one_value(
 
     def counted(params: object, context: object, actions: Tensor) -> Tensor:
         calls.append(torch.is_grad_enabled())
-        return problem.value(params, context, actions)
+        return problem.objective(params, context, actions)
 
     with torch.no_grad():
         watched = Problem(counted, problem.low, problem.high, problem.params, problem.context)
@@ -198,8 +198,8 @@ def test_a_concave_value_is_climbed_to_its_maximum_in_the_box() -> None:
         best = solve(problem, start, ProjectedGradient(2000, 0.2))
         for method in (AdamBox(60), NormalisedGradient(60), GaussNewton(20)):
             found = solve(problem, start, BestSoFar(method))
-            missed = (best.value_after - found.value_after) / (
-                best.value_after - found.value_before
+            missed = (best.objective_after - found.objective_after) / (
+                best.objective_after - found.objective_before
             )
             assert (missed < 0.01).all(), method
             assert (missed > -1e-6).all(), method

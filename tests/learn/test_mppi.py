@@ -45,14 +45,14 @@ def start(seed: int = 0) -> Tensor:
 def test_it_comes_near_the_maximum_inside_the_box() -> None:
     peak = start(1)
     found = solve(bowl(peak), start(), MPPI(12))
-    assert (found.value_after > found.value_before).all()
+    assert (found.objective_after > found.objective_before).all()
     assert ((found.actions - peak).abs() < 0.1 * (HIGH - LOW)).all()
     assert set(found.statuses) == {SolverStatus.COMPLETE}
 
 
 def test_it_leaves_a_hill_that_a_gradient_would_climb() -> None:
     low = LOW.expand(B, H, A)
-    assert (solve(hills(), low, MPPI()).value_after > 1.5).all()
+    assert (solve(hills(), low, MPPI()).objective_after > 1.5).all()
 
 
 @pytest.mark.parametrize("iterations", range(5))
@@ -100,15 +100,17 @@ def test_the_best_candidate_is_remembered_from_round_to_round() -> None:
         state = method.step(problem, state, row)
         after = problem.evaluate(state.memory[1][:, 0])
         assert (after >= before).all()
-        assert (after >= state.value).all()
+        assert (after >= state.objective).all()
         before = after
 
 
 def test_the_best_iterate_can_be_kept() -> None:
     problem = bowl(start(1))
     best = solve(problem, start(), BestSoFar(MPPI(6, samples=32, elites=4)))
-    every = [solve(problem, start(), MPPI(k, samples=32, elites=4)).value_after for k in range(7)]
-    torch.testing.assert_close(best.value_after, torch.stack(every).amax(dim=0))
+    every = [
+        solve(problem, start(), MPPI(k, samples=32, elites=4)).objective_after for k in range(7)
+    ]
+    torch.testing.assert_close(best.objective_after, torch.stack(every).amax(dim=0))
 
 
 def test_the_spread_keeps_its_limits() -> None:
@@ -180,7 +182,7 @@ def test_a_candidate_that_is_given_wins_where_it_is_the_best() -> None:
     given = replace(method, draws=draws(method, torch.stack([start(2), peak], dim=1)))
     torch.testing.assert_close(solve(bowl(peak), start(), given).actions, peak)
     alone = solve(bowl(peak), start(), replace(method, draws=draws(method, start(2)[:, None])))
-    assert (alone.value_after < -0.01).all()
+    assert (alone.objective_after < -0.01).all()
 
 
 def test_to_explore_an_elite_is_drawn_and_noise_of_the_last_spread_added() -> None:

@@ -60,7 +60,7 @@ def test_a_plan_is_refined_finite_and_inside_the_box_in_physical_units(
     assert plan.actions.shape == (4, 4)
     assert plan.actions.dtype == np.float64
     assert (np.abs(plan.actions) <= scale).all()
-    assert np.isfinite([plan.value_before, plan.value_after]).all()
+    assert np.isfinite([plan.objective_before, plan.objective_after]).all()
     assert 0 < plan.elapsed_s < 5
 
 
@@ -72,7 +72,7 @@ def test_the_same_observation_gives_the_same_plan(
     for other in (planner, Planner(trained)):
         again = other.plan(data.observation(3))
         assert np.array_equal(first.actions, again.actions)
-        assert first.value_after == again.value_after
+        assert first.objective_after == again.objective_after
 
 
 def test_plans_are_near_the_experts(planner: Planner, data: Demos) -> None:
@@ -155,7 +155,7 @@ def test_the_controls_plan_too(
     planner = Planner(train(demos, tmp_path, method=method, base_steps=20, head_steps=20))
     plan = planner.plan(data.observation(3))
     assert (plan.status, plan.iterations) == (status, iterations)
-    assert np.isnan(plan.value_after)
+    assert np.isnan(plan.objective_after)
     late = planner.plan(data.observation(3), deadline_s=0.0)
     assert late.status is (PlanStatus.BASE if method == "bc" else PlanStatus.DEADLINE)
 
@@ -168,7 +168,7 @@ def test_a_sampled_latent_is_held_for_an_episode_and_repeats_with_its_seed(
 
     def values(seed: int) -> list[float]:
         planner.reset(seed)
-        return [planner.plan(data.observation(3)).value_before for _ in range(2)]
+        return [planner.plan(data.observation(3)).objective_before for _ in range(2)]
 
     first, second = values(1), values(2)
     assert first[0] == first[1]
@@ -213,8 +213,8 @@ def test_the_best_of_several_starts_is_at_least_as_good_as_from_the_base_alone(
     for k in range(20, 38):
         seen = replace(data.observation(k), stamp_ns=k * dt_ns)
         alone, both = one.plan(seen), two.plan(seen)
-        assert both.value_after >= alone.value_after - 1e-5
-        better += both.value_after > alone.value_after + 1e-5
+        assert both.objective_after >= alone.objective_after - 1e-5
+        better += both.objective_after > alone.objective_after + 1e-5
     assert better > 0
 
 
@@ -239,7 +239,7 @@ def test_the_best_of_several_latents_answers(demos: Path, data: Demos, tmp_path:
         planner.reset(5)
     observation = data.observation(3)
     # the first of eight latents is the one of the planner that draws one
-    assert many.plan(observation).value_after >= one.plan(observation).value_after - 1e-5
+    assert many.plan(observation).objective_after >= one.plan(observation).objective_after - 1e-5
 
 
 def test_no_iteration_begins_after_a_deadline_in_2000_plans(

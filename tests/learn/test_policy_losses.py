@@ -180,7 +180,7 @@ def test_a_latent_rollouts_score_is_the_discounted_sum_and_can_be_climbed() -> N
         problem = head.problem(z, *BOX)
         torch.testing.assert_close(rollout(head, problem.context, actions), total)
         found = solve(problem, actions, head.method())
-    assert (found.value_after > found.value_before).all()
+    assert (found.objective_after > found.objective_before).all()
     assert (found.actions.abs() <= 1).all()
 
 

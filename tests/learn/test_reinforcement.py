@@ -149,8 +149,8 @@ def test_single_precision_ends_no_plan_early():
     start = model.model.world.propose(z, 3).detach()
     with torch.no_grad():
         found = solve(problem, start, model._method)
-    error = 0.5 * (1000.0 - found.value_before) ** 2
-    assert ((0.5 * (1000.0 - found.value_after) ** 2 - error).abs() / error < 1e-8).all()
+    error = 0.5 * (1000.0 - found.objective_before) ** 2
+    assert ((0.5 * (1000.0 - found.objective_after) ** 2 - error).abs() / error < 1e-8).all()
     assert set(found.statuses) == {SolverStatus.COMPLETE}
     assert (found.actions != start).any()
 
@@ -169,10 +169,10 @@ def test_plans_that_begin_above_the_ceiling_are_refused_and_not_pulled_below_it(
     problem = world_problem(model.model.world, model._settings, z)
     start = model.model.world.propose(z, 3).detach()
     with torch.no_grad():
-        ceiling = float(solve(problem, start, model._method).value_before.median())
+        ceiling = float(solve(problem, start, model._method).objective_before.median())
         low = woken(learner(planner="lm_rank1", iterations=50, step_size=1.0, ceiling=ceiling))
         found = solve(problem, start, low._method)
-    above = found.value_before >= ceiling
+    above = found.objective_before >= ceiling
     assert 50 < above.sum() < 150
     torch.testing.assert_close(found.actions[above], start[above])
     with pytest.raises(CeilingError):

@@ -60,8 +60,8 @@ def solved(problem: Problem, start: Tensor, method: Method) -> Solution:
     for k, status in enumerate(found.statuses):
         assert (status is SolverStatus.NON_FINITE) == (not found.finite[k])
         if status is not SolverStatus.NON_FINITE:
-            assert found.value_after[k].isfinite()
-            torch.testing.assert_close(found.value_after[k], value[k], rtol=1e-4, atol=1e-5)
+            assert found.objective_after[k].isfinite()
+            torch.testing.assert_close(found.objective_after[k], value[k], rtol=1e-4, atol=1e-5)
     return found
 
 
@@ -70,7 +70,7 @@ def all_finite(problem: Problem, start: Tensor, method: Method) -> Tensor:
     fine = torch.ones(len(start), dtype=torch.bool)
     with torch.no_grad():
         for state in states(problem, start, method):
-            value, gradient = problem.value_and_gradient(state.actions)
+            value, gradient = problem.objective_and_gradient(state.actions)
             fine &= value.isfinite() & gradient.isfinite().flatten(1).all(dim=1)
     return fine
 
@@ -93,7 +93,7 @@ def test_a_bad_weight_gives_a_finite_answer_and_a_true_status(
     begun = problem.evaluate(problem.project(start)).isfinite()
     assert not found.finite[~begun].any()
     # from where nothing is known it stays at the start, unless it has met something better
-    stays = ~begun & ~found.value_after.isfinite()
+    stays = ~begun & ~found.objective_after.isfinite()
     assert torch.equal(found.actions[stays], problem.project(start)[stays])
 
 
@@ -157,8 +157,8 @@ def test_progress_does_not_depend_on_the_scale_of_the_value(
         problem, start = make(16, dtype=kind)
         plain = solved(problem, start, BestSoFar(method))
         other = solved(scaled(problem, factor), start, BestSoFar(method))
-        gain = plain.value_after - plain.value_before
-        same = (other.value_after - other.value_before) / factor
+        gain = plain.objective_after - plain.objective_before
+        same = (other.objective_after - other.objective_before) / factor
         assert (gain > 0).all()
         assert ((same / gain).median() - 1).abs() < 0.01
         assert (same > 0.5 * gain).all()
@@ -169,8 +169,8 @@ def test_a_plain_gradient_does_mind_the_scale() -> None:
     method = ProjectedGradient(20, 0.2)
     plain = solved(problem, start, method)
     small = solved(scaled(problem, 1e-6), start, method)
-    gain = plain.value_after - plain.value_before
-    assert (small.value_after - small.value_before < 1e-3 * 1e-6 * gain).all()
+    gain = plain.objective_after - plain.objective_before
+    assert (small.objective_after - small.objective_before < 1e-3 * 1e-6 * gain).all()
 
 
 # --- statuses
@@ -269,7 +269,7 @@ def test_what_went_wrong_in_the_middle_is_said_and_the_best_before_it_is_kept() 
     found = solved(problem, start, BestSoFar(ProjectedGradient(20, 0.1)))
     assert found.statuses == (SolverStatus.NON_FINITE,)
     assert torch.equal(found.actions, every[4])
-    assert found.value_after > 1.1
+    assert found.objective_after > 1.1
 
 
 def test_the_references_lm_says_non_finite_too() -> None:

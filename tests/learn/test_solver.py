@@ -87,7 +87,7 @@ def test_written_derivatives_equal_automatic_differentiation(head: ScoreHead) ->
     written = head.problem(z, LOW, HIGH)
     automatic = replace(written, gradient=None, linearised=None)
     for one, other in zip(
-        written.value_and_gradient(start), automatic.value_and_gradient(start), strict=True
+        written.objective_and_gradient(start), automatic.objective_and_gradient(start), strict=True
     ):
         torch.testing.assert_close(one, other)
     method = head.method()
@@ -157,9 +157,9 @@ def test_the_dropout_mask_is_one_per_solve(head: ScoreHead) -> None:
     z, start = inputs(4)
     head.train()
     problem = head.problem(z, LOW, HIGH)
-    gradient = problem.value_and_gradient(start)[1]
-    assert torch.equal(gradient, problem.value_and_gradient(start)[1])
-    again = head.problem(z, LOW, HIGH).value_and_gradient(start)[1]
+    gradient = problem.objective_and_gradient(start)[1]
+    assert torch.equal(gradient, problem.objective_and_gradient(start)[1])
+    again = head.problem(z, LOW, HIGH).objective_and_gradient(start)[1]
     assert not torch.equal(gradient, again)
 
 
@@ -184,4 +184,4 @@ def test_the_control_keeps_the_box_and_has_no_value() -> None:
     found = refine(head, z, 50 * start)
     assert ((found.actions >= LOW) & (found.actions <= HIGH)).all()
     assert found.finite.all()
-    assert found.value_after.isnan().all()
+    assert found.objective_after.isnan().all()

@@ -110,7 +110,7 @@ def test_every_step_in_single_precision_is_theseus_own_but_for_the_rounding_of_i
     theirs = theseus_iterates(problem, start, TheseusLM(10, **RL))
     for before, after in pairwise(theirs):
         ours = iterates(problem, before, LMRank1(1, **RL))[1]
-        _, gradient = problem.value_and_gradient(problem.project(before))
+        _, gradient = problem.objective_and_gradient(problem.project(before))
         square = (gradient * (before.abs() <= 1)).square().sum(dim=(1, 2))
         step = (after - before).flatten(1).norm(dim=1)
         rounding = torch.finfo(torch.float32).eps * square / RL["damping"] * step
@@ -184,5 +184,5 @@ def test_theseus_is_a_method_like_the_others() -> None:
         theirs = solve(problem, start, TheseusLM(4, **RL))
         ours = solve(problem, start, LMRank1(4, **RL))
     torch.testing.assert_close(theirs.actions, ours.actions, rtol=0, atol=1e-9)
-    torch.testing.assert_close(theirs.value_after, ours.value_after, rtol=0, atol=1e-9)
+    torch.testing.assert_close(theirs.objective_after, ours.objective_after, rtol=0, atol=1e-9)
     assert theirs.statuses == ours.statuses

@@ -23,7 +23,7 @@ def test_adam_in_20_evaluations_reaches_the_references_best_of_50(solved: Traine
     with torch.no_grad():
         reference = solve(problem, start, BestSoFar(LMRank1(50)))
         ours = solve(problem, start, BestSoFar(AdamBox(20)))
-    assert ours.value_after.median() >= reference.value_after.median()
+    assert ours.objective_after.median() >= reference.objective_after.median()
 
 
 def test_adam_stays_in_the_box_where_the_reference_leaves_it(solved: Trained) -> None:

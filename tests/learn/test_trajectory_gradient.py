@@ -43,8 +43,8 @@ def assert_same(ours, theirs, tolerance=1e-9):
 def test_value_and_gradient_equal_automatic_differentiation(terminal):
     problem, start = problem_and_start(terminal)
     with torch.no_grad():
-        ours = problem.value_and_gradient(start)
-        theirs = replace(problem, gradient=None).value_and_gradient(start)
+        ours = problem.objective_and_gradient(start)
+        theirs = replace(problem, gradient=None).objective_and_gradient(start)
     torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
     assert not ours[1].requires_grad
 

@@ -39,9 +39,9 @@ def test_the_best_so_far_is_the_best_of_all_iterates(inner: Method, seed: int) -
     with torch.no_grad():
         found = solve(problem, start, BestSoFar(inner))
         values = torch.stack([problem.evaluate(problem.project(actions)) for actions in every])
-    torch.testing.assert_close(found.value_after, values.amax(dim=0))
+    torch.testing.assert_close(found.objective_after, values.amax(dim=0))
     torch.testing.assert_close(found.actions, every[values.argmax(dim=0), torch.arange(8)])
-    torch.testing.assert_close(found.value_before, values[0])
+    torch.testing.assert_close(found.objective_before, values[0])
     assert found.statuses == (SolverStatus.COMPLETE,) * 8
 
 
@@ -64,14 +64,14 @@ def test_many_starts_give_the_best_of_separate_solves(inner: Method) -> None:
     with torch.no_grad():
         found = solve(problem.tile(5), starts.flatten(0, 1), MultiStart(inner, 5))
         apart = [solve(problem, starts[:, k], inner) for k in range(5)]
-    values = torch.stack([one.value_after for one in apart])
+    values = torch.stack([one.objective_after for one in apart])
     which = values.argmax(dim=0)
     assert len(set(which.tolist())) > 1
-    torch.testing.assert_close(found.value_after, values.amax(dim=0))
+    torch.testing.assert_close(found.objective_after, values.amax(dim=0))
     best = torch.stack([one.actions for one in apart])[which, torch.arange(6)]
     torch.testing.assert_close(found.actions, best)
     # The value to compare with is the first start's: it is the one there would be otherwise.
-    torch.testing.assert_close(found.value_before, apart[0].value_before)
+    torch.testing.assert_close(found.objective_before, apart[0].objective_before)
     assert found.statuses == (SolverStatus.COMPLETE,) * 6
 
 

@@ -93,7 +93,7 @@ class FaultyPlanner:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB, on purpose")
         plan = self._planner.plan(*given, **named)
         if fault == "diverge":
-            return replace(plan, value_after=math.nan, status=PlanStatus.DIVERGED)
+            return replace(plan, objective_after=math.nan, status=PlanStatus.DIVERGED)
         if fault == "nan":
             nothing = np.full_like(plan.actions, np.nan)
             return replace(plan, actions=nothing, status=PlanStatus.FAILED)

@@ -137,7 +137,7 @@ def rows(problem: Problem, which: Sequence[int]) -> Problem:
 def scaled(problem: Problem, factor: float) -> Problem:
     """The same problem with its value multiplied."""
     return Problem(
-        lambda params, context, actions: factor * problem.value(params, context, actions),
+        lambda params, context, actions: factor * problem.objective(params, context, actions),
         problem.low,
         problem.high,
         problem.params,

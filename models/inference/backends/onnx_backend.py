@@ -113,7 +113,7 @@ class OnnxBackend:
         values |= {"first": self._proposal["iterate"], "before": self._before}
         feeds = {name: values[name] for name in self._finish_wanted}
         actions, before, after, finite = self._finish.run(
-            ["actions", "value_before", "value_after", "finite"], feeds
+            ["actions", "objective_before", "objective_after", "finite"], feeds
         )
         return actions[0], float(before[0]), float(after[0]), bool(finite[0])
 

@@ -93,7 +93,7 @@ class TorchBackend:
             return self.iterations
         context, row = self._proposal.context, self._proposal.rows[self._done]
         self._state = self._deployed.step(context, self._state, row)
-        self._before = self._state.value if self._done == 0 else self._before
+        self._before = self._state.objective if self._done == 0 else self._before
         self._done += 1
         return 1
 
@@ -161,7 +161,7 @@ class _CapturedSolve:
         first, before = state.actions, None
         for row in rows.unbind():
             state: State = deployed.step(context, state, row)
-            before = state.value if before is None else before
+            before = state.objective if before is None else before
         assert before is not None
         return deployed.finish(context, first, before, state)
 

@@ -112,7 +112,7 @@ class Learner:
         """DiffTORI's plans from latents (B, Z), shape (B, H, A)."""
         problem = world_problem(self.model.world, self._settings, z)
         found = solve(problem, self.model.world.propose(z, horizon), self._method)
-        require_below_ceiling(self._settings, found.value_before, found.value_after)
+        require_below_ceiling(self._settings, found.objective_before, found.objective_after)
         return found.actions
 
     def update(self, batch: Batch, step: int) -> tuple[NDArray[np.float32], dict[str, float]]:

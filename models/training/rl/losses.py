@@ -140,12 +140,12 @@ def planned_loss(
         plan = truncated(problem, start, method, config.in_graph)
     else:
         plan = unrolled(problem, start, method)
-    require_below_ceiling(settings, plan.value_before, plan.value_after)
+    require_below_ceiling(settings, plan.objective_before, plan.objective_after)
     a = plan.actions[:, 0]
     loss = -(weights * torch.minimum(*model.Q_raw(seen, a))).mean()
     with torch.no_grad():
         stuck = (plan.actions[:, 0].abs() >= 1.0).float().mean()
-    return loss, {"gain": (plan.value_after - plan.value_before).mean(), "at_bound": stuck}
+    return loss, {"gain": (plan.objective_after - plan.objective_before).mean(), "at_bound": stuck}
 
 
 def solver_of(config: RLConfig) -> WorldSolver:
