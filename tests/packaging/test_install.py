@@ -18,7 +18,8 @@ EXECUTABLES = ("policy_node", "guard_node", "blackbox_node", "sim_bridge")
 
 # What an installed package must be able to do, from a folder that knows nothing of the checkout.
 USE_IT = """
-import difftori_models.contract, difftori_ros.config.paths, difftori_ros.robot, difftori_sim.arm.tasks
+import difftori_models.contract, difftori_ros.config.paths
+import difftori_ros.robot, difftori_sim.arm.tasks
 print(difftori_ros.config.paths.share_dir())
 print(*difftori_ros.robot.profile.available_robots())
 """
