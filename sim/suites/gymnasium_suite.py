@@ -33,15 +33,21 @@ class GymnasiumEnv:
     """
 
     def __init__(self, task: str, variant: str) -> None:
+        import gymnasium
+
         refuse_clouds("gymnasium", variant)
         self._env, self._pixels = _wrapped(task, variant == "rgb"), variant == "rgb"
         box, limit = self._env.action_space, self._env.spec.max_episode_steps
         self._low, self._high = box.low.astype(np.float64), box.high.astype(np.float64)
-        actions, size = self._low.size, self._env.observation_space.shape[0]
+        actions = self._low.size
+        size = 0 if self._pixels else self._env.observation_space.shape[0]
         self.info = single_input_info(
             "gymnasium", task, actions, size, variant, max_steps=limit or LONGEST
         )
-        self.reset(0)  # what cannot be rendered is known now
+        try:
+            self.reset(0)  # a camera may be aimed at the first scene drawn: always this one
+        except (gymnasium.error.Error, ImportError) as error:
+            raise SuiteError(f"'{task}' cannot be rendered: {error}") from error
 
     def reset(self, seed: int) -> Observation:
         """Start the episode of `seed`."""
@@ -78,16 +84,17 @@ class GymnasiumEnv:
         from PIL import Image
 
         # not `ResizeObservation`: checkpoints have learned from this filter
-        resized = Image.fromarray(observed).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        drawn = Image.fromarray(np.asarray(self._env.render()))
+        resized = drawn.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         return single_input(self.info, self._steps, picture=np.asarray(resized))
 
 
 def _wrapped(task: str, pixels: bool) -> Any:
-    """The environment with a time limit and flat or rendered observations.
+    """The environment with a time limit, and flat observations where it is not drawn.
 
     Raises:
-        SuiteError: There is no such environment, it needs a package that is missing, it cannot be
-            rendered, or its actions are no finite box.
+        SuiteError: There is no such environment, it needs a package that is missing, or its
+            actions are no finite box.
     """
     import gymnasium
     from gymnasium import wrappers
@@ -104,12 +111,7 @@ def _wrapped(task: str, pixels: bool) -> Any:
         raise SuiteError(f"actions must be a finite box, '{task}' has {box}")
     if env.spec.max_episode_steps is None:
         env = wrappers.TimeLimit(env, LONGEST)
-    if not pixels:
-        return wrappers.FlattenObservation(env)
-    try:
-        return wrappers.AddRenderObservation(env)
-    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
-        raise SuiteError(f"'{task}' cannot be rendered: {error}") from error
+    return env if pixels else wrappers.FlattenObservation(env)
 
 
 def _swing_up(observation: Observation) -> FloatArray:

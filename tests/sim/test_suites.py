@@ -2,6 +2,8 @@
 """Suites: names and refusals, seeds that decide an episode, clean labels, files of others."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -159,6 +161,22 @@ def test_goal_is_told_at_every_step(push):
     later = push.step(np.zeros(4)).observation.vectors["state"]
     assert np.abs(begun[-3:]).max() > 0.05
     np.testing.assert_allclose(later[-3:], begun[-3:])
+
+
+DRAW_TWICE = """
+from difftori_sim.suites import make_gym
+envs = [make_gym("gymnasium", "InvertedPendulum-v5", "rgb") for _ in range(2)]
+for first, env in zip((3, 7), envs):
+    env.reset(seed=first)
+one, other = (env.reset(seed=5)[0] for env in envs)
+print(one.shape, one.max() > 100, (one == other).all())
+"""
+
+
+def test_pictures_are_of_the_episode_alone_whichever_was_drawn_first():
+    """In a process of its own: MuJoCo draws black once a window of Gymnasium's was closed."""
+    done = subprocess.run([sys.executable, "-c", DRAW_TWICE], capture_output=True, text=True)
+    assert done.stdout.strip() == "(9, 84, 84) True True", done.stderr
 
 
 def test_reinforcement_learning_sees_the_same_environment():
