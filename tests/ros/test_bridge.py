@@ -111,7 +111,7 @@ class Stand:
         clocks = self.heard["/clock"]
         return stamp_of(clocks[-1]) if clocks else 0
 
-    def until(self, done, limit_s: float = 60.0) -> bool:
+    def until(self, done, limit_s: float = 200.0) -> bool:
         end = time.monotonic() + limit_s
         while not done():
             if time.monotonic() > end:
