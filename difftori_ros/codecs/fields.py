@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import FloatArray
 
 SECOND_NS = 1_000_000_000
 
 
-class CodecError(ValueError):
+class CodecError(DifftoriError, ValueError):
     """A message cannot be read, or data not be written into one; says what was wanted and came."""
 
 

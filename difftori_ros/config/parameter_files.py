@@ -9,13 +9,15 @@ from typing import Any
 
 import yaml
 
+from difftori_ros.errors import DifftoriError
+
 from .parameters import Parameter
 
 ANY = ("/**", "/*")
 ROS = "ros__parameters"
 
 
-class ParameterFileError(ValueError):
+class ParameterFileError(DifftoriError, ValueError):
     """A parameter file cannot be used; the message says why."""
 
 

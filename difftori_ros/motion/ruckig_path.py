@@ -18,6 +18,7 @@ from operator import add, ge, le, sub
 import numpy as np
 import ruckig
 
+from difftori_ros.errors import DifftoriError
 from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.types import FloatArray
 
@@ -62,7 +63,7 @@ Extent = tuple[Sequence[float], Sequence[float]]
 """Lowest and highest position of every joint [rad]."""
 
 
-class MotionError(ArithmeticError):
+class MotionError(DifftoriError, ArithmeticError):
     """The numbers of a state are too large to compute a motion with."""
 
 

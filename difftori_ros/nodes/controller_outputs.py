@@ -18,6 +18,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros.codecs.serialized_trajectory import write_trajectory
+from difftori_ros.errors import DifftoriError
 from difftori_ros.guard.motion_under_way import put_off, start_ns
 from difftori_ros.motion.trajectory import Reference, split
 from difftori_ros.robot.profile import RobotProfile
@@ -31,7 +32,7 @@ least time for that [ns]."""
 OUTPUTS = ("trajectory", "action", "position", "velocity")
 
 
-class OutputError(RuntimeError):
+class OutputError(DifftoriError, RuntimeError):
     """The output that is wanted cannot be made; the message says what is missing."""
 
 

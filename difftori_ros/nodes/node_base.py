@@ -32,6 +32,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from difftori_ros.codecs.trajectory import encode_trajectory
 from difftori_ros.config.environment import PARENT_VARIABLE
 from difftori_ros.config.parameters import Parameter
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import Trajectory
 
 from .spin import Signals, lacks_executor, leave_memory_alone, make_executor
@@ -56,7 +57,7 @@ FLUSH_S = 0.5
 """Time that subscribers have to take what a node says at its end [s, steady clock]."""
 
 
-class StartupError(RuntimeError):
+class StartupError(DifftoriError, RuntimeError):
     """The node cannot do its work; the message is the one sentence that says why."""
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from difftori_ros.codecs.transforms import decode_transforms
+from difftori_ros.errors import DifftoriError
 from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.types import FloatArray
 
 
-class FrameError(LookupError):
+class FrameError(DifftoriError, LookupError):
     """A transform cannot be had or cannot be used; names the frames and the times in question."""
 
 

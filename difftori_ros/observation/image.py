@@ -14,6 +14,7 @@ from difftori_models.contract.specs import ImageSpec
 from difftori_ros.codecs.compressed_image import decode_compressed_image
 from difftori_ros.codecs.fields import stamp_to_ns
 from difftori_ros.codecs.image import decode_image
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import Image, Reason
 
 from .rectify import Lens, rectified
@@ -21,7 +22,7 @@ from .rectify import Lens, rectified
 Pixels = NDArray[np.uint8]
 
 
-class ImageError(ValueError):
+class ImageError(DifftoriError, ValueError):
     """A picture cannot be used; `reason` is the code that the operator reads."""
 
     def __init__(self, message: str, reason: Reason):

@@ -10,6 +10,7 @@ from difftori_models.contract.specs import ObservationSpec
 from difftori_ros import codecs
 from difftori_ros.codecs.camera_info import decode_camera_info, decode_depth_cloud
 from difftori_ros.codecs.point_cloud import decode_cloud
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import CameraInfo
 
 from .image import decode_compressed_picture, decode_picture, image_topic, info_topic
@@ -32,7 +33,7 @@ INPUT_FORMATS: Mapping[str, tuple[str, str, Callable[[Any], Any]]] = {
 DEPTH_TOPIC = "{}/image_rect_raw"
 
 
-class InputTopicError(ValueError):
+class InputTopicError(DifftoriError, ValueError):
     """The streams cannot come in that way; the message says why."""
 
 

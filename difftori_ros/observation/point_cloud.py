@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from difftori_models.contract.specs import PointSpec
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import Cloud, FloatArray, Reason
 
 THIN_ABOVE = 8
@@ -27,7 +28,7 @@ WIDER = 1.0 + 1e-5
 Points = NDArray[np.float32]
 
 
-class CloudError(ValueError):
+class CloudError(DifftoriError, ValueError):
     """A cloud cannot be used; `reason` is the code that the operator reads."""
 
     def __init__(self, message: str, reason: Reason):

@@ -24,6 +24,7 @@ from difftori_models.contract.specs import (
     PlanStatus,
 )
 from difftori_models.contract.strict_json import JsonError, loads
+from difftori_ros.errors import DifftoriError
 from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.types import FloatArray, Trajectory
 
@@ -38,7 +39,7 @@ MAX_BYTES = 1 << 26
 """Larger recordings are refused unread."""
 
 
-class ScriptError(ValueError):
+class ScriptError(DifftoriError, ValueError):
     """A recording cannot be played on this robot; the message is one sentence that says why."""
 
 

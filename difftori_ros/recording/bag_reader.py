@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from difftori_ros.errors import DifftoriError
+
 CLOCK, TF, TF_STATIC = "/clock", "/tf", "/tf_static"
 
 
-class BagError(ValueError):
+class BagError(DifftoriError, ValueError):
     """A bag cannot be used; the message names what was wanted, what came and what exists."""
 
 

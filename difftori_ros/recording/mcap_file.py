@@ -23,6 +23,8 @@ from mcap.well_known import MessageEncoding, Profile, SchemaEncoding
 from mcap.writer import CompressionType, Writer
 from zstandard import ZstdError
 
+from difftori_ros.errors import DifftoriError
+
 PREFIX = "difftori_"
 """First letters of every file; others in the folder are never touched."""
 MAGIC = b"\x89MCAP0\r\n"
@@ -239,7 +241,7 @@ DAMAGE = (
 """What reading a damaged file may raise."""
 
 
-class RecordingError(ValueError):
+class RecordingError(DifftoriError, ValueError):
     """A file cannot be shown; the message says why."""
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import yaml
 
 from difftori_ros.config.paths import config_dir
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import FloatArray
 
 TOPIC = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 """A ROS topic name, relative or absolute."""
 
 
-class ProfileError(ValueError):
+class ProfileError(DifftoriError, ValueError):
     """A robot profile cannot be used, or does not fit the checkpoint."""
 
 

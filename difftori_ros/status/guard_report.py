@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import GuardState, Level, Reason
 
 KEYS = (
@@ -22,7 +23,7 @@ VERDICT_KEYS = ("verdict", "verdict_stamp_ns", "verdict_code", "verdict_detail")
 VERDICTS = {"accepted": True, "refused": False}
 
 
-class GuardReportError(ValueError):
+class GuardReportError(DifftoriError, ValueError):
     """A message is no status of a guard; the sentence says what it lacks."""
 
 

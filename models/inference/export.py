@@ -17,6 +17,7 @@ from difftori_models.checkpoint import CARD, CheckpointError, load_card
 from difftori_models.contract.features import blank_images
 from difftori_models.contract.specs import Card
 from difftori_models.contract.strict_json import dumps, write_atomically
+from difftori_models.errors import LearningError
 from difftori_models.inference.backends.base import MANIFEST, Backend
 from difftori_models.inference.backends.manifest import GRAPHS, Manifest, digest
 from difftori_models.inference.backends.onnx_backend import OnnxBackend
@@ -37,7 +38,7 @@ RESAMPLED = 0.75
 """Share of the observations on which a search that picks candidates must give the same."""
 
 
-class ExportError(RuntimeError):
+class ExportError(LearningError, RuntimeError):
     """The graphs were not written; the message says why."""
 
 

@@ -14,12 +14,14 @@ from typing import Any
 
 from torch import Tensor
 
+from difftori_models.errors import LearningError
+
 from .lm_rank1 import LMRank1
 from .method import State
 from .problem import Problem
 
 
-class TheseusMissingError(ImportError):
+class TheseusMissingError(LearningError, ImportError):
     """Theseus is not installed; the message says how to get it."""
 
 

@@ -18,13 +18,9 @@ from typing import Any
 
 import tyro
 
-from difftori_models.checkpoint.files import CheckpointError
-from difftori_models.data import DemosError
+from difftori_models.errors import LearningError
 from difftori_models.training.imitation.config import TrainConfig, preset
 from difftori_models.training.imitation.trainer import Trainer
-
-from .run_state import ResumeError
-from .validation import ConfigError, DivergedError
 
 
 def train_main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +33,7 @@ def train_main(argv: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if argv is None else argv)
         folder = Trainer(config).run()
-    except (ConfigError, DemosError, ResumeError, CheckpointError, DivergedError) as error:
+    except LearningError as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"checkpoint: {folder}\ncurves: {config.out / 'curves.png'}\n")

@@ -21,11 +21,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from difftori_models.contract.strict_json import JsonError, decode, dumps, loads, write_atomically
+from difftori_models.errors import LearningError
 
 _STATE = "state.json"
 
 
-class ResumeError(ValueError):
+class ResumeError(LearningError, ValueError):
     """A run directory cannot be continued; the message says what differs or is broken."""
 
 

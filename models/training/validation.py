@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from difftori_models.checkpoint import is_plain_name
+from difftori_models.errors import LearningError
 
 
-class ConfigError(Exception):
+class ConfigError(LearningError):
     """A setting makes no sense; the message names it."""
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(LearningError, ArithmeticError):
     """A loss is not a finite number any more; the message says where."""
 
 

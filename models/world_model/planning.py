@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from difftori_models.contract.world_model_settings import WorldSolver
+from difftori_models.errors import LearningError
 from difftori_models.solver.adam_box import AdamBox
 from difftori_models.solver.lm_rank1 import LMRank1
 from difftori_models.solver.method import Method, State
@@ -24,7 +25,7 @@ PRIOR_CANDIDATES = 25
 """Candidates of a search that are the policy prior's, with noise."""
 
 
-class CeilingError(ValueError):
+class CeilingError(LearningError, ValueError):
     """A value has reached what `lm_rank1` aims at: above it there is no step and no gradient."""
 
 

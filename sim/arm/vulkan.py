@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from difftori_ros.errors import DifftoriError
+
 VARIABLES = ("VK_ICD_FILENAMES", "VK_DRIVER_FILES")
 """Where the Vulkan loader is told which drivers to use; a user's own choice always stands."""
 
@@ -14,7 +16,7 @@ NVIDIA_KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 DRIVER_LISTS = (Path("/usr/share/vulkan/icd.d"), Path("/etc/vulkan/icd.d"))
 
 
-class VulkanError(RuntimeError):
+class VulkanError(DifftoriError, RuntimeError):
     """There is no Vulkan driver that SAPIEN can render with."""
 
 

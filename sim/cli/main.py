@@ -11,14 +11,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from difftori_models.checkpoint.files import CheckpointError
-from difftori_models.data import DemosError
+from difftori_models.errors import LearningError
 from difftori_models.inference.backends.base import BACKENDS
 from difftori_ros.bringup.processes import interrupt_on_termination
 from difftori_ros.config.paths import find_checkpoint
-from difftori_ros.robot.profile import ProfileError
+from difftori_ros.errors import DifftoriError
 from difftori_sim.arm.tasks import TEST_SEEDS, TRAIN_SEEDS, available_tasks
-from difftori_sim.arm.vulkan import VulkanError, use_shipped_driver
+from difftori_sim.arm.vulkan import use_shipped_driver
 from difftori_sim.cli.bag_commands import COMMANDS, add_commands, run_command
 from difftori_sim.evaluation.results import writable, write_json
 
@@ -122,15 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         Console(stderr=True).print("difftori: stopped")
         return 130
-    except (
-        CheckpointError,
-        DemosError,
-        ProfileError,
-        VulkanError,
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except (DifftoriError, LearningError, OSError, ValueError, RuntimeError) as error:
         Console(stderr=True, soft_wrap=True).print(f"difftori: {error}", style="red", markup=False)
         return 1
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from difftori_models.contract.network_settings import RL_METHODS
+from difftori_models.errors import LearningError
 from difftori_models.training.cli import parse_settings, preset_and
 from difftori_models.training.rl.config import RLConfig, preset
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_models.training.validation import ConfigError, DivergedError
 from difftori_sim.suites import make_gym
 
 from .rl_checkpoint import write_checkpoint
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if argv is None else argv)
         train_rl(config)
-    except (ConfigError, DivergedError, ImportError, ValueError) as error:
+    except (LearningError, ImportError, ValueError) as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
     sys.stdout.write(f"run: {config.out}\nmetrics: {config.out / 'metrics.jsonl'}\n")

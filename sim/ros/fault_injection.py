@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from difftori_ros.errors import DifftoriError
+
 from .fault_kinds import KINDS, restamped, stamp_ns_of
 
 MICROSECOND_NS = 1_000
 
 
-class FaultError(ValueError):
+class FaultError(DifftoriError, ValueError):
     """There is no such fault; says what was wanted, what came and what exists."""
 
 

@@ -30,6 +30,7 @@ from trajectory_msgs.msg import JointTrajectory
 from difftori_ros import bringup, codecs
 from difftori_ros.codecs import camera_info as camera_info_codec
 from difftori_ros.codecs import image as image_codec
+from difftori_ros.errors import DifftoriError
 from difftori_ros.nodes.node_base import LATCHED_QOS, STATUS_QOS
 from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.robot.profile import load_profile
@@ -49,7 +50,7 @@ EPISODE_S = 300.0
 """Time an episode may take [s, steady clock]."""
 
 
-class OperatorError(RuntimeError):
+class OperatorError(DifftoriError, RuntimeError):
     """The processes do not do their work; the message says which one and what it said last."""
 
 

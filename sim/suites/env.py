@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from difftori_models.contract.specs import ActionSpec, FloatArray, Observation, ObservationSpec
+from difftori_ros.errors import DifftoriError
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 # MuJoCo reads it at its first import, by any suite: no window, no display.
@@ -19,7 +20,7 @@ VARIANTS = ("state", "rgb", "points")
 """What a policy may observe of an environment."""
 
 
-class SuiteError(ValueError):
+class SuiteError(DifftoriError, ValueError):
     """A suite cannot do what was asked; the message says what it can, or which command helps."""
 
 
