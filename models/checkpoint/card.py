@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from difftori_models.contract.network_settings import RL_METHODS, Solver
+from difftori_models.contract.network_settings import RL_METHODS, STARTS, Solver
 from difftori_models.contract.specs import SCHEMA, Card
 from difftori_models.contract.strict_json import decode
 from difftori_models.contract.world_model_settings import WorldSolver
@@ -40,7 +40,8 @@ def migrate(data: dict[str, Any]) -> dict[str, Any]:
     |---|---|
     | 3 | images, stacked frames, several clouds; a card of schema 2 has none of them |
     | 4 | `base` is `null` where a policy was learned by reward, and never left out elsewhere: it \
-used to mean `bc`; `network.score` is called `network.objective` |
+used to mean `bc`; `network.score` is called `network.objective`; a solve has one `start` and one \
+CVAE latent, and its last iterate is the answer: `answer`, `starts` and `latents` are gone |
 
     Raises:
         CheckpointError: The schema is not known.
@@ -59,4 +60,24 @@ used to mean `bc`; `network.score` is called `network.objective` |
         if isinstance(network, dict) and "score" in network:
             others = {key: value for key, value in network.items() if key != "score"}
             data["network"] = others | {"objective": network["score"]}
+        if isinstance(data.get("solver"), dict):
+            data["solver"] = _one_solve(data["solver"])
     return data
+
+
+def _one_solve(solver: dict[str, Any]) -> dict[str, Any]:
+    """The entry `solver` of a card before schema 4, which could ask for several solves.
+
+    Raises:
+        CheckpointError: It does.
+    """
+    solver = dict(solver)
+    answer, latents = solver.pop("answer", "last"), solver.pop("latents", 1)
+    starts = solver.pop("starts", ["base"])
+    if answer != "last" or latents != 1 or not isinstance(starts, list) or len(starts) != 1:
+        raise CheckpointError(
+            f"solver.answer is {json.dumps(answer)}, starts {json.dumps(starts)} and latents "
+            f"{json.dumps(latents)}: there is one solve from one of {', '.join(STARTS)} with one "
+            "latent, and its last iterate is the answer"
+        )
+    return solver | {"start": starts[0]}

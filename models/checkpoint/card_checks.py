@@ -9,7 +9,7 @@ from difftori_models.contract.features import FeatureError, network_for
 from difftori_models.contract.input_statistics import summary_names
 from difftori_models.contract.network_settings import (
     BASES,
-    FIRST_STARTS,
+    LATENTS,
     MAX_ITERATIONS,
     MAX_RESIDUALS,
     METHODS,
@@ -148,29 +148,10 @@ def _check_solver(solver: Solver, network: Network) -> None:
     require(
         solver.sampler in SAMPLERS, f"unknown solver.sampler '{solver.sampler}'; known: {known}"
     )
-    require(solver.latent in ("zero", "sample"), f"unknown solver.latent '{solver.latent}'")
-    require(solver.answer in ("last", "best"), f"unknown solver.answer '{solver.answer}'")
-    _check_starts(solver, network)
-
-
-def _check_starts(solver: Solver, network: Network) -> None:
-    for start in solver.starts:
-        require(start in STARTS, f"unknown solver.starts '{start}'; known: {', '.join(STARTS)}")
-    first = " or ".join(f"'{name}'" for name in FIRST_STARTS)
-    require(
-        solver.starts[:1] in [(name,) for name in FIRST_STARTS]
-        and len(set(solver.starts)) == len(solver.starts),
-        f"solver.starts must begin with {first} and name each start once, got {solver.starts}",
-    )
-    require(1 <= solver.latents <= 256, f"solver.latents is {solver.latents}, must be 1 to 256")
-    require(
-        solver.latents == 1 or (network.latent > 0 and solver.latent == "sample"),
-        f"solver.latents is {solver.latents}: several need a CVAE latent that is sampled",
-    )
-    require(
-        solver.rows == 1 or solver.answer == "best",
-        f"solver.answer is '{solver.answer}': of several starts or latents only the 'best' counts",
-    )
+    known = ", ".join(LATENTS)
+    require(solver.latent in LATENTS, f"unknown solver.latent '{solver.latent}'; known: {known}")
+    known = ", ".join(STARTS)
+    require(solver.start in STARTS, f"unknown solver.start '{solver.start}'; known: {known}")
 
 
 def _check_world(card: Card) -> None:

@@ -35,14 +35,11 @@ MAX_RESIDUALS = 1024
 MAX_FRAMES = 8
 """Bounds of what a card may ask for."""
 
-STARTS = ("base", "previous", "noise", "zero", "random")
+STARTS = ("base", "previous", "zero")
 """Where a solve can begin."""
 
-FIRST_STARTS = ("base", "previous", "zero", "random")
-"""Where the first of several solves can begin."""
-
-START_NOISE = 0.3
-"""Spread of the start `noise` [unit actions]; what `difftori train` has by default."""
+LATENTS = ("zero", "sample")
+"""Where the CVAE latent of an episode comes from."""
 
 
 @dataclass(frozen=True)
@@ -85,28 +82,15 @@ class Solver:
         method: `projected_gradient` with learned step lengths, `gauss_newton` with learned step
             lengths and damping, `adam_box`, or `lm_rank1`, that of the reference code.
         iterations: Iterations of a solve, K.
-        answer: `last` iterate, as in training, or the `best` by its objective. That of an
-            imitation head does not rank chunks, so for it `last` is right.
-        starts: Where a solve begins: `base`, the base policy's chunk, `previous`, the last plan
-            shifted to now with the base policy's actions past its end, `zero`, the mean action, or
-            `random`, noise that is always the same; and besides it perhaps others of these and
-            `noise`, the base's chunk plus noise that is always the same.
-            With several the answer with the best objective is taken.
+        start: Where a solve begins: `base`, the base policy's chunk, `previous`, the last plan
+            shifted to now with the base policy's actions past its end, or `zero`, the mean action.
         latent: CVAE latent of an episode: `zero` (its prior's mean) or `sample` (drawn once from
             the prior).
-        latents: Latents drawn for an episode; every start is climbed with each.
         sampler: One of `SAMPLERS`; `ibc` alone.
     """
 
     method: str = "projected_gradient"
     iterations: int = 10
-    answer: str = "last"
-    starts: tuple[str, ...] = ("base",)
+    start: str = "base"
     latent: str = "zero"
-    latents: int = 1
     sampler: str = "derivative_free"
-
-    @property
-    def rows(self) -> int:
-        """Solves side by side per observation."""
-        return len(self.starts) * self.latents

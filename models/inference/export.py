@@ -111,14 +111,14 @@ def compare(one: Backend, other: Backend, samples: int = SAMPLES, seed: int = 0)
             rng.integers(0, 256, blank.shape, dtype=np.uint8)
             for blank in blank_images(card.observation)
         )
-        latents = rng.standard_normal(one.latents).astype(np.float32)
+        latent = rng.standard_normal((1, one.latent)).astype(np.float32)
         previous = rng.uniform(action.low, action.high, shape).astype(np.float32)
         noise = rng.standard_normal(one.noise).astype(np.float32)
         memory = rng.uniform(-1, 1, one.memory).astype(np.float32)
         answers = []
         for backend in (one, other):
             answer = backend.propose(
-                state, points, images, latents, previous, noise=noise, memory=memory
+                state, points, images, latent, previous, noise=noise, memory=memory
             )
             done = 0
             while done < backend.iterations:

@@ -58,12 +58,12 @@ def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
         return {"propose": _onnx(propose_alone, inputs, ["base", *kept], text)}
 
     deployed = Deployed(agent, portable=True)
-    if deployed.latents[1]:
-        inputs["latents"] = torch.zeros(deployed.latents)
     shape = (1, card.action.horizon, len(card.action.names))
-    if "previous" in card.solver.starts:
+    blank = torch.zeros(1, deployed.latent), torch.full(shape, torch.nan)
+    if deployed.latent:
+        inputs["latent"] = blank[0]
+    if card.solver.start == "previous":
         inputs["previous"] = torch.zeros(shape)
-    blank = torch.zeros(deployed.latents), torch.full(shape, torch.nan)
 
     def propose(*given: Tensor) -> list[Tensor]:
         by_name = dict(zip(inputs, given, strict=True))
@@ -71,7 +71,7 @@ def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
             by_name["state"],
             by_name.get("points"),
             tuple(by_name[name] for name in cameras),
-            by_name.get("latents", blank[0]),
+            by_name.get("latent", blank[0]),
             by_name.get("previous", blank[1]),
             by_name.get("noise"),
             by_name.get("memory"),
@@ -84,7 +84,7 @@ def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
             inputs["state"],
             inputs.get("points"),
             tuple(inputs[name] for name in cameras),
-            inputs.get("latents", blank[0]),
+            inputs.get("latent", blank[0]),
             blank[1],
         )
     context = tuple(f"context_{k}" for k in range(len(example.context)))

@@ -71,7 +71,7 @@ class Planner:
         self._scale = np.array(action.scale)
         self._low, self._high = np.array(action.low), np.array(action.high)
         self._samples = self.card.solver.latent == "sample"
-        self._latents: Floats = np.zeros(self._backend.latents, np.float32)
+        self._latent: Floats = np.zeros((1, self._backend.latent), np.float32)
         self._noise, self._memory = self._drawn(0), self._nothing()
         self._last: tuple[int, FloatArray] | None = None
         self.publish_latent = False
@@ -87,12 +87,12 @@ class Planner:
         self._memory = self._nothing()
 
     def reset(self, seed: int) -> None:
-        """A new episode: its latents and noise are drawn and held, all else is forgotten."""
+        """A new episode: its latent and noise are drawn and held, all else is forgotten."""
         self._last = None
         self._noise, self._memory = self._drawn(seed), self._nothing()
         if self._samples:
-            draw = np.random.default_rng(seed).standard_normal(self._backend.latents)
-            self._latents = draw.astype(np.float32)
+            draw = np.random.default_rng(seed).standard_normal((1, self._backend.latent))
+            self._latent = draw.astype(np.float32)
 
     def plan(
         self, observation: Observation, deadline_s: float | None = None, refine: bool = True
@@ -146,7 +146,7 @@ class Planner:
             state,
             points,
             images,
-            self._latents,
+            self._latent,
             previous,
             refine,
             noise=self._noise,
@@ -171,7 +171,7 @@ class Planner:
         return actions.astype(np.float64), before, after, done, status
 
     def _drawn(self, seed: int) -> Floats:
-        """The noise of the plans in the episode of a seed; not the numbers of the latents."""
+        """The noise of the plans in the episode of a seed; not the numbers of the latent."""
         return episode_noise(seed, self._backend.noise)
 
     def _nothing(self) -> Floats:

@@ -13,30 +13,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from difftori_models.contract.network_settings import START_NOISE, Solver
+from difftori_models.contract.network_settings import Solver
 from difftori_models.solver.gauss_newton import GaussNewton
 from difftori_models.solver.method import Method, Start, State
 from difftori_models.solver.mppi import MPPI
 from difftori_models.solver.problem import Problem
-from difftori_models.solver.wrappers import BestSoFar, MultiStart
 
 from .agent import Agent
 from .residual import ResidualHead
 
 
-def fixed_starts(shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What the start `noise` adds and what the start `random` is, (H, A), the same for ever."""
-    draw = torch.Generator().manual_seed(0)
-    return START_NOISE * torch.randn(shape, generator=draw), torch.randn(shape, generator=draw)
-
-
 class Proposal(NamedTuple):
-    """What a plan begins with; S solves run side by side, one for each start and latent.
+    """What a plan begins with.
 
     Attributes:
         base: The base policy's network actions, shape (1, H, A).
         rows: Schedule of the optimiser, shape (K, m).
-        context: What the score is told of the observation; tensors (S, ...).
+        context: What the score is told of the observation; tensors (1, ...).
         state: State before the first iteration.
         memory: What the base policy is to be given with the next observation, shape (1, M).
     """
@@ -69,7 +62,7 @@ class Deployed:
 
     Attributes:
         iterations: Iterations of a complete solve, K.
-        latents: Latents per plan, and the length of each: (L, latent); (1, 0) for none.
+        latent: Length of the CVAE latent; 0 for none.
     """
 
     def __init__(self, agent: Agent, portable: bool = False) -> None:
@@ -79,22 +72,17 @@ class Deployed:
         self.agent, self.head = agent, agent.head
         settings = Solver(iterations=1) if isinstance(self.head, ResidualHead) else agent.solver
         self.iterations = settings.iterations
-        self.latents = (settings.latents, self.head.latent)
-        self._starts = settings.starts
-        self._rows = settings.rows
-        self._noise, self._random = fixed_starts(agent.normaliser.shape)
-        self._best = settings.answer == "best"
-        self._inner: Method = self.head.method()
-        if portable and isinstance(self._inner, GaussNewton):
-            self._inner = replace(self._inner, eliminate=True)
-        self.method = self._wrapped(self._inner)
+        self.latent, self._start = self.head.latent, settings.start
+        self.method: Method = self.head.method()
+        if portable and isinstance(self.method, GaussNewton):
+            self.method = replace(self.method, eliminate=True)
 
     def propose(
         self,
         state: Tensor,
         points: Tensor | None,
         images: tuple[Tensor, ...],
-        latents: Tensor,
+        latent: Tensor,
         previous: Tensor,
         noise: Tensor | None = None,
         memory: Tensor | None = None,
@@ -105,7 +93,7 @@ class Deployed:
             state: State vector, shape (1, D).
             points: Policy points, shape (1, N, C), or None.
             images: Of each camera, shape (1, H, W, 3), uint8.
-            latents: CVAE latents, shape (L, latent).
+            latent: CVAE latent, shape (1, latent).
             previous: Network actions of the last plan, shifted to now, shape (1, H, A); entries
                 that are NaN are taken from the base policy.
             noise: Standard normal numbers for the base policy, shape (1, *noise).
@@ -115,31 +103,22 @@ class Deployed:
         inputs = agent.inputs(state, points, images)
         low, high = agent.normaliser.low, agent.normaliser.high
         base, after, draws = agent.recall(inputs, noise, memory)
-        starts = [self._start(name, base, previous) for name in self._starts]
-        every = torch.cat(starts).repeat(self.latents[0], 1, 1)
-        z = self.head.encoder.encode(inputs).expand(self._rows, -1)
-        latent = latents.repeat_interleave(len(self._starts), 0) if self.latents[1] else None
-        problem = self.head.problem(z, low, high, latent)
-        rows = self.method.schedule(every)
+        start = self._begun(base, previous)
+        z = self.head.encoder.encode(inputs)
+        problem = self.head.problem(z, low, high, latent if self.latent else None)
+        rows = self.method.schedule(start)
         method = self.method
-        if isinstance(self._inner, MPPI):  # the state carries what it draws from
-            method = self._wrapped(replace(self._inner, draws=draws))
-        first = method.init(problem, every)
+        if isinstance(method, MPPI):  # the state carries what it draws from
+            method = replace(method, draws=draws)
+        first = method.init(problem, start)
         return Proposal(agent.normaliser.from_unit(base), rows, problem.context, first, after)
 
-    def _wrapped(self, method: Method) -> Method:
-        method = BestSoFar(method) if self._best else method
-        return MultiStart(method, self._rows) if self._rows > 1 else method
-
-    def _start(self, name: str, base: Tensor, previous: Tensor) -> Tensor:
-        if name == "previous":
+    def _begun(self, base: Tensor, previous: Tensor) -> Tensor:
+        """Where the solve begins, in unit actions (1, H, A)."""
+        if self._start == "previous":
             shifted = self.agent.normaliser.to_unit(previous)
             return torch.where(shifted.isnan(), base, shifted)
-        if name == "zero":
-            return torch.zeros_like(base)
-        if name == "random":
-            return self._random.to(base).expand_as(base)
-        return base + self._noise.to(base) if name == "noise" else base
+        return torch.zeros_like(base) if self._start == "zero" else base
 
     def problem(self, context: tuple[Tensor, ...]) -> Problem:
         """What is climbed, given the context of a proposal."""
@@ -153,7 +132,7 @@ class Deployed:
     def finish(
         self, context: tuple[Tensor, ...], first: Tensor, before: Tensor, state: State
     ) -> Answer:
-        """The answer; `first` (S, H, A) are the starts in the box, `before` (S,) their values."""
+        """The answer; `first` (1, H, A) is the start in the box, `before` (1,) its objective."""
         found = self.method.result(self.problem(context), Start(first, before), state)
         actions = self.agent.normaliser.from_unit(found.actions)
         return Answer(actions, found.objective_before, found.objective_after, found.finite)

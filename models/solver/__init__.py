@@ -17,7 +17,7 @@ from .projected_gradient import ProjectedGradient
 from .solution import Solution, SolverStatus
 from .theseus import TheseusLM, TheseusMissingError
 from .trajectory_value import TrajectoryValue
-from .wrappers import BestSoFar, Boxed, MultiStart
+from .wrappers import BestSoFar, Boxed
 
 __all__ = [
     "MPPI",
@@ -28,7 +28,6 @@ __all__ = [
     "IterativeMethod",
     "LMRank1",
     "Method",
-    "MultiStart",
     "NormalisedGradient",
     "Problem",
     "ProjectedGradient",

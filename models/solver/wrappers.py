@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Methods made of methods: the best iterate, several starts, the box."""
+"""Methods made of methods: the best iterate, the box."""
 
 from __future__ import annotations
 
@@ -86,33 +86,3 @@ class Boxed(Wrapper):
         """One inner step, back into the box."""
         after = self.method.step(problem, state, row)
         return after._replace(actions=problem.project(after.actions))
-
-
-@dataclass(frozen=True)
-class MultiStart(Wrapper):
-    """The best of several starts per sample.
-
-        solve(problem.tile(S), starts.flatten(0, 1), MultiStart(method, S))
-
-    with starts of shape (B, S, H, A). Weights are read once for all starts, so on one sample they
-    cost far less than S solves. This is the outermost wrapper: its answer has fewer rows.
-    """
-
-    starts: int
-
-    def result(self, problem: Problem, start: Start, state: State) -> Solution:
-        """Of each sample's rows the one with the highest value among those that stayed finite."""
-        every = self.method.result(problem, start, state)
-        value = torch.where(every.finite, every.objective_after, -torch.inf).unflatten(
-            0, (-1, self.starts)
-        )
-        first = torch.arange(len(value), device=value.device) * self.starts
-        row = value.argmax(dim=1) + first
-        return replace(
-            every,
-            actions=every.actions[row],
-            objective_before=every.objective_before[first],
-            objective_after=every.objective_after[row],
-            finite=every.finite[row],
-            flat=every.flat[row],
-        )

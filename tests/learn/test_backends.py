@@ -96,14 +96,11 @@ def test_exported_graphs_give_pytorchs_numbers_for_every_kind_of_policy(
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"answer": "best"}, marks=pytest.mark.slow),
-        {"answer": "best", "starts": ["base", "previous", "noise"]},
-        {"answer": "best", "starts": ["base", "previous"], "latent": "sample", "latents": 3},
+        pytest.param({"start": "zero"}, marks=pytest.mark.slow),
+        {"start": "previous", "latent": "sample"},
     ],
 )
-def test_starts_latents_and_best_answers_are_exported_too(
-    demos: Path, tmp_path: Path, settings: dict
-) -> None:
+def test_starts_and_latents_are_exported_too(demos: Path, tmp_path: Path, settings: dict) -> None:
     folder = train(demos, tmp_path / "run", cvae=True, base_steps=40, head_steps=20)
     folder = with_solver(folder, tmp_path / "other", **settings)
     assert export(folder, tmp_path / "out").difference <= 1e-4
@@ -231,7 +228,7 @@ def test_graphs_of_a_card_that_was_edited_since_are_refused_but_results_may_be_a
 
 
 def test_a_folder_of_another_checkpoint_is_left_alone(trained: Path, tmp_path: Path) -> None:
-    other = with_solver(trained, tmp_path / "other", answer="best")
+    other = with_solver(trained, tmp_path / "other", start="zero")
     before = (other / "card.json").read_bytes()
     with pytest.raises(ExportError, match="holds the card of 'reach', another checkpoint"):
         export(trained, other)

@@ -52,6 +52,17 @@ def test_a_card_of_schema_3_without_a_base_means_behaviour_cloning() -> None:
     assert decode_card(card_data(schema=3, base="ibc")).base == "ibc"
 
 
+def test_a_card_of_schema_3_may_ask_for_one_solve_alone() -> None:
+    data = card_data(schema=3)
+    del data["solver"]["start"]
+    data["solver"] |= {"answer": "last", "starts": ["zero"], "latents": 1}
+    assert decode_card(data).solver.start == "zero"
+    for several in ({"answer": "best"}, {"starts": ["base", "previous"]}, {"latents": 8}):
+        asked = data | {"solver": data["solver"] | several}
+        with pytest.raises(CheckpointError, match="one solve from one of base, previous, zero"):
+            decode_card(asked)
+
+
 def test_a_card_of_schema_3_calls_the_objective_a_score() -> None:
     data = card_data(schema=3)
     del data["network"]["objective"]

@@ -31,7 +31,7 @@ class Backend(Protocol):
         card: The policy's card.
         backend: Name of what runs it.
         iterations: Iterations of a complete solve; 0 when there is no head.
-        latents: Shape of the latents that `propose` wants.
+        latent: Length of the CVAE latent; 0 for none.
         noise: Shape of the standard normal numbers that the base policy wants; (0,) for none.
         memory: Numbers that the base policy remembers from plan to plan; 0 for none.
     """
@@ -39,7 +39,7 @@ class Backend(Protocol):
     card: Card
     backend: str
     iterations: int
-    latents: tuple[int, int]
+    latent: int
     noise: tuple[int, ...]
     memory: int
 
@@ -48,7 +48,7 @@ class Backend(Protocol):
         state: Floats,
         points: Floats | None,
         images: Images,
-        latents: Floats,
+        latent: Floats,
         previous: Floats,
         refine: bool = True,
         noise: Floats | None = None,
@@ -60,7 +60,7 @@ class Backend(Protocol):
             state: State vector, shape (1, D).
             points: Policy points, shape (1, N, C), or None.
             images: Of each camera in the card's order, shape (1, H, W, 3).
-            latents: CVAE latents, shape (L, latent).
+            latent: CVAE latent, shape (1, latent).
             previous: The last plan's network actions shifted to now, shape (1, H, A), or NaN.
             refine: False when no step will follow.
             noise: Of the episode, shape `noise`; zero when it is None.

@@ -69,22 +69,21 @@ class OnnxBackend:
             self._finish = sessions["finish"]
             self._finish_wanted = [one.name for one in self._finish.get_inputs()]
             self._step = _BoundStep(runtime, sessions["step"], device)
-        latent = self.card.network.latent if self.iterations else 0
-        self.latents = (self.card.solver.latents, latent)
+        self.latent = self.card.network.latent if self.iterations else 0
 
     def propose(
         self,
         state: Floats,
         points: Floats | None,
         images: Images,
-        latents: Floats,
+        latent: Floats,
         previous: Floats,
         refine: bool = True,
         noise: Floats | None = None,
         memory: Floats | None = None,
     ) -> Floats:
         """See `Backend.propose`."""
-        given = {"state": state, "points": points, "latents": latents, "previous": previous}
+        given = {"state": state, "points": points, "latent": latent, "previous": previous}
         cameras = map(image_input, self.card.observation.images)
         given |= dict(zip(cameras, images, strict=True))
         given["noise"] = (np.zeros(self.noise, np.float32) if noise is None else noise)[None]

@@ -37,7 +37,7 @@ class TorchBackend:
         self._device, self._threads = device, threads
         self._deployed = None if self._agent.head is None else Deployed(self._agent)
         self.iterations = 0 if self._deployed is None else self._deployed.iterations
-        self.latents = (1, 0) if self._deployed is None else self._deployed.latents
+        self.latent = 0 if self._deployed is None else self._deployed.latent
         self.noise: tuple[int, ...] = self._agent.base.noise
         self.memory = self._agent.base.memory
         self._graph: _CapturedSolve | None = None
@@ -51,7 +51,7 @@ class TorchBackend:
         state: Floats,
         points: Floats | None,
         images: Images,
-        latents: Floats,
+        latent: Floats,
         previous: Floats,
         refine: bool = True,
         noise: Floats | None = None,
@@ -74,7 +74,7 @@ class TorchBackend:
             seen,
             cloud,
             pictures,
-            self._tensor(latents),
+            self._tensor(latent),
             self._tensor(previous),
             drawn,
             known,
@@ -126,8 +126,8 @@ class TorchBackend:
         network, action = self._agent.network, self.card.action
         points, images = blank_points(self.card.observation), blank_images(self.card.observation)
         chunk = np.full((1, action.horizon, len(action.names)), np.nan, np.float32)
-        latents = np.zeros(self.latents, np.float32)
-        self.propose(np.zeros((1, network.state), np.float32), points, images, latents, chunk)
+        latent = np.zeros((1, self.latent), np.float32)
+        self.propose(np.zeros((1, network.state), np.float32), points, images, latent, chunk)
         assert self._proposal is not None
         return _CapturedSolve(deployed, self._proposal)
 

@@ -159,10 +159,8 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
         solver=Solver(
             config.solver,
             config.iterations,
-            answer="best" if config.latents > 1 else "last",
-            starts=(config.start if config.start in ("zero", "random") else "base",),
+            start="zero" if config.start == "zero" else "base",
             latent="sample" if config.latents else "zero",
-            latents=max(1, config.latents),
             sampler=config.sampler,
         ),
         base=config.below,

@@ -25,7 +25,6 @@ from difftori_models.data import load_demos
 from difftori_models.policies.agent import Agent, new_base
 from difftori_models.policies.base import Base
 from difftori_models.policies.objective_head import Climbing
-from difftori_models.policies.plan_functions import fixed_starts
 from difftori_models.training.run_state import (
     Progress,
     ResumeError,
@@ -232,8 +231,6 @@ class Trainer:
             begun = start[rows]
             if self.config.start == "zero":
                 begun = torch.zeros_like(begun)
-            elif self.config.start == "random":
-                begun = fixed_starts(agent.normaliser.shape)[1].to(begun).expand_as(begun)
             found = agent.act(inputs, begun)
             after += (found - labels[rows]).abs().mean(dim=(1, 2)).sum().item()
             if isinstance(agent.head, Climbing):

@@ -154,7 +154,7 @@ def solver_of(config: RLConfig) -> WorldSolver:
     return WorldSolver(
         method="mppi" if sampling else config.planner,
         iterations=MPPI.iterations if sampling else config.iterations,
-        starts=("previous",) if sampling else ("base",),
+        start="previous" if sampling else "base",
         step_size=config.step_size,
         damping=config.damping,
         ceiling=config.ceiling,
