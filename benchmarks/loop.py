@@ -46,7 +46,7 @@ from rich.console import Console
 from tqdm import tqdm
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_ros import codecs
 from difftori_ros.bringup.processes import interrupt_on_termination
 from difftori_ros.config.paths import find_checkpoint

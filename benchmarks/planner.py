@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout
 from benchmarks.support.made_up import made_up
-from difftori_models.checkpoint.files import CheckpointError
+from difftori_models.checkpoint import CheckpointError
 from difftori_models.contract.specs import Observation
 from difftori_models.inference.export import export
 from difftori_models.inference.planner import Planner

@@ -22,7 +22,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the checkout
 from benchmarks.support.quick import add_quick, folder_of
-from difftori_models.checkpoint.files import load_card, update_results
+from difftori_models.checkpoint import load_card, update_results
 from difftori_models.contract.network_settings import BASES
 from difftori_ros.config.paths import find_checkpoint
 from difftori_sim.arm.tasks import TEST_SEEDS

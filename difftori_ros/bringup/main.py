@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.inference.backends.base import BACKENDS
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.policy.compatibility import check_card

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_ros.config.parameter_files import ParameterFileError, values_of
 from difftori_ros.config.parameters import POLICY, WAYS
 from difftori_ros.config.paths import config_dir, find_checkpoint

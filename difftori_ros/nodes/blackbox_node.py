@@ -21,7 +21,7 @@ from std_msgs.msg import Bool, Float32MultiArray, Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import Card
 from difftori_ros.config.parameters import BLACKBOX
 from difftori_ros.config.paths import find_checkpoint

@@ -10,7 +10,7 @@ from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from std_srvs.srv import Trigger
 
-from difftori_models.checkpoint.files import CheckpointError
+from difftori_models.checkpoint import CheckpointError
 from difftori_models.contract.specs import Observation
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.observation import FrameError, Observer, make_observer

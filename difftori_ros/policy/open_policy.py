@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from difftori_models.checkpoint.files import WEIGHTS, CheckpointError
+from difftori_models.checkpoint import WEIGHTS, CheckpointError
 from difftori_models.inference.backends.base import MANIFEST
 from difftori_models.inference.graph_cache import ready_graphs
 from difftori_models.inference.planner import BasePlanner, Planner

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from difftori_models.checkpoint.files import CheckpointError, load_card, load_tensors
+from difftori_models.checkpoint import CheckpointError, load_card, load_tensors
 from difftori_models.contract.specs import Card
 from difftori_models.contract.strict_json import dumps
 from difftori_models.inference.backends.base import MANIFEST

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from difftori_models.checkpoint import WEIGHTS, load_card, load_tensors
 from difftori_models.checkpoint.errors import CheckpointError
-from difftori_models.checkpoint.files import WEIGHTS, load_card, load_tensors
 from difftori_models.contract.specs import Card
 
 from .agent import Agent

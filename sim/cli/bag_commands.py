@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import Card
 from difftori_models.data import load_demos
 from difftori_ros.config.parameter_files import values_of

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.inference.graph_cache import ready_graphs
 from difftori_ros.config.paths import find_checkpoint
 from difftori_sim.arm.tasks import task_of

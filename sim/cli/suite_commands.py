@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import ObservationSpec
 from difftori_models.inference.backends.base import BACKENDS
 from difftori_models.inference.graph_cache import ready_graphs

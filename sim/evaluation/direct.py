@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.inference.graph_cache import ready_graphs
 from difftori_models.inference.planner import BasePlanner, Planner
 from difftori_ros.config.paths import find_checkpoint

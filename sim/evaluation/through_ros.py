@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import Card
 from difftori_models.inference.graph_cache import ready_graphs
 from difftori_ros.config.paths import find_checkpoint

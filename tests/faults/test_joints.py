@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import JointState
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import Observation
 from difftori_ros import codecs
 from difftori_ros.config.paths import find_checkpoint

@@ -12,7 +12,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import ParameterType
 
-from difftori_models.checkpoint.files import CheckpointError, load_card
+from difftori_models.checkpoint import CheckpointError, load_card
 from difftori_models.inference.planner import Planner
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.policy.compatibility import check_card

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import difftori_models
-from difftori_models.checkpoint.files import WEIGHTS
+from difftori_models.checkpoint import WEIGHTS
 from difftori_models.training.imitation.config import TrainConfig
 from difftori_models.training.imitation.trainer import Trainer
 from difftori_models.training.run_state import ResumeError, draw_seed, sole_writer

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.features import (
     FeatureError,
     policy_images,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from difftori_models.checkpoint.files import save
+from difftori_models.checkpoint import save
 from difftori_models.contract.features import state_size, state_vector
 from difftori_models.contract.network_settings import Network
 from difftori_models.contract.specs import Card, Observation

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.inference.graph_cache import ready_graphs
 from difftori_models.inference.planner import Planner
 from difftori_ros.bringup.node_specs import sim_policy_settings

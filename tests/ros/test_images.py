@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Float32MultiArray
 
-from difftori_models.checkpoint.files import save
+from difftori_models.checkpoint import save
 from difftori_models.contract.features import network_for, state_size
 from difftori_models.contract.network_settings import Solver
 from difftori_models.contract.specs import Card, ImageSpec, Observation, ObservationSpec

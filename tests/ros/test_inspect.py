@@ -11,7 +11,7 @@ from PIL import Image
 from rclpy.executors import SingleThreadedExecutor
 from rich.console import Console
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.input_statistics import POINTS, summary_statistics
 from difftori_models.contract.specs import Observation
 from difftori_models.data import (

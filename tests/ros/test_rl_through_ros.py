@@ -8,7 +8,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.inference.export import TOLERANCE, export
 from difftori_models.inference.planner import Planner
 from difftori_models.training.rl.config import RLConfig

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import ImageSpec, PointSpec
 from difftori_models.data import load_demos
 from difftori_ros.codecs.camera_info import decode_camera_info, depth_points

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.config.paths import find_checkpoint

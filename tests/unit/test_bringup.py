@@ -13,7 +13,7 @@ import rclpy
 import yaml
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from difftori_models.checkpoint.files import CheckpointError, load_card
+from difftori_models.checkpoint import CheckpointError, load_card
 from difftori_ros import bringup
 from difftori_ros.bringup.node_specs import NodeSpec
 from difftori_ros.bringup.processes import command_line

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import ActionSpec
 from difftori_models.data import load_demos
 from difftori_ros.config.parameter_files import values_of

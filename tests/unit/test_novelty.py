@@ -6,8 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint import CheckpointError, check_card
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import CheckpointError, check_card, load_card
 from difftori_models.contract.features import state_names
 from difftori_models.contract.input_statistics import summaries, summary_names, summary_statistics
 from difftori_models.contract.specs import ImageSpec, Observation, ObservationSpec, PointSpec

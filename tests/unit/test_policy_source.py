@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from difftori_models.checkpoint.files import CheckpointError
+from difftori_models.checkpoint import CheckpointError
 from difftori_models.contract.specs import Observation
 from difftori_models.inference import graph_cache
 from difftori_models.inference.export import export

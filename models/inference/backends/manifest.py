@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from difftori_models.checkpoint.files import CheckpointError
+from difftori_models.checkpoint import CheckpointError
 from difftori_models.contract.network_settings import BASES
 from difftori_models.contract.specs import Card
 from difftori_models.contract.strict_json import JsonError, decode, dumps, loads

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from difftori_models.checkpoint.files import CheckpointError, load_card
+from difftori_models.checkpoint import CheckpointError, load_card
 
 from .base import Floats, Images
 from .manifest import image_input, read_graphs

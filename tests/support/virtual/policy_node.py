@@ -14,7 +14,7 @@ import numpy as np
 from rclpy.clock import ClockType
 from rclpy.lifecycle import LifecycleNode
 
-from difftori_models.checkpoint.files import load_card
+from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import Observation, Plan
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.nodes import policy_inputs, policy_node, status_publisher
