@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Demonstrations: `record` by our experts, `from_suite` by a suite's, `from_hdf5` from files."""
+"""Files of demonstrations.
+
+`record` makes them with the arm's experts, `from_suite` with those of suites, `from_hdf5` of files
+of the Robomimic data sets.
+"""

@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Success over fixed seeds: in one process, through the ROS processes, or in a suite."""
+"""Success over fixed seeds.
+
+`direct` runs a checkpoint in one process, `through_ros` in the processes of a robot, `suite` in an
+environment of a suite; `results` holds what was measured, with its interval.
+"""

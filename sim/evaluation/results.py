@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of a success rate (E. B. Wilson, JASA 22, 1927)."""
     if episodes == 0:
         return 0.0, 1.0
+    from scipy.stats import binomtest  # takes half a second, which `difftori --help` need not
+
     interval = binomtest(successes, episodes).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
