@@ -225,7 +225,7 @@ def main() -> None:
     hands, arm = solved[0], solved[1]
     found = [curves(one, 64 if quick else 256) for one in solved]
 
-    limit = 15.0 if quick else 120.0
+    limit = 5.0 if quick else 120.0
     steps: dict[str, Callable[[], Table]] = {
         "rl_b1": lambda: acting(hands, 1, threads, not quick),
         "il_b128": lambda: imitation(128, 100, threads, 1 if quick else 3),

@@ -48,7 +48,7 @@ def test_every_benchmark_says_what_quick_is(path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "path",
     [
