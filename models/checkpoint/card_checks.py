@@ -22,7 +22,7 @@ from difftori_models.contract.network_settings import (
     Solver,
 )
 from difftori_models.contract.specs import ActionSpec, Card
-from difftori_models.contract.world_model_settings import PLANNERS, WorldSolver
+from difftori_models.contract.world_model_settings import PLANNERS, TERMINALS, WorldSolver
 
 from .errors import CheckpointError, require
 from .observation_checks import check_observation
@@ -178,8 +178,11 @@ def _check_world(card: Card) -> None:
     )
     require(1 <= solver.encoder <= 8192, f"solver.encoder is {solver.encoder}")
     require(0 < solver.discount <= 1, f"solver.discount is {solver.discount}")
-    known = ("soft", "mean", "min")
-    require(solver.terminal in known, f"unknown solver.terminal '{solver.terminal}'")
+    known = ", ".join(TERMINALS)
+    require(
+        solver.terminal in TERMINALS,
+        f"unknown solver.terminal '{solver.terminal}'; known: {known}",
+    )
 
 
 def _check_normaliser(card: Card) -> None:

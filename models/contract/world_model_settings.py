@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from .network_settings import Solver
 
-PLANNERS = ("normalised_gradient", "lm_rank1", "projected_gradient", "adam_box", "mppi")
+PLANNERS = ("normalised_gradient", "lm_rank1", "adam_box", "mppi")
 """Methods that maximise the value of a latent trajectory; `mppi` is TD-MPC's."""
+
+TERMINALS = ("soft", "min")
+"""How two Q become one at the end of a plan: a soft minimum, or the minimum, as the reference."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class WorldSolver(Solver):
         damping: Damping of `lm_rank1`.
         ceiling: The value that `lm_rank1` aims at.
         discount: gamma.
-        terminal: How two Q become one at the end: `soft`, `mean`, `min`.
+        terminal: One of `TERMINALS`.
         encoder: Width of the state encoder's hidden layer.
     """
 

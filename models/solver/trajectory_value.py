@@ -4,8 +4,8 @@
     G(z0, a) = sum_{t<H} gamma^t R(z_t, a_t) + gamma^H Q(z_H, pi(z_H)),   z_{t+1} = d(z_t, a_t)
 
 As in the reference code the last action is the policy prior's and not a variable. The reference
-takes the smaller of two Q; that has a kink where they cross, at which the gradient jumps, so the
-mean or a smooth minimum is the better choice.
+takes the smaller of two Q; that has a kink where they cross, at which the gradient jumps, so a
+smooth minimum is the better choice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TrajectoryValue:
 
     Attributes:
         discount: gamma.
-        terminal: How two Q become one: `soft` minimum, `mean`, or `min` as in the reference.
+        terminal: How two Q become one: `soft` minimum, or `min` as in the reference.
         temperature: Width of the soft minimum [units of Q].
     """
 
@@ -54,8 +54,8 @@ class TrajectoryValue:
 
     def __post_init__(self) -> None:
         """Refuse an unknown terminal value."""
-        if self.terminal not in ("soft", "mean", "min"):
-            raise ValueError(f"terminal must be soft, mean or min, got '{self.terminal}'")
+        if self.terminal not in ("soft", "min"):
+            raise ValueError(f"terminal must be soft or min, got '{self.terminal}'")
 
     def __call__(self, params: LatentModel, context: Tensor, actions: Tensor) -> Tensor:
         """G of actions (B, H, A) from z0, shape (B,)."""
@@ -75,8 +75,6 @@ class TrajectoryValue:
     def _join(self, one: Tensor, other: Tensor) -> Tensor:
         if self.terminal == "min":
             return torch.minimum(one, other)
-        if self.terminal == "mean":
-            return 0.5 * (one + other)
         width = self.temperature
         # -width log(e^(-one/width) + e^(-other/width)); `logaddexp` says the same, but its second
         # derivative is NaN in single precision where the two are 90 widths apart.

@@ -14,7 +14,6 @@ from difftori_models.solver.method import Method, State
 from difftori_models.solver.mppi import MPPI, Draws
 from difftori_models.solver.normalised_gradient import NormalisedGradient
 from difftori_models.solver.problem import Problem
-from difftori_models.solver.projected_gradient import ProjectedGradient
 from difftori_models.solver.trajectory_value import TrajectoryValue
 from difftori_models.solver.wrappers import Boxed
 
@@ -35,8 +34,6 @@ def world_method(settings: WorldSolver) -> Method:
     if settings.method == "lm_rank1":
         damped = LMRank1(count, settings.step_size, settings.damping, settings.ceiling)
         return Boxed(damped)
-    if settings.method == "projected_gradient":
-        return ProjectedGradient(count, settings.step_size)
     if settings.method == "adam_box":
         return AdamBox(count, settings.step_size)
     if settings.method == "mppi":

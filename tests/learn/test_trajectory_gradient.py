@@ -11,7 +11,7 @@ from difftori_models.world_model.compiled_gradient import compiled_gradient
 from difftori_models.world_model.trajectory_gradient import TrajectoryGradient
 from difftori_models.world_model.world_model import WorldModel, WorldModelSizes
 
-TERMINALS = ("soft", "mean", "min")
+TERMINALS = ("soft", "min")
 
 
 def problem_and_start(terminal="soft", batch=6):
