@@ -6,6 +6,7 @@ networks and solver; `features` and `input_statistics` are the numbers that a ne
 observation; `strict_json` turns dataclasses into JSON and back.
 """
 
+from .network_settings import Network, Solver
 from .specs import (
     GRIPPER,
     ActionSpec,
@@ -18,6 +19,7 @@ from .specs import (
     PlanStatus,
     PointSpec,
 )
+from .world_model_settings import WorldSolver
 
 __all__ = [
     "GRIPPER",
@@ -25,9 +27,12 @@ __all__ = [
     "Card",
     "FloatArray",
     "ImageSpec",
+    "Network",
     "Observation",
     "ObservationSpec",
     "Plan",
     "PlanStatus",
     "PointSpec",
+    "Solver",
+    "WorldSolver",
 ]

@@ -31,10 +31,10 @@ class Task:
         robot_uid: The robot's name in ManiSkill; `panda_wristcam` has a camera in its hand.
         poses: Actors whose pose is published, name -> attribute of the environment.
         state: Observation of the state variant.
+        action: What actions mean.
         points: Observation of the point-cloud variant, or None when the cloud does not show
             enough.
         rgb: Observation of the variant with camera images, or None.
-        action: What actions mean.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Task:
     robot_uid: str
     poses: Mapping[str, str]
     state: ObservationSpec
-    points: ObservationSpec | None
-    rgb: ObservationSpec | None
     action: ActionSpec
+    points: ObservationSpec | None = None
+    rgb: ObservationSpec | None = None
 
     def observation(self, variant: str) -> ObservationSpec:
         """The spec of variant `state`, `points` or `rgb`.
