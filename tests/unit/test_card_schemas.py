@@ -100,6 +100,16 @@ def test_a_card_of_the_present_schema_says_everything_when_it_is_written() -> No
     assert set(data["solver"]) == set(vars(CARD.solver))
 
 
+def test_what_a_card_leaves_out_has_its_default_and_what_has_none_is_missing() -> None:
+    data = card_data()
+    for part, key in (("network", "dropout"), ("solver", "method"), ("observation", "images")):
+        del data[part][key]
+    assert decode_card(data) == CARD
+    del data["observation"]["frame"]
+    with pytest.raises(JsonError, match="observation: missing frame"):
+        decode_card(data)
+
+
 def test_every_shipped_card_is_of_the_present_schema() -> None:
     for path in sorted(checkpoint_dir().glob("*/card.json")):
         data = loads(path.read_text())
