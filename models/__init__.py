@@ -3,4 +3,5 @@
 
 `contract` is what both sides agree on; `checkpoint` and `data` are files; `networks`, `policies`,
 `world_model` and `solver` are what is learned and solved; `inference` plans; `training` trains.
+`errors` is the base of the errors of them all.
 """

@@ -101,12 +101,12 @@ def loads(text: str | bytes) -> Any:
         raise JsonError(f"{name} is not a finite number")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         for key, value in items:
-            if key in found:
+            if key in entries:
                 raise JsonError(f"key '{key}' appears twice")
-            found[key] = value
-        return found
+            entries[key] = value
+        return entries
 
     try:
         return json.loads(text, parse_constant=constant, object_pairs_hook=pairs)
