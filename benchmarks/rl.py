@@ -57,7 +57,7 @@ from difftori_models.solver.problem import Problem
 from difftori_models.solver.trajectory_value import TrajectoryValue
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.learner import Learner
-from difftori_models.training.rl.replay import Recorded, Replay
+from difftori_models.training.rl.replay import EpisodeRecord, Replay
 from difftori_models.world_model.planning import search, search_noise
 
 EPISODE = 250
@@ -100,7 +100,7 @@ class Bench:
         rewards = rng.uniform(-1, 0, EPISODE).astype(np.float32)
         seen = np.concatenate([self.seen.numpy(), self.seen[:1].numpy()])
         for _ in range(3):
-            self.replay.add(Recorded(seen, actions, rewards, False))
+            self.replay.add(EpisodeRecord(seen, actions, rewards, False))
         self.rng, self.horizon = rng, 5
         self.value = TrajectoryValue(DISCOUNT, "min")
         self.sampling = WorldSolver(

@@ -27,8 +27,9 @@ from benchmarks.support.bimodal_course import record_course, run_course
 from benchmarks.support.pages import DOCS, kept, put, read
 from benchmarks.support.quick import add_quick, folder_of, lessened
 from difftori_models.inference.planner import Planner
-from difftori_models.training.imitation.config import TrainConfig, preset
+from difftori_models.training.imitation.config import TrainConfig, presets
 from difftori_models.training.imitation.trainer import Trainer
+from difftori_models.training.validation import preset
 from difftori_sim.arm.tasks import TEST_SEEDS
 from difftori_sim.evaluation.results import wilson
 
@@ -66,17 +67,17 @@ def run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
         record_course(demos, QUICK if arguments.quick else EPISODES)
     settings = lessened(VARIANTS[name]) if arguments.quick else dict(VARIANTS[name])
     if "preset" in settings:
-        settings = preset(settings.pop("preset"), "difftori") | settings
+        settings = preset(settings.pop("preset"), presets("difftori")) | settings
     plain = "".join(c if c.isalnum() else "-" for c in name)
     config = TrainConfig(
         demos, arguments.runs / f"{plain}-{seed}", plain, seed=seed, **{**COMMON, **settings}
     )
-    trainer = Trainer(config)
+    trainer = Trainer.open(config)
     planner = Planner(trainer.run())
     planner.warm_up()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.episodes)
     found = [run_course(planner, k) for k in tqdm(seeds, desc=name, disable=None)]
-    last = trainer.curves.rows[-1]
+    last = trainer.state.log.rows[-1]
     return {
         "variant": name,
         "training_seed": seed,

@@ -108,7 +108,7 @@ def run(task: str, policy: str, seed: int, arguments: argparse.Namespace) -> dic
     )
     begun_before = (config.out / "state").exists()
     began = time.process_time()
-    folder = Trainer(config).run()
+    folder = Trainer.open(config).run()
     spent = time.process_time() - began
     result = evaluate_direct(folder, episodes=arguments.episodes, first_seed=arguments.first_seed)
     return {

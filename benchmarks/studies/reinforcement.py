@@ -30,6 +30,7 @@ from benchmarks.support.pages import DOCS, kept, put, read
 from benchmarks.support.quick import add_quick, folder_of
 from difftori_models.contract.strict_json import write_atomically
 from difftori_models.training.rl.config import RLConfig
+from difftori_models.training.run_log import read_rows
 from difftori_sim.cli.train_rl import train_rl
 
 LINES = DOCS / "results" / "reinforcement.jsonl"
@@ -86,9 +87,7 @@ def config_of(task: str, variant: str, seed: int, steps: int | None, out: Path) 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
     """Evaluations of a run, in order."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    return [row for row in rows if row["kind"] == "eval"]
+    return [row for row in read_rows(folder) if row["phase"] == "eval"]
 
 
 def run(

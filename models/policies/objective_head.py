@@ -35,7 +35,7 @@ REFERENCE_STEP, REFERENCE_DAMPING = 3e-5, 0.01
 """Settings of `lm_rank1` in the reference code for imitation."""
 
 
-class Climbing(nn.Module):
+class ObjectiveHead(nn.Module):
     """What heads that climb a score have in common: encoder, optimiser and CVAE.
 
     Attributes:
@@ -91,7 +91,7 @@ class Climbing(nn.Module):
         return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), kl
 
 
-class ScoreHead(Climbing):
+class ScoreHead(ObjectiveHead):
     """Refines the base policy's chunk by climbing a learned score of the whole chunk from it."""
 
     def __init__(self, network: Network, horizon: int, size: int, solver: Solver) -> None:

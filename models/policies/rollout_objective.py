@@ -17,13 +17,13 @@ from difftori_models.contract.network_settings import Network, Solver
 from difftori_models.networks.mlp import two_layers
 from difftori_models.solver.problem import Problem
 
-from .objective_head import Climbing
+from .objective_head import ObjectiveHead
 
 DISCOUNT = 0.99
 """gamma, as in the reference code for reinforcement learning."""
 
 
-class DynamicsHead(Climbing):
+class DynamicsHead(ObjectiveHead):
     """Refines the base policy's chunk by climbing its learned return in a learned latent world."""
 
     def __init__(self, network: Network, horizon: int, size: int, solver: Solver) -> None:

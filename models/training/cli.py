@@ -19,8 +19,9 @@ from typing import Any
 import tyro
 
 from difftori_models.errors import LearningError
-from difftori_models.training.imitation.config import TrainConfig, preset
+from difftori_models.training.imitation.config import TrainConfig, presets
 from difftori_models.training.imitation.trainer import Trainer
+from difftori_models.training.validation import preset
 
 
 def train_main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def train_main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         config = parse(sys.argv[1:] if argv is None else argv)
-        folder = Trainer(config).run()
+        folder = Trainer.open(config).run()
     except LearningError as error:
         sys.stderr.write(f"difftori train: {error}\n")
         return 2
@@ -47,7 +48,7 @@ def parse(argv: Sequence[str]) -> TrainConfig:
         ConfigError: A setting or the preset makes no sense.
     """
     name, method, rest = preset_and(argv, "method", TrainConfig.method)
-    default = TrainConfig(Path(), Path(), "name", **preset(name, method))
+    default = TrainConfig(Path(), Path(), "name", **preset(name, presets(method)))
     return parse_settings(rest, default, ("demos", "out", "name"), __doc__)
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -21,13 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from difftori_models.contract.strict_json import JsonError, decode, dumps, loads, write_atomically
-from difftori_models.errors import LearningError
+
+from .errors import ResumeError
+from .run_log import RunLog
 
 _STATE = "state.json"
-
-
-class ResumeError(LearningError, ValueError):
-    """A run directory cannot be continued; the message says what differs or is broken."""
 
 
 @dataclass(frozen=True)
@@ -35,33 +35,99 @@ class Progress:
     """How far a run is, without its tensors.
 
     Attributes:
-        phase: `base`, `fold0`, `fold1`, `head` or `done`.
-        step: Updates done in this phase.
-        best: Lowest validation error so far in this phase (for the record; the last weights are
-            exported).
-        config: The settings as JSON text, and the hash of the demonstrations.
-        demos_sha256: Hash of the demonstrations; empty where there are none.
-        counts: What else a run counts, as JSON text.
+        phase: What it is doing: `base`, `fold0`, `fold1`, `head` or `done` of imitation, `rl`.
+        step: Updates done in this phase, or steps of the run.
+        settings: What the run depends on, as JSON text.
+        rows: Lines of its log.
+        seconds: Time that the run has taken [s].
+        counts: What else a run counts.
         tensors: Name of the file with the tensors.
         tensors_sha256: Its hash.
     """
 
     phase: str
     step: int
-    best: float | None
-    config: str
-    demos_sha256: str
-    counts: str = ""
+    settings: str
+    rows: int = 0
+    seconds: float = 0.0
+    counts: Mapping[str, Any] = field(default_factory=dict)
     tensors: str = ""
     tensors_sha256: str = ""
 
 
+class RunState:
+    """A run in its directory, begun or gone on with.
+
+    Attributes:
+        folder: The directory.
+        progress: How far the run is.
+        tensors: What was saved with that; empty for a new run.
+        log: The lines of the run, while it is written.
+    """
+
+    log: RunLog
+
+    def __init__(self, folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
+        self.folder, self.progress, self.tensors = folder, progress, tensors
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        settings: Mapping[str, Any],
+        phase: str,
+        counts: Mapping[str, Any] | None = None,
+    ) -> RunState:
+        """The state in `folder`, or that of a new run that begins with `phase` and `counts`.
+
+        Raises:
+            ResumeError: There is one of a run with other settings, or a broken one.
+        """
+        text = dumps({key: str(value) for key, value in settings.items()})
+        found = load_state(folder / "state")
+        if found is None:
+            return cls(folder, Progress(phase, 0, text, counts=counts or {}), {})
+        progress, tensors = found
+        if progress.settings != text:
+            raise ResumeError(
+                f"{folder} holds a run with other settings "
+                f"({difference(progress.settings, text)}); choose another out"
+            )
+        return cls(folder, progress, tensors)
+
+    @contextmanager
+    def writing(self) -> Iterator[RunLog]:
+        """The run is this process's alone; its log is open, without the lines past the state.
+
+        Raises:
+            ResumeError: Another process is training there, or the log cannot be read.
+        """
+        with sole_writer(self.folder):
+            self._began = time.monotonic() - self.progress.seconds
+            self.log = RunLog(self.folder, self.progress.rows)
+            yield self.log
+
+    @property
+    def seconds(self) -> float:
+        """Time that the run has taken [s]."""
+        return round(time.monotonic() - self._began, 2)
+
+    def save(self, tensors: dict[str, Tensor], name: str = "state", **changes: Any) -> None:
+        """The run goes on from here; `changes` are of its progress.
+
+        Another `name` keeps the tensors beside the state.
+        """
+        now = {"rows": len(self.log.rows), "seconds": self.seconds}
+        self.progress = replace(self.progress, **now, **changes)
+        save_state(self.folder / name, self.progress, tensors)
+
+
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Nobody else trains in `folder` meanwhile; the lock goes with its process, however that ends.
+    """No other process trains in `folder`; the lock goes with its process, however that ends.
 
     Raises:
-        ResumeError: Somebody does already.
+        ResumeError: Another process does already.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
@@ -72,6 +138,13 @@ def sole_writer(folder: Path) -> Iterator[None]:
                 f"another process is training in {folder}; wait for it, or choose another out"
             ) from error
         yield
+
+
+def seed_draws(seed: int, phase: str, step: int) -> int:
+    """PyTorch's next draws are those of `draw_seed`, which is returned for other generators."""
+    drawn = draw_seed(seed, phase, step)
+    torch.manual_seed(drawn)
+    return drawn
 
 
 def draw_seed(seed: int, phase: str, step: int) -> int:
@@ -87,7 +160,7 @@ def difference(old: str, new: str) -> str:
 
 
 def save_state(folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
-    """The state lies in `folder`; older tensor files are gone."""
+    """Progress and tensors lie in `folder`; older tensor files are gone."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{progress.phase}-{progress.step}.safetensors"
     temporary = folder / f".{name}.tmp"
@@ -97,13 +170,8 @@ def save_state(folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> 
     data = temporary.read_bytes()
     temporary.unlink()
     write_atomically(folder / name, data)
-    full = Progress(
-        **{
-            **progress.__dict__,
-            "tensors": name,
-            "tensors_sha256": hashlib.sha256(data).hexdigest(),
-        }
-    )
+    digest = hashlib.sha256(data).hexdigest()
+    full = replace(progress, tensors=name, tensors_sha256=digest)
     write_atomically(folder / _STATE, dumps(full).encode())
     for old in folder.glob("*.safetensors"):
         if old.name != name:
@@ -131,6 +199,18 @@ def load_state(folder: Path) -> tuple[Progress, dict[str, Tensor]] | None:
     with safe_open(file, framework="pt") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}
     return progress, tensors
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with `prefix` before their names."""
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def of_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, which is taken off."""
+    return {
+        name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)
+    }
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ from difftori_models.contract.features import network_for
 from difftori_models.contract.specs import Card
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.losses import solver_of
-from difftori_models.training.rl.trainer import Counts, averaged_tensors, best_tensors
+from difftori_models.training.rl.trainer import averaged_tensors, best_tensors
+from difftori_models.training.run_state import Progress
 from difftori_sim.suites import ARM
 from difftori_sim.suites.env import EnvironmentInfo, StateScaling
 
@@ -38,7 +39,7 @@ def write_checkpoint(config: RLConfig, info: EnvironmentInfo, out: Path) -> Path
     if config.obs != "state":
         raise ValueError(f"checkpoints are made of runs seen as state, this is '{config.obs}'")
     chosen = averaged_tensors if config.checkpoint == "average" else best_tensors
-    counts, tensors = chosen(config.out)
+    progress, tensors = chosen(config.out)
     kept = {
         f"base.{name}": tensor.numpy().astype(np.float32)
         for name, tensor in tensors.items()
@@ -46,11 +47,11 @@ def write_checkpoint(config: RLConfig, info: EnvironmentInfo, out: Path) -> Path
     }
     if info.scaling is None:
         kept["base.encoder.0.weight"] *= WIDE
-    files.save(out, card_of(config, counts, info), kept)
+    files.save(out, card_of(config, progress, info), kept)
     return out
 
 
-def card_of(config: RLConfig, counts: Counts, info: EnvironmentInfo) -> Card:
+def card_of(config: RLConfig, progress: Progress, info: EnvironmentInfo) -> Card:
     """The card of a run's networks."""
     network = replace(
         network_for(info.observation), feature=config.latent, hidden=config.hidden, dropout=0.0
@@ -73,11 +74,11 @@ def card_of(config: RLConfig, counts: Counts, info: EnvironmentInfo) -> Card:
         solver=solver_of(config),
         training={
             "learned_from": "reward",
-            "steps": counts.step,
-            "episodes": counts.episode,
-            "updates": counts.updates,
+            "steps": progress.step,
+            "episodes": progress.counts["episode"],
+            "updates": progress.counts["updates"],
             **({"episode_steps": info.max_steps} if config.suite == ARM else {}),
-            "seconds": counts.seconds,
+            "seconds": progress.seconds,
             "settings": settings,
         },
     )

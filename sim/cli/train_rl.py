@@ -15,8 +15,9 @@ from pathlib import Path
 from difftori_models.contract.network_settings import RL_METHODS
 from difftori_models.errors import LearningError
 from difftori_models.training.cli import parse_settings, preset_and
-from difftori_models.training.rl.config import RLConfig, preset
+from difftori_models.training.rl.config import RLConfig, presets
 from difftori_models.training.rl.trainer import RLTrainer
+from difftori_models.training.validation import preset
 from difftori_sim.suites import make_gym
 
 from .rl_checkpoint import write_checkpoint
@@ -38,7 +39,7 @@ def parse(argv: Sequence[str]) -> RLConfig:
         ConfigError: A setting or the preset makes no sense.
     """
     name, task, rest = preset_and(argv, "task", "")
-    default = RLConfig("suite", task, Path(), **preset(name, task))
+    default = RLConfig("suite", task, Path(), **preset(name, presets(task)))
     return parse_settings(rest, default, ("suite", "task", "out"), __doc__)
 
 
@@ -51,7 +52,7 @@ def train_rl(config: RLConfig) -> RLTrainer:
         CeilingError: A value has reached what the paper's solver aims at.
     """
     with contextlib.closing(make_gym(config.suite, config.task, config.obs)) as env:
-        trainer, info = RLTrainer(config, env), env.info
+        trainer, info = RLTrainer.open(config, env), env.info
         trainer.run()
     if config.obs == "state":
         write_checkpoint(config, info, config.out / "checkpoint")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from difftori_models.networks import Inputs
+from difftori_models.training.errors import ConfigError
 from difftori_models.training.imitation.augment import augment, random_colour, random_shift
 from difftori_models.training.imitation.config import TrainConfig
-from difftori_models.training.validation import ConfigError
 
 IMAGES = torch.randint(
     0, 256, (64, 12, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

@@ -278,7 +278,7 @@ def test_starts_out_of_fold_are_worse_than_those_that_were_trained_on(
         batch=64,
         iterations=2,
     )
-    trainer = Trainer(config)
+    trainer = Trainer.open(config)
     trainer.run()
     steps = trainer.data.training.steps
     labels = trainer.data.labels[steps]

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from difftori_models.solver import BestSoFar, Boxed, LMRank1, SolverStatus, solve
-from difftori_models.training.rl.config import PAPER, RLConfig, preset
+from difftori_models.training.errors import ConfigError, DivergedError
+from difftori_models.training.rl.config import PAPER, RLConfig, presets
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.learner import Learner
 from difftori_models.training.rl.losses import planned_loss
 from difftori_models.training.rl.networks import shifted
-from difftori_models.training.rl.replay import Recorded, Replay
+from difftori_models.training.rl.replay import EpisodeRecord, Replay
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_models.training.validation import ConfigError, DivergedError
 from difftori_models.world_model.planning import CeilingError, world_problem
 from tests.support.point_world import STEPS, PointWorld
 
@@ -48,7 +48,7 @@ def batch(horizon: int = 3):
     for _ in range(3):
         seen = rng.standard_normal((21, 4)).astype(np.float32)
         actions = rng.uniform(-1, 1, (20, 2)).astype(np.float32)
-        replay.add(Recorded(seen, actions, rng.random(20).astype(np.float32), False))
+        replay.add(EpisodeRecord(seen, actions, rng.random(20).astype(np.float32), False))
     return replay.sample(16, horizon, rng)
 
 
@@ -70,17 +70,17 @@ def test_a_point_finds_its_goal_by_reward(pg, tmp_path):
         latent=16, std_steps=500, std_last=0.1, discount=0.9, eval_every=700, eval_episodes=8,
         pg_every=8, save_every=700, capacity=1000,
     )  # fmt: skip
-    trainer = RLTrainer(config, PointWorld())
+    trainer = RLTrainer.open(config, PointWorld())
     trainer.run()
     rows = trainer.log.rows
     random = np.mean([r["return"] for r in rows[: 200 // STEPS]])
-    assert rows[-1]["kind"] == "eval"
+    assert rows[-1]["phase"] == "eval"
     assert rows[-1]["return"] > 2.5 * random
     assert all(np.isfinite(v) for r in rows for v in r.values() if isinstance(v, float))
 
 
 def test_tdmpc_learns_on_the_same_networks(tmp_path):
-    trainer = RLTrainer(replace(SMALL, out=tmp_path, method="tdmpc", steps=80), PointWorld())
+    trainer = RLTrainer.open(replace(SMALL, out=tmp_path, method="tdmpc", steps=80), PointWorld())
     trainer.run()
     assert trainer.learner.updates == 80
     assert "pg" not in trainer.log.rows[-2]
@@ -186,7 +186,7 @@ def test_noise_never_goes_and_evaluation_has_none():
     assert np.std(late, axis=0).min() > 0.01
     assert np.abs(late).max() <= 1.0
     assert len({model.act(seen, 10**6, explore=False).tobytes() for _ in range(5)}) == 1
-    with pytest.raises(ConfigError, match="noise must stay"):
+    with pytest.raises(ConfigError, match="std_last must be positive"):
         replace(SMALL, std_last=0.0)
 
 
@@ -205,7 +205,7 @@ def test_one_update_makes_one_solve():
 
 @pytest.mark.parametrize("task", sorted(PAPER))
 def test_the_paper_preset_has_the_references_numbers_in_the_box(task):
-    config = replace(SMALL, task=task, **preset("paper", task))
+    config = replace(SMALL, task=task, **presets(task)["paper"])
     model = Learner(config, (4,), 2)
     inner = model._method.method  # type: ignore[attr-defined]
     assert isinstance(model._method, Boxed)
@@ -227,7 +227,7 @@ def test_pictures_are_shifted_by_whole_pixels_and_alike_in_a_stack():
 
 def test_pictures_teach_too(tmp_path):
     config = replace(SMALL, out=tmp_path, obs="rgb", steps=60, seed_steps=40, update_every=10)
-    trainer = RLTrainer(config, PointWorld(pictures=True))
+    trainer = RLTrainer.open(config, PointWorld(pictures=True))
     trainer.run()
     assert trainer.learner.updates == 6
     assert np.isfinite(trainer.log.rows[-2]["grad_norm"])
@@ -266,7 +266,7 @@ def test_settings_that_make_no_sense_are_refused(changes, words):
 
 
 def test_a_run_that_diverges_says_so(tmp_path):
-    trainer = RLTrainer(replace(SMALL, out=tmp_path, lr=1e12), PointWorld())
+    trainer = RLTrainer.open(replace(SMALL, out=tmp_path, lr=1e12), PointWorld())
     with pytest.raises(DivergedError, match=r"of update \d+ is no finite number"):
         trainer.run()
 

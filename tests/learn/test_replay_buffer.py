@@ -6,13 +6,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from difftori_models.training.rl.replay import Recorded, Replay
+from difftori_models.training.rl.replay import EpisodeRecord, Replay
 
 
-def episode(first: int, steps: int, terminated: bool = False) -> Recorded:
+def episode(first: int, steps: int, terminated: bool = False) -> EpisodeRecord:
     """Observation k of it is first + k, and so are action and reward k."""
     numbers = first + np.arange(steps + 1, dtype=np.float32)
-    return Recorded(np.stack([numbers, numbers], 1), numbers[:-1, None], numbers[:-1], terminated)
+    return EpisodeRecord(
+        np.stack([numbers, numbers], 1), numbers[:-1, None], numbers[:-1], terminated
+    )
 
 
 def draw(replay: Replay, horizon: int = 3, size: int = 500):
@@ -71,7 +73,9 @@ def test_a_stack_of_pictures_is_rebuilt_from_single_ones():
     stacks = np.stack(first).reshape(8, 9, 2, 2)
     replay = Replay(19, (9, 2, 2), 1)
     for _ in range(5):
-        replay.add(Recorded(stacks, np.zeros((7, 1), np.float32), np.zeros(7, np.float32), False))
+        replay.add(
+            EpisodeRecord(stacks, np.zeros((7, 1), np.float32), np.zeros(7, np.float32), False)
+        )
         batch = draw(replay)
         newest = batch.observations[:, :, 6, 0, 0]
         for t in range(4):

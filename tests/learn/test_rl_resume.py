@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,9 +13,11 @@ from pathlib import Path
 import pytest
 from test_reinforcement import SMALL
 
+from difftori_models.training.errors import ResumeError
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_models.training.run_state import ResumeError, load_state, sole_writer
+from difftori_models.training.run_log import Row, read_rows
+from difftori_models.training.run_state import load_state, sole_writer
 from tests.support.point_world import PointWorld
 
 CONFIG = replace(SMALL, steps=180, seed_steps=40, save_every=60, eval_every=80, capacity=90)
@@ -31,7 +32,7 @@ sys.path.insert(0, {folder!r})
 from point_world import PointWorld
 from test_rl_resume import CONFIG
 from difftori_models.training.rl.trainer import RLTrainer
-RLTrainer(replace(CONFIG, out=Path({out!r}), method={method!r}), PointWorld()).run()
+RLTrainer.open(replace(CONFIG, out=Path({out!r}), method={method!r}), PointWorld()).run()
 """
 
 
@@ -42,11 +43,8 @@ def start(out: Path, method: str) -> subprocess.Popen[bytes]:
     )
 
 
-def metrics(out: Path) -> list[dict]:
-    path = out / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    rows = [json.loads(line) for line in lines if line.endswith("}")]
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+def metrics(out: Path) -> list[Row]:
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(out)]
 
 
 def kill_after(process: subprocess.Popen[bytes], out: Path, step: int) -> None:
@@ -61,7 +59,7 @@ def kill_after(process: subprocess.Popen[bytes], out: Path, step: int) -> None:
 
 
 def whole(out: Path, method: str, config: RLConfig = CONFIG) -> RLTrainer:
-    trainer = RLTrainer(replace(config, out=out, method=method), PointWorld())
+    trainer = RLTrainer.open(replace(config, out=out, method=method), PointWorld())
     trainer.run()
     return trainer
 
@@ -100,7 +98,7 @@ def test_a_finished_run_does_nothing_more_unless_it_is_given_more_steps(tmp_path
     assert again.counts == done.counts
     assert metrics(tmp_path) == rows
     with pytest.raises(ResumeError, match=r"other settings \(lr 0.001 there, 0.01 now\)"):
-        RLTrainer(replace(CONFIG, out=tmp_path, lr=0.01), PointWorld())
+        RLTrainer.open(replace(CONFIG, out=tmp_path, lr=0.01), PointWorld())
     more = whole(tmp_path, "difftori_rl", replace(SHORT, steps=SHORT.steps + 40, name="longer"))
     assert more.counts.step == SHORT.steps + 40
     assert metrics(tmp_path)[: len(rows)] == rows
@@ -111,4 +109,4 @@ def test_rows_of_the_replay_that_are_gone_are_named(tmp_path):
     for file in (tmp_path / "replay").glob("*.npz"):
         file.unlink()
     with pytest.raises(ResumeError, match="rows up to"):
-        RLTrainer(replace(CONFIG, out=tmp_path), PointWorld())
+        RLTrainer.open(replace(CONFIG, out=tmp_path), PointWorld())

@@ -103,7 +103,7 @@ def error(demos: Path, out: Path, frames: int) -> float:
     """L1 of the base policy on episodes that it has not seen."""
     settings = {"base_steps": 250, "batch": 64, "shift": 1, "frames": frames}
     train(demos, out, method="bc", save_every=250, **settings)
-    return json.loads((out / "curves.jsonl").read_text().splitlines()[-1])["val_l1"]
+    return json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["val_l1"]
 
 
 @pytest.mark.slow

@@ -23,12 +23,12 @@ from difftori_models.policies.load import load_policy
 from difftori_models.solver.method import solve
 from difftori_models.training.cli import train_main
 from difftori_models.training.imitation.config import TrainConfig
-from difftori_models.training.imitation.data import Samples, new_card
+from difftori_models.training.imitation.data import Samples, delayed_states, new_card
 from tests.support.reach_task import make_demos, train
 
 
 def rows(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "curves.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_refining_a_noisy_start_moves_it_towards_the_expert(trained: Path, tmp_path: Path) -> None:
@@ -116,8 +116,9 @@ def test_clouds_are_learned_from_though_they_come_late(tmp_path: Path) -> None:
 def test_every_step_is_learned_from_with_every_delay(tmp_path: Path) -> None:
     demos = make_demos(tmp_path / "cloud.npz", 4, points=8)
     config = TrainConfig(tmp_path / "cloud.npz", tmp_path, "late", delay=2, val_fraction=0.25)
-    agent = Agent(new_card(config, demos))
-    samples = Samples(agent, demos, config)
+    states = delayed_states(demos, config.delay)
+    agent = Agent(new_card(config, demos, states))
+    samples = Samples(agent, demos, states, config)
     assert len(samples.training.steps) == 3 * 60
     assert len(samples.validation.steps) == 3 * 20
     step, steps = 33, len(demos)
@@ -159,7 +160,7 @@ def test_a_run_with_other_settings_or_demonstrations_is_not_continued(
     assert "lr 0.001 there, 0.01 now" in capsys.readouterr().err
     make_demos(tmp_path / "other.npz", 4, seed=5)
     assert train_main([*arguments, "--demos", str(tmp_path / "other.npz")]) == 2
-    assert "other demonstrations" in capsys.readouterr().err
+    assert "other settings (demonstrations " in capsys.readouterr().err
 
 
 def test_bad_settings_and_files_give_one_sentence(
@@ -169,7 +170,7 @@ def test_bad_settings_and_files_give_one_sentence(
     for arguments, words in (
         ([*start, str(demos), "--method", "magic"], "unknown method 'magic'; known: difftori"),
         ([*start, str(demos), "--batch", "0"], "batch must be at least 1, got 0"),
-        ([*start, str(demos), "--dropout", "1.0"], "dropout must lie in [0, 1.0)"),
+        ([*start, str(demos), "--dropout", "1.0"], "dropout must lie in [0, 1)"),
         ([*start, str(tmp_path / "none.npz")], "no demonstration file"),
     ):
         assert train_main(arguments) == 2

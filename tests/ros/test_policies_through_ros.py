@@ -44,7 +44,7 @@ def test_a_briefly_trained_policy_drives_the_arm_through_ros_as_in_one_process(
 ):
     brief = {"base_steps": 100, "head_steps": 20, "ema": 0.9, "batch": 64}
     config = TrainConfig(demos, tmp_path, policy, **(brief | POLICIES[policy]))
-    folder = Trainer(config).run()
+    folder = Trainer.open(config).run()
     export(folder, folder)
     assert open_backend(folder, "auto", "cpu", 1).backend == "onnx"
     direct, ros = [], []

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from difftori_models.data import load_demos
+from difftori_models.training.errors import ConfigError
 from difftori_models.training.rl.config import PAPER, RLConfig
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_models.training.validation import ConfigError
 from difftori_sim.cli.main import main
 from difftori_sim.cli.train_rl import parse, train_rl, wants
 from difftori_sim.suites import dmc, make_gym, open_suite
@@ -51,7 +51,7 @@ class Short:
 def learn_a_little(suite: str, task: str, method: str, obs: str, out: Path) -> None:
     with contextlib.closing(make_gym(suite, task, obs)) as env:
         require_fit(env)
-        trainer = RLTrainer(config(suite, task, method, obs, out), Short(env, 10))
+        trainer = RLTrainer.open(config(suite, task, method, obs, out), Short(env, 10))
         trainer.run()
     assert trainer.learner.updates == 4
     for row in trainer.log.rows:
@@ -169,7 +169,7 @@ def test_what_was_learned_by_reward_acts_in_its_suite_as_it_did_in_training(
         capacity=500, eval_every=200, eval_episodes=1,
     )  # fmt: skip
     trainer = train_rl(settings)
-    (told,) = (row for row in trainer.log.rows if row["kind"] == "eval")
+    (told,) = (row for row in trainer.log.rows if row["phase"] == "eval")
     words = ["--suite", "gymnasium", "--task", "Pendulum-v1"]
     trained = str(settings.out / "checkpoint")
     seeds = ["--episodes", "1", "--first-seed", "100000", "--json", "result.json"]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from difftori_models.contract.network_settings import POINT_SCALE
 from difftori_models.networks import Inputs
+from difftori_models.training.random_shift import random_shift
 
 from .config import TrainConfig
 
@@ -35,20 +35,6 @@ def augment(inputs: Inputs, config: TrainConfig) -> Inputs:
     if points is not None and (config.cloud_shift or config.cloud_colour):
         points = random_cloud(points, config.cloud_shift / POINT_SCALE, config.cloud_colour)
     return replace(inputs, points=points, images=tuple(changed))
-
-
-def random_shift(images: Tensor, pixels: int) -> Tensor:
-    """Images (B, H, W, C) each moved by whole pixels, -pixels to pixels in x and in y.
-
-    The border is repeated outwards and a window of the old size cut out (DrQ, Yarats et al. 2021).
-    """
-    count, height, width, _ = images.shape
-    wide = functional.pad(images.movedim(-1, 1).float(), (pixels,) * 4, mode="replicate")
-    wide = wide.to(images.dtype).movedim(1, -1)
-    x, y = torch.randint(0, 2 * pixels + 1, (2, count, 1, 1)).to(images.device)
-    rows = y + torch.arange(height, device=images.device)[:, None]
-    columns = x + torch.arange(width, device=images.device)
-    return wide[torch.arange(count, device=images.device)[:, None, None], rows, columns]
 
 
 def random_colour(images: Tensor, brightness: float, contrast: float) -> Tensor:

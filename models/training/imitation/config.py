@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from difftori_models.contract.network_settings import (
     BASES,
@@ -19,14 +19,18 @@ from difftori_models.contract.network_settings import (
     SAMPLERS,
     SOLVERS,
 )
+from difftori_models.training.errors import ConfigError
 from difftori_models.training.validation import (
-    ConfigError,
-    require_at_least,
-    require_device,
-    require_known,
-    require_plain_name,
-    require_positive,
-    require_within,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    SHARE_BELOW_ONE,
+    Device,
+    Interval,
+    OneOf,
+    PlainName,
+    check_settings,
 )
 
 LOSSES = ("l1", "mse")
@@ -81,16 +85,13 @@ def unused_settings(method: str, below: str) -> tuple[str, ...]:
     return (*scored, *refined, *(() if below == "ibc" else ("sampler",)))
 
 
-def preset(name: str, method: str) -> dict[str, Any]:
-    """The settings of a preset that a method has a use for.
-
-    Raises:
-        ConfigError: There is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
+def presets(method: str) -> dict[str, dict[str, Any]]:
+    """Of every preset the settings that a method has a use for."""
     drop = {*unused_settings(method, "bc"), *(("base",) if method in BASES else ())}
-    return {key: value for key, value in PRESETS[name].items() if key not in drop}
+    return {
+        name: {key: value for key, value in settings.items() if key not in drop}
+        for name, settings in PRESETS.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -101,118 +102,95 @@ class TrainConfig:
     """Demonstrations, an .npz file made by `difftori record`."""
     out: Path
     """Directory of the run. An unfinished run with the same settings there goes on."""
-    name: str
+    name: Annotated[str, PlainName()]
     """Name of the checkpoint, as it stands in the card."""
-    method: str = "difftori"
+    method: Annotated[str, OneOf(*IMITATION, *RL_METHODS)] = "difftori"
     """`difftori`, its control without optimiser `residual`, or a base policy alone: `bc`,
     `bc_rnn`, `ibc`, `diffusion`."""
-    base: str = "bc"
+    base: Annotated[str, OneOf(*BASES)] = "bc"
     """Base policy below `difftori` and `residual`: `bc`, `bc_rnn`, `ibc` or `diffusion`."""
-    base_steps: int = 6000
+    base_steps: Annotated[int, COUNT] = 6000
     """Updates of the base policy (phase 1)."""
-    head_steps: int = 3000
+    head_steps: Annotated[int, COUNT] = 3000
     """Updates of the head on the frozen base policy (phase 2); a base policy alone has none."""
-    batch: int = 128
+    batch: Annotated[int, COUNT] = 128
     """Samples per update."""
-    lr: float = 1e-3
+    lr: Annotated[float, POSITIVE] = 1e-3
     """Highest learning rate; falls to zero along a half cosine in each phase."""
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-4
     """Decoupled weight decay of AdamW."""
-    dropout: float = 0.2
+    dropout: Annotated[float, SHARE_BELOW_ONE] = 0.2
     """Share of hidden units dropped. Without it the base fits its demonstrations, and refining it
     has nothing left to learn."""
-    noise: float = 0.3
+    noise: Annotated[float, NOT_NEGATIVE] = 0.3
     """Spread of the starts the head is trained from, in units of each action entry's std: base
     chunk + N(0, 1) * noise * 2 * U(0, 1), one U per sample. Without it refining does not learn."""
-    start: str = "noisy"
+    start: Annotated[str, OneOf(*STARTS)] = "noisy"
     """Where solves begin in training: `noisy` or plain `base` chunks, chunks of bases that have
     not seen the episode (`oof`, out of fold), the mean action `zero`, or `random` ones."""
-    loss: str = "l1"
+    loss: Annotated[str, OneOf(*LOSSES)] = "l1"
     """Error of the refined chunk: `l1` or `mse`."""
-    solver: str = "projected_gradient"
+    solver: Annotated[str, OneOf(*SOLVERS)] = "projected_gradient"
     """How the score is climbed: `projected_gradient`, `gauss_newton`, `adam_box` or `lm_rank1`."""
-    score: str = "chunk"
+    score: Annotated[str, OneOf(*OBJECTIVES)] = "chunk"
     """What is climbed: a score of the whole `chunk`, or a sum along latent `dynamics`."""
-    in_graph: int = 0
+    in_graph: Annotated[int, NOT_NEGATIVE] = 0
     """Last iterations that are differentiated; 0, or as many as there are, for all."""
-    contrastive: float = 0.0
+    contrastive: Annotated[float, NOT_NEGATIVE] = 0.0
     """Weight of an InfoNCE term on the score, with proposals of the `diffusion` base as the other
     chunks. Not of the paper."""
-    sampler: str = "langevin"
+    sampler: Annotated[str, OneOf(*SAMPLERS)] = "langevin"
     """How `ibc` finds the action of least energy: `langevin` or `derivative_free`."""
-    iterations: int = 10
+    iterations: Annotated[int, Interval(1, MAX_ITERATIONS)] = 10
     """Iterations per solve, in training and in deployment."""
-    residuals: int = 16
+    residuals: Annotated[int, Interval(1, MAX_RESIDUALS)] = 16
     """Residuals of the score; `gauss_newton` alone."""
-    delay: int = 0
+    delay: Annotated[int, Interval(0, 32)] = 0
     """Clouds and images are 0 to this many steps late, all delays alike, in training alone. Where
     a camera's pictures come late, a policy trained without delay acts on what has long moved."""
-    frames: int = 1
+    frames: Annotated[int, Interval(1, MAX_FRAMES)] = 1
     """Frames that the policy sees at once. The demonstrations need no more than they have: the
     steps before a step are its past."""
     frames_apart: float = 0.1
     """Time between two frames, in whole steps of the demonstrations [s]."""
-    shift: int = 2
+    shift: Annotated[int, Interval(0, 32)] = 2
     """Images are moved by up to this many pixels each way, in training alone [px]."""
-    brightness: float = 0.1
+    brightness: Annotated[float, SHARE] = 0.1
     """Spread of what is added to all of an image, in training alone; 1 is black to white."""
-    contrast: float = 0.1
+    contrast: Annotated[float, SHARE] = 0.1
     """Spread of the factor on an image's distance from grey, around 1, in training alone."""
-    cloud_shift: float = 0.0
+    cloud_shift: Annotated[float, SHARE] = 0.0
     """Clouds are moved by a vector drawn with this spread along each axis, in training alone [m]:
     calibrations of another day. The arm in the cloud is then worth looking at."""
-    cloud_colour: float = 0.0
+    cloud_colour: Annotated[float, SHARE] = 0.0
     """Each colour channel of a cloud is brighter or darker by up to this share, in training
     alone."""
     cvae: bool = False
     """Give the score a 64-d CVAE latent."""
-    kl_weight: float = 0.003
+    kl_weight: Annotated[float, NOT_NEGATIVE] = 0.003
     """Weight of the latent's KL divergence beside the loss."""
-    latents: int = 0
+    latents: Annotated[int, NOT_NEGATIVE] = 0
     """CVAE latents drawn for an episode at deployment: 0 takes the prior's mean, of several the
     answer with the best score counts."""
-    ema: float = 0.999
+    ema: Annotated[float, SHARE_BELOW_ONE] = 0.999
     """Decay of the averaged weights, which are the ones validated and exported."""
-    val_fraction: float = 0.1
+    val_fraction: Annotated[float, SHARE_BELOW_ONE] = 0.1
     """Share of the episodes kept out of training, for the curves only."""
     seed: int = 0
     """Seed of every random draw: weights, split, batches, noise, dropout."""
-    save_every: int = 500
+    save_every: Annotated[int, COUNT] = 500
     """Updates between two validations and saved states."""
-    threads: int = 1
+    threads: Annotated[int, COUNT] = 1
     """torch threads."""
-    device: str = "cpu"
+    device: Annotated[str, Device()] = "cpu"
     """torch device."""
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        require_plain_name(self.name)
-        require_device(self.device)
-        require_known(
-            self,
-            solver=SOLVERS,
-            method=(*IMITATION, *RL_METHODS),
-            base=BASES,
-            start=STARTS,
-            loss=LOSSES,
-            score=OBJECTIVES,
-            sampler=SAMPLERS,
-        )
+        check_settings(self)
         if self.method in RL_METHODS:
             raise ConfigError(f"method '{self.method}' learns by reward, not from demonstrations")
         self._check_combinations()
-        require_at_least(self, 1, "base_steps", "head_steps", "batch", "save_every", "threads")
-        require_within(self, 1, MAX_ITERATIONS, "iterations")
-        require_within(self, 1, MAX_RESIDUALS, "residuals")
-        for key in ("dropout", "ema", "val_fraction"):
-            if not 0 <= getattr(self, key) < 1.0:
-                raise ConfigError(f"{key} must lie in [0, 1.0), got {getattr(self, key)}")
-        require_within(self, 0, 32, "delay", "shift")
-        require_within(self, 1, MAX_FRAMES, "frames")
-        require_within(self, 0, 1, "brightness", "contrast", "cloud_shift", "cloud_colour")
-        require_at_least(self, 0, "in_graph", "latents", "noise", "kl_weight", "weight_decay")
-        require_at_least(self, 0, "contrastive")
-        require_positive(self, "lr")
 
     def _check_combinations(self) -> None:
         if self.method in BASES and self.base not in ("bc", self.method):

@@ -31,7 +31,7 @@ from .config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Part:
+class EpisodeSubset:
     """Some episodes.
 
     Attributes:
@@ -44,8 +44,8 @@ class Part:
     sequences: Tensor
 
     @classmethod
-    def of(cls, demos: Demos, steps: NDArray[np.intp], delay: int, device: str) -> Part:
-        """The part that holds these steps, whole episodes, with 0 to `delay` steps of delay."""
+    def of(cls, demos: Demos, steps: NDArray[np.intp], delay: int, device: str) -> EpisodeSubset:
+        """The subset that holds these steps, whole episodes, with 0 to `delay` steps of delay."""
         stride = demos.meta.action.execute
         rows = []
         for episode in np.unique(demos.episode[steps]):
@@ -91,22 +91,25 @@ class Samples:
         folds: Two halves of the training episodes.
     """
 
-    def __init__(self, agent: Agent, demos: Demos, config: TrainConfig) -> None:
+    def __init__(
+        self, agent: Agent, demos: Demos, states: NDArray[np.float32], config: TrainConfig
+    ) -> None:
+        """Samples of the demonstrations, whose `delayed_states` are `states`."""
         training, validation = split_episodes(demos, config.val_fraction, config.seed)
         rank = np.searchsorted(np.unique(demos.episode[training]), demos.episode[training])
 
-        def part(steps: NDArray[np.intp]) -> Part:
-            return Part.of(demos, steps, config.delay, config.device)
+        def subset(steps: NDArray[np.intp]) -> EpisodeSubset:
+            return EpisodeSubset.of(demos, steps, config.delay, config.device)
 
-        self.every = part(np.arange(len(demos)))
-        self.training, self.validation = part(training), part(validation)
-        self.folds = tuple(part(training[rank % 2 == k]) for k in range(2))
-        seen = np.concatenate([earlier_steps(demos, k) for k in range(1 + config.delay)])
-        self._seen = torch.from_numpy(seen).to(config.device)
+        self.every = subset(np.arange(len(demos)))
+        self.training, self.validation = subset(training), subset(validation)
+        self.folds = tuple(subset(training[rank % 2 == k]) for k in range(2))
+        earlier = np.concatenate([earlier_steps(demos, k) for k in range(1 + config.delay)])
+        self._seen_at = torch.from_numpy(earlier).to(config.device)
         clouds = point_clouds(demos)
         with torch.no_grad():
             self._inputs = agent.inputs(
-                torch.from_numpy(delayed_states(demos, config.delay)).to(config.device),
+                torch.from_numpy(states).to(config.device),
                 None if clouds is None else torch.from_numpy(clouds).to(config.device),
                 tuple(torch.from_numpy(rows).to(config.device) for rows in camera_images(demos)),
             )
@@ -116,9 +119,10 @@ class Samples:
 
     def at(self, samples: Tensor) -> Inputs:
         """Inputs of some samples."""
-        found, seen = self._inputs, self._seen[samples]
-        points = None if found.points is None else found.points[seen]
-        return Inputs(found.state[samples], points, tuple(image[seen] for image in found.images))
+        every, seen_at = self._inputs, self._seen_at[samples]
+        points = None if every.points is None else every.points[seen_at]
+        images = tuple(image[seen_at] for image in every.images)
+        return Inputs(every.state[samples], points, images)
 
 
 def delayed_states(demos: Demos, delay: int) -> NDArray[np.float32]:
@@ -126,8 +130,14 @@ def delayed_states(demos: Demos, delay: int) -> NDArray[np.float32]:
     return np.concatenate([state_vectors(demos, k) for k in range(1 + delay)])
 
 
-def new_card(config: TrainConfig, demos: Demos) -> Card:
-    """The card of the checkpoint this run will make; results and hash are still to come."""
+def new_card(config: TrainConfig, demos: Demos, states: NDArray[np.float32]) -> Card:
+    """The card of the checkpoint this run will make; results and hash are still to come.
+
+    Args:
+        config: Settings of the run.
+        demos: The demonstrations.
+        states: Their `delayed_states`.
+    """
     meta = demos.meta
     training, _ = split_episodes(demos, config.val_fraction, config.seed)
     training_samples = np.concatenate([training + k * len(demos) for k in range(1 + config.delay)])
@@ -149,9 +159,7 @@ def new_card(config: TrainConfig, demos: Demos) -> Card:
             objective=config.score,
         ),
         normaliser={
-            **statistics(
-                delayed_states(demos, config.delay)[training_samples], demos.actions[training]
-            ),
+            **statistics(states[training_samples], demos.actions[training]),
             **summary_statistics(
                 meta.observation, demos.poses, demos.points, demos.images, training
             ),

@@ -11,7 +11,7 @@ from torch import Tensor
 from difftori_models.policies.agent import Agent
 from difftori_models.policies.base import Base
 from difftori_models.policies.ibc import info_nce
-from difftori_models.policies.objective_head import Climbing
+from difftori_models.policies.objective_head import ObjectiveHead
 from difftori_models.solver.backward import truncated, unrolled
 from difftori_models.solver.problem import Problem
 
@@ -53,7 +53,7 @@ def head_loss(
     inputs = augment(data.at(steps), config)
     labels, start = data.labels[steps], _starts(chunks, steps, config)
     z, latent, kl = head.encoder.encode(inputs), None, start.new_zeros(1)
-    if isinstance(head, Climbing) and head.latent:
+    if isinstance(head, ObjectiveHead) and head.latent:
         latent, kl = head.infer(z, labels)
     problem = head.problem(z, *agent.box, latent)
     if config.in_graph:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,35 +19,61 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from difftori_models.checkpoint import files
-from difftori_models.contract.strict_json import dumps
+from difftori_models.contract.specs import Card
 from difftori_models.data import load_demos
 from difftori_models.policies.agent import Agent, new_base
 from difftori_models.policies.base import Base
-from difftori_models.policies.objective_head import Climbing
+from difftori_models.policies.objective_head import ObjectiveHead
+from difftori_models.training.errors import DivergedError
+from difftori_models.training.run_log import Row
 from difftori_models.training.run_state import (
-    Progress,
-    ResumeError,
-    difference,
+    RunState,
     draw_seed,
-    load_state,
+    of_prefix,
     optimizer_tensors,
     restore_optimizer,
-    save_state,
-    sole_writer,
+    seed_draws,
+    with_prefix,
 )
-from difftori_models.training.validation import DivergedError
 
 from .config import TrainConfig
-from .curves import Curves
-from .data import Part, Samples, new_card
+from .curves import draw_curves
+from .data import EpisodeSubset, Samples, delayed_states, new_card
 from .losses import Loss, base_loss, head_loss
 from .proposals import EVALUATION_BATCH, PROPOSALS, proposals
 
 
 class Trainer:
-    """One run: trains, saves its state, writes curves, exports the checkpoint."""
+    """One run: trains, saves its state, writes its log, exports the checkpoint.
 
-    def __init__(self, config: TrainConfig) -> None:
+    Attributes:
+        config: The settings.
+        card: The card of the checkpoint to be.
+        agent: The networks that are trained.
+        averaged: Their running average, which is validated and exported.
+        data: The demonstrations.
+        state: How far the run is, and its log.
+    """
+
+    def __init__(
+        self, config: TrainConfig, card: Card, agent: Agent, data: Samples, state: RunState
+    ) -> None:
+        """Stand where `state` stands; see `open`."""
+        self.config, self.card, self.agent, self.data = config, card, agent, data
+        self.state = state
+        self.averaged = copy.deepcopy(agent).eval().requires_grad_(False)
+        self.folds = self.averaged_folds = nn.ModuleList()
+        if config.start == "oof" and agent.head is not None:
+            self.folds = nn.ModuleList(self._new_fold(k) for k in range(2)).to(config.device)
+            self.averaged_folds = copy.deepcopy(self.folds).eval().requires_grad_(False)
+        saved = {name: tensor.to(config.device) for name, tensor in state.tensors.items()}
+        self._optimizer_state = of_prefix("optimizer.", saved)
+        if saved:
+            for prefix, module in self._saved_modules.items():
+                module.load_state_dict(of_prefix(prefix, saved))
+
+    @classmethod
+    def open(cls, config: TrainConfig) -> Trainer:
         """Read the demonstrations, and the state of the run if it was begun before.
 
         Raises:
@@ -56,48 +81,35 @@ class Trainer:
             ResumeError: The directory holds a run with other settings or demonstrations, or a
                 broken one.
         """
-        self.config = config
         torch.set_num_threads(config.threads)
         demos = load_demos(config.demos)
+        fixed = {k: v for k, v in asdict(config).items() if k not in ("demos", "out", "name")}
+        state = RunState.open(config.out, {**fixed, "demonstrations": demos.sha256[:12]}, "base")
         if config.frames > 1:
             demos = demos.stacked(config.frames, config.frames_apart)
-        self.card = new_card(config, demos)
-        torch.manual_seed(draw_seed(config.seed, "weights", 0))
-        self.agent = Agent(self.card).to(config.device)
-        self.data = Samples(self.agent, demos, config)
-        self.averaged = copy.deepcopy(self.agent).eval().requires_grad_(False)
-        self.folds = self.averaged_folds = nn.ModuleList()
-        if config.start == "oof" and self.agent.head is not None:
-            self.folds = nn.ModuleList(self._new_fold(k) for k in range(2)).to(config.device)
-            self.averaged_folds = copy.deepcopy(self.folds).eval().requires_grad_(False)
-        self._settings = dumps(
-            {k: str(v) for k, v in asdict(config).items() if k not in ("demos", "out", "name")}
-        )
-        self._demos_sha256 = demos.sha256
-        self._folder = config.out
-        self._progress, self._optimizer_state = self._resume()
-        self.curves = (
-            Curves(self._folder, self._progress.phase, self._progress.step)
-            if self._progress.step or self._progress.phase != "base"
-            else Curves(self._folder)
-        )
+        states = delayed_states(demos, config.delay)
+        card = new_card(config, demos, states)
+        seed_draws(config.seed, "weights", 0)
+        agent = Agent(card).to(config.device)
+        return cls(config, card, agent, Samples(agent, demos, states, config), state)
 
     def run(self) -> Path:
         """The checkpoint lies in `out/checkpoint`; returns that directory.
 
         Raises:
             ResumeError: Another process is training there.
+            DivergedError: A loss is not finite.
         """
-        with sole_writer(self._folder):
+        with self.state.writing():
             return self._run()
 
     def _run(self) -> Path:
         steps, bases = self.config.base_steps, ["base", *self._fold_names]
         for name, after in zip(bases, [*bases[1:], "head"], strict=True):
-            if self._progress.phase == name:
+            if self.state.progress.phase == name:
                 self._phase(name, *self._base_of(name), steps)
                 self._next("done" if self.agent.head is None else after)
-        if self._progress.phase == "head":
+        if self.state.progress.phase == "head":
             assert isinstance(self.agent.head, nn.Module)
             assert isinstance(self.averaged.head, nn.Module)
             self._chunks = self._base_chunks()
@@ -109,13 +121,13 @@ class Trainer:
         """The averaged weights are written as a checkpoint; returns its directory."""
         errors = {
             f"{row['phase']}_{key}": row[key]
-            for row in self.curves.rows
+            for row in self.state.log.rows
             for key in row
             if key.startswith("val") or key == "expert_above_base"
         }
         card = replace(self.card, training={**self.card.training, "validation": errors})
         tensors = {k: v.cpu().numpy() for k, v in self.averaged.state_dict().items()}
-        folder = self._folder / "checkpoint"
+        folder = self.config.out / "checkpoint"
         files.save(folder, card, tensors)
         return folder
 
@@ -124,7 +136,7 @@ class Trainer:
         return [f"fold{k}" for k in range(len(self.folds))]
 
     def _new_fold(self, k: int) -> Base:
-        torch.manual_seed(draw_seed(self.config.seed, f"weights{k}", 0))
+        seed_draws(self.config.seed, f"weights{k}", 0)
         agent = self.agent
         assert self.card.base is not None
         return new_base(self.card.base, agent.network, agent.solver, *agent.normaliser.shape)
@@ -142,9 +154,10 @@ class Trainer:
         if phase == "head":
             steps, _ = data.training.draw(config.batch, sequences=False)
             return head_loss(self.agent, data, self._chunks, steps.squeeze(1), config)
-        part = data.training if phase == "base" else data.folds[self._fold_names.index(phase)]
+        of_fold = phase in self._fold_names
+        subset = data.folds[self._fold_names.index(phase)] if of_fold else data.training
         base, _ = self._base_of(phase)
-        steps, real = part.draw(config.batch, sequences=base.memory > 0)
+        steps, real = subset.draw(config.batch, sequences=base.memory > 0)
         return base_loss(base, self.agent, data, steps, real, config)
 
     def _phase(self, name: str, model: nn.Module, averaged: Any, steps: int) -> None:
@@ -160,16 +173,16 @@ class Trainer:
         losses: list[float] = []
         in_l1 = name == "head" or config.below == "bc"
         shown_as = "train_l1" if in_l1 else "train_loss"
-        began = time.monotonic()
+        first = self.state.progress.step
         bar = tqdm(
-            range(self._progress.step, steps),
+            range(first, steps),
             desc=f"{config.name} {name}",
-            initial=self._progress.step,
+            initial=first,
             total=steps,
             disable=None,
         )
         for k in bar:
-            torch.manual_seed(draw_seed(config.seed, name, k))
+            seed_draws(config.seed, name, k)
             for group in optimizer.param_groups:
                 group["lr"] = 0.5 * config.lr * (1 + math.cos(math.pi * k / steps))
             model.train()
@@ -189,11 +202,12 @@ class Trainer:
             losses.append(shown)
             done = k + 1
             if done % config.save_every == 0 or done == steps:
-                row = {"phase": name, "step": done, shown_as: float(np.mean(losses))}
+                row: Row = {"phase": name, "step": done, shown_as: float(np.mean(losses))}
                 row |= self._validate(name, averaged)
-                row["seconds"] = round(time.monotonic() - began, 2)
+                row["seconds"] = self.state.seconds
                 losses = []
-                self._record(row, optimizer)
+                self.state.log.add(row)
+                self._save(optimizer, phase=name, step=done)
                 bar.set_postfix_str(f"{shown_as} {row[shown_as]:.3f}", refresh=False)
 
     def _base_chunks(self) -> Tensor:
@@ -206,9 +220,9 @@ class Trainer:
             chunks[:, unseen.steps] = other[:, unseen.steps]
         return chunks
 
-    def _proposals(self, base: Base, part: Part, name: str, count: int = 1) -> Tensor:
+    def _proposals(self, base: Base, subset: EpisodeSubset, name: str, count: int = 1) -> Tensor:
         seed = draw_seed(self.config.seed, name, 0)
-        return proposals(self.averaged, base, self.data, part, count, seed)
+        return proposals(self.averaged, base, self.data, subset, count, seed)
 
     @torch.no_grad()
     def _validate(self, phase: str, base: Base) -> dict[str, float]:
@@ -231,68 +245,39 @@ class Trainer:
             begun = start[rows]
             if self.config.start == "zero":
                 begun = torch.zeros_like(begun)
-            found = agent.act(inputs, begun)
-            after += (found - labels[rows]).abs().mean(dim=(1, 2)).sum().item()
-            if isinstance(agent.head, Climbing):
+            refined = agent.act(inputs, begun)
+            after += (refined - labels[rows]).abs().mean(dim=(1, 2)).sum().item()
+            if isinstance(agent.head, ObjectiveHead):
                 z = agent.head.encoder.encode(inputs)
                 problem = agent.head.problem(z, *agent.box)
                 better = problem.evaluate(labels[rows]) > problem.evaluate(start[rows])
                 rank += better.sum().item()
-        found = {
+        errors = {
             "val_l1_before": (start - labels).abs().mean().item(),
             "val_l1_after": after / len(steps),
         }
-        if isinstance(agent.head, Climbing):
-            found["expert_above_base"] = rank / len(steps)
-        return found
-
-    def _record(self, row: dict[str, Any], optimizer: torch.optim.Optimizer | None) -> None:
-        error = row.get("val_l1_after", row.get("val_l1"))
-        best = self._progress.best
-        if error is not None:
-            best = error if best is None else min(best, error)
-        self._progress = replace(self._progress, phase=row["phase"], step=row["step"], best=best)
-        self.curves.add(row)
-        self._save(optimizer)
+        if isinstance(agent.head, ObjectiveHead):
+            errors["expert_above_base"] = rank / len(steps)
+        return errors
 
     def _next(self, phase: str) -> None:
-        self.curves.draw(self.config.name)
-        self._progress = replace(self._progress, phase=phase, step=0, best=None)
-        self._save(None)
+        draw_curves(self.state.log.rows, self.config.out / "curves.png", self.config.name)
+        self._save(None, phase=phase, step=0)
 
-    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
-        tensors = {f"weights.{k}": v for k, v in self.agent.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
-        tensors |= {f"folds.{k}": v for k, v in self.folds.state_dict().items()}
-        tensors |= {f"average_folds.{k}": v for k, v in self.averaged_folds.state_dict().items()}
+    def _save(self, optimizer: torch.optim.Optimizer | None, phase: str, step: int) -> None:
+        tensors: dict[str, Tensor] = {}
+        for prefix, module in self._saved_modules.items():
+            tensors |= with_prefix(prefix, module.state_dict())
         if optimizer is not None:
-            tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(optimizer).items()}
-        save_state(self._folder / "state", self._progress, tensors)
+            tensors |= with_prefix("optimizer.", optimizer_tensors(optimizer))
+        self.state.save(tensors, phase=phase, step=step)
 
-    def _resume(self) -> tuple[Progress, dict[str, Tensor]]:
-        found = load_state(self._folder / "state")
-        if found is None:
-            return Progress("base", 0, None, self._settings, self._demos_sha256), {}
-        progress, tensors = found
-        if progress.demos_sha256 != self._demos_sha256:
-            raise ResumeError(
-                f"{self._folder} holds a run on other demonstrations; choose another out"
-            )
-        if progress.config != self._settings:
-            raise ResumeError(
-                f"{self._folder} holds a run with other settings "
-                f"({difference(progress.config, self._settings)}); choose another out"
-            )
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {
-                k[len(prefix) :]: v.to(self.config.device)
-                for k, v in tensors.items()
-                if k.startswith(prefix)
-            }
-
-        self.agent.load_state_dict(part("weights."))
-        self.averaged.load_state_dict(part("average."))
-        self.folds.load_state_dict(part("folds."))
-        self.averaged_folds.load_state_dict(part("average_folds."))
-        return progress, part("optimizer.")
+    @property
+    def _saved_modules(self) -> dict[str, nn.Module]:
+        """Everything that is saved, by the prefix of its tensors."""
+        return {
+            "weights.": self.agent,
+            "average.": self.averaged,
+            "folds.": self.folds,
+            "average_folds.": self.averaged_folds,
+        }

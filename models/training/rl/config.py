@@ -5,22 +5,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from difftori_models.contract.network_settings import RL_METHODS
 from difftori_models.contract.world_model_settings import PLANNERS
+from difftori_models.training.errors import ConfigError
 from difftori_models.training.validation import (
-    ConfigError,
-    require_at_least,
-    require_device,
-    require_known,
-    require_plain_name,
-    require_positive,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE_ABOVE_ZERO,
+    Device,
+    OneOf,
+    PlainName,
+    check_settings,
+    require,
 )
 
 SCHEDULES = ("per_update", "per_episode", "none")
-PRESETS = ("ours", "paper")
-"""`paper` changes defaults: the reference's solver with its numbers for the task, in the box."""
+GRADIENT_PLANNERS = tuple(planner for planner in PLANNERS if planner != "mppi")
+"""How DiffTORI can plan; the search is TD-MPC's."""
 
 
 @dataclass(frozen=True)
@@ -37,114 +41,101 @@ class RLConfig:
     """Task of the suite."""
     out: Path
     """Directory of the run. An unfinished run with the same settings there goes on."""
-    method: str = "difftori_rl"
+    method: Annotated[str, OneOf(*RL_METHODS)] = "difftori_rl"
     """`difftori_rl` plans by optimisation and learns through it; `tdmpc` plans by sampling."""
-    obs: str = "state"
+    obs: Annotated[str, OneOf("state", "rgb")] = "state"
     """What is seen: `state` or `rgb`."""
     name: str = ""
     """Name of the checkpoint; made of task and method when empty."""
-    steps: int = 50_000
+    steps: Annotated[int, COUNT] = 50_000
     """Steps of the run."""
     seed_steps: int = 1000
     """Random steps in the beginning. The reference takes 5000."""
     seed: int = 0
     """Seed of every random draw."""
-    update_every: int = 1
+    update_every: Annotated[int, COUNT] = 1
     """Steps per update."""
-    batch: int = 256
+    batch: Annotated[int, COUNT] = 256
     """Windows per update. The reference takes 512 from states, 256 from pixels."""
-    capacity: int = 200_000
+    capacity: Annotated[int, COUNT] = 200_000
     """Rows of the replay. The reference keeps a million."""
-    discount: float = 0.99
+    discount: Annotated[float, SHARE_ABOVE_ZERO] = 0.99
     """gamma."""
-    lr: float = 1e-3
+    lr: Annotated[float, POSITIVE] = 1e-3
     """Learning rate of Adam; the reference takes 3e-4 from pixels."""
     lr_drop: int = 0
     """Step from which the learning rate is a tenth; 0 for none."""
-    latent: int = 50
+    latent: Annotated[int, COUNT] = 50
     """Length of the latent."""
-    hidden: int = 512
+    hidden: Annotated[int, COUNT] = 512
     """Width of the world model."""
-    encoder: int = 256
+    encoder: Annotated[int, COUNT] = 256
     """Width of the state encoder."""
-    horizon: int = 5
+    horizon: Annotated[int, COUNT] = 5
     """Steps of a window and, in the end, of a plan."""
-    horizon_steps: int = 25_000
+    horizon_steps: Annotated[int, COUNT] = 25_000
     """Steps over which plans grow from 1 to `horizon`."""
-    std_first: float = 0.5
+    std_first: Annotated[float, POSITIVE] = 0.5
     """Spread of the noise on actions in the beginning."""
-    std_last: float = 0.05
+    std_last: Annotated[float, POSITIVE] = 0.05
     """Spread of the noise in the end. It never goes: DiffTORI's reference explores with none."""
-    std_steps: int = 25_000
+    std_steps: Annotated[int, COUNT] = 25_000
     """Steps over which the noise falls."""
-    rho: float = 0.5
+    rho: Annotated[float, SHARE_ABOVE_ZERO] = 0.5
     """Weight of a step of a window relative to the one before it."""
-    consistency: float = 2.0
+    consistency: Annotated[float, NOT_NEGATIVE] = 2.0
     """Weight of the latents' consistency."""
-    reward: float = 0.5
+    reward: Annotated[float, NOT_NEGATIVE] = 0.5
     """Weight of the reward's error."""
-    value: float = 0.1
+    value: Annotated[float, NOT_NEGATIVE] = 0.1
     """Weight of the errors of Q, and of Q~."""
-    tau: float = 0.01
+    tau: Annotated[float, SHARE_ABOVE_ZERO] = 0.01
     """Share of the new weights in the targets, every second update."""
-    grad_clip: float = 10.0
+    grad_clip: Annotated[float, POSITIVE] = 10.0
     """Largest norm of a gradient."""
-    planner: str = "normalised_gradient"
+    planner: Annotated[str, OneOf(*GRADIENT_PLANNERS)] = "normalised_gradient"
     """How DiffTORI plans: `normalised_gradient`, `lm_rank1`, `projected_gradient`, `adam_box`."""
-    iterations: int = 3
+    iterations: Annotated[int, COUNT] = 3
     """Iterations of a plan."""
-    step_size: float = 0.3
+    step_size: Annotated[float, POSITIVE] = 0.3
     """First step length of `normalised_gradient` and `adam_box`; every one of the others."""
-    damping: float = 1e-3
+    damping: Annotated[float, NOT_NEGATIVE] = 1e-3
     """Damping of `lm_rank1`."""
     ceiling: float = 1000.0
     """What `lm_rank1` aims at. The run ends with an error before a value reaches it."""
-    terminal: str = "soft"
+    terminal: Annotated[str, OneOf("soft", "mean", "min")] = "soft"
     """How two Q become one at the end of a plan: `soft`, `mean`, `min`."""
-    in_graph: int = 0
+    in_graph: Annotated[int, NOT_NEGATIVE] = 0
     """Last iterations that are differentiated; 0 for all of them. The reference takes 5."""
-    pg: str = "per_update"
+    pg: Annotated[str, OneOf(*SCHEDULES)] = "per_update"
     """When the policy gradient through the plan is taken: `per_update` on replayed states (the
     paper's equation 6), `per_episode` on the episode's states (its code), or `none`."""
-    pg_weight: float = 1.0
+    pg_weight: Annotated[float, NOT_NEGATIVE] = 1.0
     """Weight of the policy gradient, c0."""
-    pg_batch: int = 16
+    pg_batch: Annotated[int, COUNT] = 16
     """Windows of an update whose states the policy gradient is taken on, all in one solve."""
-    pg_every: int = 1
+    pg_every: Annotated[int, COUNT] = 1
     """Updates per policy gradient of `per_update`; more than one is cheaper than the paper."""
-    pg_clip: float = 100.0
+    pg_clip: Annotated[float, POSITIVE] = 100.0
     """Largest norm of the gradient of `per_episode`."""
-    eval_every: int = 5000
+    eval_every: Annotated[int, COUNT] = 5000
     """Steps between two evaluations, without noise."""
-    eval_episodes: int = 5
+    eval_episodes: Annotated[int, COUNT] = 5
     """Episodes of an evaluation."""
-    save_every: int = 2500
+    save_every: Annotated[int, COUNT] = 2500
     """Steps between two saved states."""
-    checkpoint: str = "best"
+    checkpoint: Annotated[str, OneOf("best", "average")] = "best"
     """Networks that the checkpoint has: of the `best` evaluation, or the running `average` at the
     end, which is steadier."""
-    threads: int = 1
+    threads: Annotated[int, COUNT] = 1
     """torch threads."""
-    device: str = "cpu"
+    device: Annotated[str, Device()] = "cpu"
     """torch device."""
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        require_plain_name(self.label)
-        require_device(self.device)
-        require_known(
-            self,
-            method=RL_METHODS,
-            obs=("state", "rgb"),
-            planner=tuple(p for p in PLANNERS if p != "mppi"),
-            terminal=("soft", "mean", "min"),
-            pg=SCHEDULES,
-            checkpoint=("best", "average"),
-        )
-        counts = ("steps", "update_every", "batch", "capacity", "latent", "hidden", "encoder")
-        plans = ("horizon", "horizon_steps", "std_steps", "iterations", "pg_batch", "pg_every")
-        told = ("eval_every", "eval_episodes", "save_every", "threads")
-        require_at_least(self, 1, *counts, *plans, *told)
+        require(PlainName(), "name", self.label)
+        check_settings(self)
         if self.seed_steps < self.horizon:
             raise ConfigError(
                 f"seed_steps must be at least the horizon {self.horizon}, got {self.seed_steps}"
@@ -154,14 +145,6 @@ class RLConfig:
                 f"steps must be at least seed_steps, {self.seed_steps}, got {self.steps}: those "
                 "are random, and nothing is learned before their end"
             )
-        require_positive(self, "lr", "step_size", "std_first", "grad_clip", "pg_clip")
-        weights = ("in_graph", "consistency", "reward", "value", "pg_weight", "damping")
-        require_at_least(self, 0, *weights)
-        for key in ("discount", "rho", "tau"):
-            if not 0 < getattr(self, key) <= 1:
-                raise ConfigError(f"{key} must lie in (0, 1], got {getattr(self, key)}")
-        if not self.std_last > 0:
-            raise ConfigError(f"std_last must be positive, got {self.std_last}: noise must stay")
 
     @property
     def label(self) -> str:
@@ -208,18 +191,10 @@ PAPER_OTHER = (50, 1e-3, 1e-3)
 """The same for tasks that the reference does not have."""
 
 
-def preset(name: str, task: str) -> dict[str, Any]:
-    """The settings of a preset for a task.
-
-    Raises:
-        ConfigError: There is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
-    if name == "ours":
-        return {}
+def presets(task: str) -> dict[str, dict[str, Any]]:
+    """Settings by the name of a preset: `paper` has the reference's solver, kept in the box."""
     iterations, step_size, damping = PAPER.get(task, PAPER_OTHER)
-    return {
+    paper = {
         "planner": "lm_rank1",
         "iterations": iterations,
         "step_size": step_size,
@@ -227,3 +202,4 @@ def preset(name: str, task: str) -> dict[str, Any]:
         "terminal": "min",
         "in_graph": 5,
     }
+    return {"ours": {}, "paper": paper}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is learned in: the part of `gymnasium.Env` that is used here, without importing it."""
+"""What a policy learns in: the part of `gymnasium.Env` that is used here, without importing it."""
 
 from __future__ import annotations
 
@@ -61,13 +61,17 @@ def require_fit(env: Environment) -> None:
     Raises:
         ValueError: It is not; the message says what was wanted and what it has.
     """
-    seen, action = env.observation_space, env.action_space
-    state = len(seen.shape) == 1 and seen.dtype == np.float32
-    stack = len(seen.shape) == 3 and seen.shape[0] % 3 == 0 and seen.dtype == np.uint8
+    observation, action = env.observation_space, env.action_space
+    state = len(observation.shape) == 1 and observation.dtype == np.float32
+    stack = (
+        len(observation.shape) == 3
+        and observation.shape[0] % 3 == 0
+        and observation.dtype == np.uint8
+    )
     if not (state or stack):
         raise ValueError(
             "observations must be a float32 vector or a uint8 stack (3 k, height, width), this "
-            f"environment gives {seen.dtype} of shape {seen.shape}"
+            f"environment gives {observation.dtype} of shape {observation.shape}"
         )
     if len(action.shape) != 1 or not (np.all(action.low == -1.0) and np.all(action.high == 1.0)):
         raise ValueError(f"actions must be a vector in [-1, 1], this environment takes {action}")

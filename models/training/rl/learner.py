@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from difftori_models.contract.features import episode_noise
 from difftori_models.solver.method import solve
 from difftori_models.solver.mppi import MPPI
-from difftori_models.training.run_state import optimizer_tensors, restore_optimizer
+from difftori_models.training.run_state import (
+    of_prefix,
+    optimizer_tensors,
+    restore_optimizer,
+    with_prefix,
+)
 from difftori_models.world_model.planning import (
     require_below_ceiling,
     search,
@@ -26,7 +31,7 @@ from difftori_models.world_model.world_model import WorldModelSizes
 
 from .config import RLConfig
 from .losses import Windows, model_loss, planned_loss, prior_loss, solver_of
-from .networks import Sizes, Told, shifted
+from .networks import TOLD, Sizes, shifted
 from .replay import Batch
 
 
@@ -42,7 +47,7 @@ class Learner:
     def __init__(self, config: RLConfig, observation: tuple[int, ...], action: int) -> None:
         self.config, self.updates, self._action = config, 0, action
         world = WorldModelSizes(action, config.latent, config.hidden)
-        self.model = Told(Sizes(observation, world, config.encoder)).to(config.device)
+        self.model = TOLD(Sizes(observation, world, config.encoder)).to(config.device)
         self.target = copy.deepcopy(self.model).requires_grad_(False)
         prior = list(self.model.world.policy.parameters())
         known = {id(p) for p in prior}
@@ -66,7 +71,7 @@ class Learner:
         self._last, self._noise_seed = None, seed
 
     @torch.no_grad()
-    def act(self, seen: NDArray, step: int, explore: bool) -> NDArray[np.float32]:
+    def act(self, observation: NDArray, step: int, explore: bool) -> NDArray[np.float32]:
         """The action for an observation, inside the box, noise included where it explores.
 
         What is executed is what is stored, and its noise never quite goes.
@@ -78,7 +83,7 @@ class Learner:
         horizon, std = config.horizon_at(step), config.std_at(step)
         if not explore:
             horizon = config.horizon
-        z = self.model.h(self._tensor(seen)[None])
+        z = self.model.h(self._tensor(observation)[None])
         if config.method == "tdmpc":
             return self._search(z, horizon, std if explore else None).cpu().numpy()
         a = self.plan(z, horizon)[0, 0]
@@ -122,41 +127,41 @@ class Learner:
             for group in optimizer.param_groups:
                 group["lr"] = config.lr_at(step)
         windows = self._windows(batch)
-        found = model_loss(model, self.target, windows, config)
+        of_model = model_loss(model, self.target, windows, config)
         optimizer = self._optimizers["losses"]
         optimizer.zero_grad()
-        found.total.backward(inputs=self._rest)
-        told = dict(found.parts)
+        of_model.total.backward(inputs=self._rest)
+        metrics = dict(of_model.parts)
         due = config.pg == "per_update" and self.updates % config.pg_every == 0
         if config.method == "difftori_rl" and due:
             # Equation 6: the states of the windows, weighted like their other losses.
             count, horizon = config.pg_batch, len(windows.actions)
-            seen = torch.from_numpy(batch.observations[:-1, :count]).to(config.device)
-            powers = config.rho ** torch.arange(horizon, device=seen.device)[:, None]
+            states = torch.from_numpy(batch.observations[:-1, :count]).to(config.device)
+            powers = config.rho ** torch.arange(horizon, device=states.device)[:, None]
             weights = windows.valid[:, :count] * windows.weights[:count] * powers
             loss, more = planned_loss(
-                model, seen.flatten(0, 1), weights.flatten(), config.horizon_at(step), config
+                model, states.flatten(0, 1), weights.flatten(), config.horizon_at(step), config
             )
             (config.pg_weight * loss).backward(inputs=self._planned)
-            told |= {"pg": loss.detach(), **more}
+            metrics |= {"pg": loss.detach(), **more}
         norm = nn.utils.clip_grad_norm_(self._rest, config.grad_clip)
         optimizer.step()
-        self._improve_prior(found.latents, windows.valid)
+        self._improve_prior(of_model.latents, windows.valid)
         self.updates += 1
         if self.updates % 2 == 0:
             self._average()
-        told["grad_norm"] = norm
-        priorities = found.priorities.cpu().numpy().astype(np.float32)
-        return priorities, {name: float(x) for name, x in told.items()}
+        metrics["grad_norm"] = norm
+        priorities = of_model.priorities.cpu().numpy().astype(np.float32)
+        return priorities, {name: float(x) for name, x in metrics.items()}
 
     def update_on_episode(self, observations: NDArray, step: int) -> dict[str, float]:
         """The policy gradient on all states of an episode, summed, in one step of its own."""
         config = self.config
         if config.method != "difftori_rl" or config.pg != "per_episode":
             return {}
-        seen = self._tensor(observations)
-        ones = torch.full((len(seen),), float(len(seen)), device=seen.device)
-        loss, more = planned_loss(self.model, seen, ones, config.horizon_at(step), config)
+        states = self._tensor(observations)
+        ones = torch.full((len(states),), float(len(states)), device=states.device)
+        loss, more = planned_loss(self.model, states, ones, config.horizon_at(step), config)
         optimizer = self._optimizers["episode"]
         optimizer.zero_grad()
         (config.pg_weight * loss).backward(inputs=self._planned)
@@ -166,23 +171,18 @@ class Learner:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes, by name."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"target.{k}": v for k, v in self.target.state_dict().items()}
+        tensors = with_prefix("model.", self.model.state_dict())
+        tensors |= with_prefix("target.", self.target.state_dict())
         for name, optimizer in self._optimizers.items():
-            found = optimizer_tensors(optimizer).items()
-            tensors |= {f"optimizer.{name}.{k}": v for k, v in found}
+            tensors |= with_prefix(f"optimizer.{name}.", optimizer_tensors(optimizer))
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
         """Everything is as it was when `state` gave `tensors`."""
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.model.load_state_dict(part("model."))
-        self.target.load_state_dict(part("target."))
+        self.model.load_state_dict(of_prefix("model.", tensors))
+        self.target.load_state_dict(of_prefix("target.", tensors))
         for name, optimizer in self._optimizers.items():
-            restore_optimizer(optimizer, part(f"optimizer.{name}."))
+            restore_optimizer(optimizer, of_prefix(f"optimizer.{name}.", tensors))
         self.updates = updates
 
     def _improve_prior(self, latents: Tensor, valid: Tensor) -> None:
@@ -200,12 +200,13 @@ class Learner:
 
     def _windows(self, batch: Batch) -> Windows:
         device = self.config.device
-        seen = torch.from_numpy(batch.observations).to(device)
-        if seen.dim() > 3:
+        observations = torch.from_numpy(batch.observations).to(device)
+        if observations.dim() > 3:
             # One shift per picture: the model is not to learn where the edge was.
-            seen = shifted(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+            moved = shifted(observations.flatten(0, 1))
+            observations = moved.unflatten(0, observations.shape[:2])
         others = (batch.actions, batch.rewards, batch.goes_on, batch.valid, batch.weights)
-        return Windows(seen, *(torch.from_numpy(x).to(device) for x in others))
+        return Windows(observations, *(torch.from_numpy(x).to(device) for x in others))
 
-    def _tensor(self, seen: NDArray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(seen)).to(self.config.device)
+    def _tensor(self, observation: NDArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(observation)).to(self.config.device)

@@ -28,7 +28,7 @@ from difftori_models.world_model.planning import require_below_ceiling, world_me
 from difftori_models.world_model.world_model import PRIOR_STD
 
 from .config import RLConfig
-from .networks import Told
+from .networks import TOLD
 
 LARGEST = 1e4
 """No loss of a window counts for more than this."""
@@ -40,7 +40,7 @@ PRIOR_CLIP = 0.3
 class Windows:
     """A `Batch` as tensors; see there for the shapes."""
 
-    seen: Tensor
+    observations: Tensor
     actions: Tensor
     rewards: Tensor
     goes_on: Tensor
@@ -65,11 +65,11 @@ class ModelLoss:
     parts: dict[str, Tensor]
 
 
-def model_loss(model: Told, target: Told, batch: Windows, config: RLConfig) -> ModelLoss:
+def model_loss(model: TOLD, target: TOLD, batch: Windows, config: RLConfig) -> ModelLoss:
     """TD-MPC's loss, and that of Q~ where the method has one."""
     world, horizon = model.world, len(batch.actions)
     raw = config.method == "difftori_rl"
-    following = batch.seen[1:]
+    following = batch.observations[1:]
     with torch.no_grad():
         goal = target.h(following, 2)
         z_next = model.h(following, 2)
@@ -78,7 +78,7 @@ def model_loss(model: Told, target: Told, batch: Windows, config: RLConfig) -> M
         td = batch.rewards + future * torch.minimum(*target.world.Q(z_next, a_next))
         if raw:
             td_raw = batch.rewards + future * torch.minimum(*target.Q_raw(following, a_next))
-    latents = [model.h(batch.seen[0])]
+    latents = [model.h(batch.observations[0])]
     for a in batch.actions:
         latents.append(world.next(latents[-1], a))
     z = torch.stack(latents)
@@ -95,8 +95,8 @@ def model_loss(model: Told, target: Told, batch: Windows, config: RLConfig) -> M
     parts["value"] = summed(sum((q - td).square() for q in values))  # type: ignore[arg-type]
     scales = {"consistency": config.consistency, "reward": config.reward, "value": config.value}
     if raw:
-        seen = model.Q_raw(batch.seen[:-1], batch.actions)
-        parts["raw_value"] = summed(sum((q - td_raw).square() for q in seen))  # type: ignore
+        raw_values = model.Q_raw(batch.observations[:-1], batch.actions)
+        parts["raw_value"] = summed(sum((q - td_raw).square() for q in raw_values))  # type: ignore
         scales["raw_value"] = config.value
     each = sum(scale * parts[name].clamp(max=LARGEST) for name, scale in scales.items())
     total = (each * batch.weights).mean() / horizon
@@ -106,7 +106,7 @@ def model_loss(model: Told, target: Told, batch: Windows, config: RLConfig) -> M
     return ModelLoss(total, z.detach(), surprise, means)
 
 
-def prior_loss(model: Told, latents: Tensor, valid: Tensor, config: RLConfig) -> Tensor:
+def prior_loss(model: TOLD, latents: Tensor, valid: Tensor, config: RLConfig) -> Tensor:
     """Pi climbs the smaller Q along the latents (H + 1, B, Z) of a batch."""
     z = latents[:-1]
     q = torch.minimum(*model.world.Q(z, noisy_prior(model, z)))
@@ -115,7 +115,7 @@ def prior_loss(model: Told, latents: Tensor, valid: Tensor, config: RLConfig) ->
 
 
 def planned_loss(
-    model: Told, seen: Tensor, weights: Tensor, horizon: int, config: RLConfig
+    model: TOLD, observations: Tensor, weights: Tensor, horizon: int, config: RLConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The policy gradient's loss on observations (B, ...), all in one solve.
 
@@ -123,7 +123,7 @@ def planned_loss(
 
     Args:
         model: All networks; the graph reaches Q~ and pi too, whose gradients are not to be used.
-        seen: Observations.
+        observations: Of the episode or the batch.
         weights: Of each, shape (B,).
         horizon: Steps of the plans.
         config: The run's settings.
@@ -131,7 +131,7 @@ def planned_loss(
     Raises:
         CeilingError: A value has reached what `lm_rank1` aims at.
     """
-    settings, z = solver_of(config), model.h(seen)
+    settings, z = solver_of(config), model.h(observations)
     problem = world_problem(model.world, settings, z)
     with torch.no_grad():
         start = model.world.propose(z, horizon)
@@ -142,7 +142,7 @@ def planned_loss(
         plan = unrolled(problem, start, method)
     require_below_ceiling(settings, plan.objective_before, plan.objective_after)
     a = plan.actions[:, 0]
-    loss = -(weights * torch.minimum(*model.Q_raw(seen, a))).mean()
+    loss = -(weights * torch.minimum(*model.Q_raw(observations, a))).mean()
     with torch.no_grad():
         stuck = (plan.actions[:, 0].abs() >= 1.0).float().mean()
     return loss, {"gain": (plan.objective_after - plan.objective_before).mean(), "at_bound": stuck}
@@ -164,7 +164,7 @@ def solver_of(config: RLConfig) -> WorldSolver:
     )
 
 
-def noisy_prior(model: Told, z: Tensor) -> Tensor:
+def noisy_prior(model: TOLD, z: Tensor) -> Tensor:
     """Pi's action with the noise it has in targets, inside (-1, 1)."""
     mean = model.world.pi(z)
     noise = (PRIOR_STD * torch.randn_like(mean)).clamp(-PRIOR_CLIP, PRIOR_CLIP)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from difftori_models.training.random_shift import random_shift
 from difftori_models.world_model.world_model import (
     WorldModel,
     WorldModelSizes,
@@ -40,7 +40,7 @@ class Sizes:
     encoder: int = 256
 
 
-class Told(nn.Module):
+class TOLD(nn.Module):
     """The task-oriented latent dynamics of TD-MPC, with Q~ beside them.
 
     Attributes:
@@ -64,38 +64,29 @@ class Told(nn.Module):
         for head in self.raw:
             nn.init.zeros_(head[-1].weight)  # type: ignore[index]
 
-    def Q_raw(self, seen: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802
+    def Q_raw(self, observation: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802
         """Q~1 and Q~2 of observations (..., *shape) and actions (..., A), each (...)."""
-        both = torch.cat([encode(self.see, seen, a.dim() - 1), a], dim=-1)
+        both = torch.cat([encode(self.see, observation, a.dim() - 1), a], dim=-1)
         one, other = self.raw
         return one(both).squeeze(-1), other(both).squeeze(-1)
 
-    def h(self, seen: Tensor, lead: int = 1) -> Tensor:
+    def h(self, observation: Tensor, lead: int = 1) -> Tensor:
         """Latents of observations with `lead` leading dimensions, shape (..., Z)."""
-        return encode(self.encoder, seen, lead)
+        return encode(self.encoder, observation, lead)
 
 
-def encode(encoder: nn.Module, seen: Tensor, lead: int) -> Tensor:
+def encode(encoder: nn.Module, observation: Tensor, lead: int) -> Tensor:
     """`encoder` on observations with any number of leading dimensions."""
-    if seen.dim() - lead == 1:
-        return encoder(seen)
-    return encoder(seen.flatten(0, lead - 1)).unflatten(0, seen.shape[:lead])
+    if observation.dim() - lead == 1:
+        return encoder(observation)
+    return encoder(observation.flatten(0, lead - 1)).unflatten(0, observation.shape[:lead])
 
 
 def shifted(pictures: Tensor) -> Tensor:
-    """Pictures (B, C, N, N) moved by up to `PAD` pixels each way (Yarats et al. 2021, DrQ-v2).
-
-    The edge is repeated, and every picture of a stack is moved alike.
-    """
-    count, _, side, _ = pictures.shape
-    pad = PAD.get(side, max(1, side // 21))
-    wide = functional.pad(pictures.float(), (pad,) * 4, mode="replicate")
-    x, y = torch.randint(0, 2 * pad + 1, (2, count, 1), device=pictures.device)
-    along = torch.arange(side, device=pictures.device)
-    rows, columns = (y + along)[:, None, :, None], (x + along)[:, None, None, :]
-    every = torch.arange(count, device=pictures.device)[:, None, None, None]
-    channels = torch.arange(pictures.shape[1], device=pictures.device)[None, :, None, None]
-    return wide[every, channels, rows, columns]
+    """Pictures (B, C, N, N) moved by up to `PAD` pixels each way; those of a stack alike."""
+    side = pictures.shape[-1]
+    pixels = PAD.get(side, max(1, side // 21))
+    return random_shift(pictures.movedim(1, -1), pixels).movedim(-1, 1).contiguous()
 
 
 class Pixels(nn.Module):

@@ -23,7 +23,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Recorded:
+class EpisodeRecord:
     """One episode of T actions.
 
     Attributes:
@@ -106,15 +106,15 @@ class Replay:
         """Rows that a window can begin at."""
         return int(np.count_nonzero(self.priority))
 
-    def add(self, episode: Recorded) -> None:
+    def add(self, episode: EpisodeRecord) -> None:
         """The episode can be drawn, with the highest priority there is."""
         count = len(episode.actions)
         if count + 1 > self.capacity:
             raise ValueError(f"an episode of {count} steps does not fit {self.capacity} rows")
-        seen = episode.observations
+        observations = episode.observations
         self._write(
             {
-                "observation": seen[:, -3:] if self._stack > 1 else seen,
+                "observation": observations[:, -3:] if self._stack > 1 else observations,
                 "action": _padded(episode.actions),
                 "reward": _padded(episode.rewards),
                 "age": np.arange(count + 1, dtype=np.int32),
@@ -199,12 +199,12 @@ class Replay:
         self.written += count
 
     def _observed(self, where: Rows) -> NDArray[Any]:
-        seen = self.columns["observation"]
+        observations = self.columns["observation"]
         if self._stack == 1:
-            return seen[where]
+            return observations[where]
         back = np.arange(self._stack - 1, -1, -1)[:, None, None]
         back = np.minimum(back, self.columns["age"][where])
-        stacked = seen[(where - back) % self.capacity]
+        stacked = observations[(where - back) % self.capacity]
         return np.concatenate(list(stacked), axis=2)
 
 
