@@ -28,16 +28,18 @@ CHILD = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-sys.path.insert(0, {folder!r})
-from point_world import PointWorld
+sys.path[:0] = [{folder!r}, {root!r}]
 from test_rl_resume import CONFIG
 from difftori_models.training.rl.trainer import RLTrainer
+from tests.support.point_world import PointWorld
 RLTrainer.open(replace(CONFIG, out=Path({out!r}), method={method!r}), PointWorld()).run()
 """
 
 
 def start(out: Path, method: str) -> subprocess.Popen[bytes]:
-    code = CHILD.format(folder=str(Path(__file__).parent), out=str(out), method=method)
+    folder = Path(__file__).parent
+    root = str(folder.parents[1])
+    code = CHILD.format(folder=str(folder), root=root, out=str(out), method=method)
     return subprocess.Popen(
         [sys.executable, "-c", code], env=dict(os.environ), stderr=subprocess.DEVNULL
     )
