@@ -37,7 +37,7 @@ ARGUMENTS = (
         "Time one plan may take [s]; 0 for no limit. Empty: as the parameter files say.",
     ),
     (
-        "lead_s",
+        "command_latency_s",
         "",
         "Time a plan gets to reach the controller [s]. Empty: as the parameter files say.",
     ),
@@ -72,7 +72,7 @@ def start(context):
             "backend",
             "trigger",
             "deadline_s",
-            "lead_s",
+            "command_latency_s",
             "dry_run",
             "autostart",
             "use_sim_time",

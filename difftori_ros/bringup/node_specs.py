@@ -10,7 +10,7 @@ from typing import Any
 
 from difftori_models.checkpoint import load_card
 from difftori_ros.config.parameter_files import ParameterFileError, values_of
-from difftori_ros.config.parameters import POLICY, WAYS
+from difftori_ros.config.parameters import POLICY, TRANSPORT
 from difftori_ros.config.paths import config_dir, find_checkpoint
 
 
@@ -80,7 +80,7 @@ def _ways(config_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, A
         values = values_of("policy_node", POLICY, files) | dict(parameters)
     except (ParameterFileError, OSError):
         return {}  # the policy node refuses that file with its reason
-    return {parameter.name: values[parameter.name] for parameter in WAYS}
+    return {parameter.name: values[parameter.name] for parameter in TRANSPORT}
 
 
 def _enclave(enclaves: str, name: str) -> str:
@@ -95,7 +95,9 @@ def sim_policy_settings(clock: str) -> tuple[Path, dict[str, Any]]:
     observation; in `wall` the policy runs with the robot's own settings.
     """
     lockstep = (
-        {"trigger": "observation", "deadline_s": 0.0, "lead_s": 0.0} if clock == "lockstep" else {}
+        {"trigger": "observation", "deadline_s": 0.0, "command_latency_s": 0.0}
+        if clock == "lockstep"
+        else {}
     )
     return config_dir() / "sim.yaml", {"use_sim_time": True} | lockstep
 

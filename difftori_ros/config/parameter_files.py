@@ -11,7 +11,7 @@ import yaml
 
 from difftori_ros.errors import DifftoriError
 
-from .parameters import Parameter
+from .parameter import Parameter
 
 ANY = ("/**", "/*")
 ROS = "ros__parameters"

@@ -24,7 +24,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
 from difftori_ros.codecs.serialized_trajectory import read_trajectory
-from difftori_ros.config.parameters import GUARD, REAL_TIME
+from difftori_ros.config.parameter import group_of
+from difftori_ros.config.parameters import REAL_TIME
+from difftori_ros.guard.config import GUARD
 from difftori_ros.guard.guard import Guard, GuardConfig
 from difftori_ros.guard.plan_checks import RefusedError
 from difftori_ros.guard.plan_judge import SENDING_NS
@@ -75,13 +77,10 @@ class GuardNode(Node):
         super().__init__("guard_node", **options)
         self._begun_ns = self.get_clock().now().nanoseconds  # before anybody can hear of it
         values = declare(self, GUARD)
-        kind, self._period_s = values.pop("output"), 1 / values.pop("rate_hz")
-        wishes = [values.pop(parameter.name) for parameter in REAL_TIME]
-        for corner in ("workspace_lower", "workspace_upper"):
-            values[corner] = tuple(values[corner])
+        kind, self._period_s = values["output"], 1 / values["rate_hz"]
         try:
-            profile = load_profile(values.pop("robot"))
-            self._guard = Guard(profile, GuardConfig(**values))
+            profile = load_profile(values["robot"])
+            self._guard = Guard(profile, group_of(GuardConfig, values))
             self._outputs = ControllerOutputs(kind, self, profile, COMMAND_QOS, self._period_s)
         except (ProfileError, OutputError, ValueError) as error:
             raise StartupError(str(error)) from error
@@ -112,7 +111,7 @@ class GuardNode(Node):
         self.create_timer(self._period_s, self._tick, clock=self._steady)
         self._retry = self.create_timer(RETRY_S, self._try_pending, clock=self._steady)
         self._retry.cancel()
-        for complaint in apply_realtime(*wishes):
+        for complaint in apply_realtime(*[values[one.name] for one in REAL_TIME]):
             self.get_logger().warning(complaint)
         self._guard.start(self._now_ns())
         if (latched := self._publisher.latch.read()) is not None:

@@ -31,7 +31,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from difftori_ros.codecs.trajectory import encode_trajectory
 from difftori_ros.config.environment import PARENT_VARIABLE
-from difftori_ros.config.parameters import Parameter
+from difftori_ros.config.parameter import Parameter
 from difftori_ros.errors import DifftoriError
 from difftori_ros.types import Trajectory
 

@@ -87,7 +87,7 @@ class PolicyLoop:
         self._health, self._ports = health, ports
         self._planner, self._spec = source.planner, source.planner.card.action
         self._latch = FaultLatch(self._values["max_divergences"])
-        self._supervisor = PlannerSupervisor(self._renew, self.turn, self._hang_s)
+        self._supervisor = PlannerSupervisor(self._renew, self.turn, self._planner_timeout_s)
         self._reset_wanted, self._stopped_by_guard = threading.Event(), threading.Event()
         self._refused: deque[int] = deque(maxlen=16)
         self._replaced: deque[Trajectory] = deque(maxlen=16)
@@ -236,7 +236,7 @@ class PolicyLoop:
         if (elsewhere := self._start_pose.check(observation, heard)) is not None:
             return self._refuse(elsewhere, worker)
         deadline_s = self._values["deadline_s"] or None
-        lead_ns = round(self._values["lead_s"] * 1e9)
+        lead_ns = round(self._values["command_latency_s"] * 1e9)
         self._planner.publish_latent = self.publish_latent
         motion = pipeline.plan(observation, self._ports.now_ns, deadline_s, lead_ns)
         with worker.permission() as allowed:
@@ -397,5 +397,5 @@ class PolicyLoop:
     def _report(self, reason: Reason, detail: str) -> None:
         self._health.set(reason, self._ports.steady_s(), detail=detail)
 
-    def _hang_s(self) -> float:
-        return self._values["hang_s"] + self._values["deadline_s"]
+    def _planner_timeout_s(self) -> float:
+        return self._values["planner_timeout_s"] + self._values["deadline_s"]

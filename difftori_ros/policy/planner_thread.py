@@ -99,7 +99,7 @@ class PlannerSupervisor:
         self,
         renew: Callable[[PlannerThread], None],
         turn: Turn,
-        hang_s: Callable[[], float],
+        timeout_s: Callable[[], float],
         max_restarts: int = MAX_RESTARTS,
     ):
         """Make a supervisor without a worker.
@@ -108,10 +108,10 @@ class PlannerSupervisor:
             renew: Makes a new planner; called in the thread of every worker but the first, and
                 handles its own exceptions.
             turn: See `Turn`; handles its own exceptions.
-            hang_s: Time after which a turn counts as hanging [s].
+            timeout_s: Time after which a turn counts as hanging [s].
             max_restarts: See `MAX_RESTARTS`.
         """
-        self._renew, self._turn, self._hang_s = renew, turn, hang_s
+        self._renew, self._turn, self._timeout_s = renew, turn, timeout_s
         self._max_restarts = max_restarts
         self._worker: PlannerThread | None = None
         self._given_up: list[PlannerThread] = []
@@ -152,7 +152,7 @@ class PlannerSupervisor:
         worker = self._worker
         if worker is None:
             return None
-        limit_s = self._hang_s()
+        limit_s = self._timeout_s()
         if not worker.alive:
             why = "the planner's thread has ended"
         elif (busy_s := worker.busy_s()) > limit_s:

@@ -14,7 +14,6 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
-from difftori_ros.config.parameters import Parameter
 from difftori_ros.nodes.node_base import COMMAND_QOS, STATUS_QOS, StartupError, declare, run
 from difftori_ros.robot.profile import ProfileError, load_profile
 from difftori_ros.status.guard_report import GuardReport, GuardReportError
@@ -23,6 +22,7 @@ from difftori_sim.arm.tasks import TEST_SEEDS, find_task
 from difftori_sim.arm.vulkan import VulkanError
 from difftori_sim.arm.world import TICK_NS, World
 
+from .bridge_parameters import BRIDGE
 from .fault_injection import parse
 from .robot_topics import RobotTopics, streams_of
 
@@ -34,37 +34,6 @@ POSE_PERIOD_NS = 50_000_000
 MAX_LAG_NS = 200_000_000
 """Lag behind the wall clock beyond which the difference is dropped: time slows, never jumps."""
 
-PARAMETERS = (
-    Parameter("task", "pick_cube", "The simulated task."),
-    Parameter("robot", "panda", "Robot profile: a name that ships, or the path of a YAML file."),
-    Parameter(
-        "clock",
-        "lockstep",
-        "'lockstep': the world waits for every plan; 'wall': it runs on with the wall clock.",
-        choices=("lockstep", "wall"),
-    ),
-    Parameter("start", True, "Start the first episode without being asked."),
-    Parameter("period_s", 0.1, "Time that passes for one plan in lockstep [s].", 0.01, 1.0),
-    Parameter("max_time_s", 5.0, "World time after which an episode has failed [s].", 0.1, 1000.0),
-    Parameter(
-        "lockstep_timeout_s",
-        10.0,
-        "Silence after which time goes on all the same [s].",
-        0.1,
-        600.0,
-    ),
-    Parameter("cloud", True, "Render and publish the camera: image, camera_info and points."),
-    Parameter("camera_hz", 10.0, "Rate of the camera in wall mode [Hz].", 0.1, 100.0),
-    Parameter("image_size", 128, "Width and height of the camera [px].", 16, 1024),
-    Parameter(
-        "faults",
-        [""],
-        "What goes wrong with what is published: stream:kind:start_s:duration_s[:amount], where "
-        "the times count from the episode's start on the world's clock.",
-    ),
-    Parameter("view_size", 384, "Width and height of the picture for people [px].", 64, 2048),
-)
-
 
 class SimBridge(Node):
     """One ManiSkill world; `~/reset` starts the episode of the live parameter `seed`."""
@@ -73,7 +42,7 @@ class SimBridge(Node):
         super().__init__("sim_bridge", **options)
         seed = ParameterDescriptor(description="Seed of the episode that ~/reset starts.")
         view = ParameterDescriptor(description="Publish pictures for people on ~/view (slow).")
-        values = declare(self, PARAMETERS, extra=("seed", "view"))
+        values = declare(self, BRIDGE, extra=("seed", "view"))
         self.declare_parameter("seed", TEST_SEEDS.start, seed)
         self.declare_parameter("view", False, view)
         self._values, self._lockstep = values, values["clock"] == "lockstep"

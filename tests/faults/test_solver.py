@@ -15,7 +15,9 @@ GIVEN_UP_S = PERIOD_S + 0.05 + HANG_S + PERIOD_S
 
 @pytest.fixture
 def harness():
-    yield from virtual_harness(policy={"hang_s": HANG_S}, guard={"max_recoveries": 1000})
+    yield from virtual_harness(
+        policy={"planner_timeout_s": HANG_S}, guard={"max_recoveries": 1000}
+    )
 
 
 def assert_latched_until_reset(harness, begin_ns, code, within_s, words=()):

@@ -24,7 +24,7 @@ GIVEN_UP_S = PERIOD_S + 0.05 + HANG_S + PERIOD_S
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
-    policy = {"points_max_age_s": MAX_AGE_S, "hang_s": HANG_S}
+    policy = {"points_max_age_s": MAX_AGE_S, "planner_timeout_s": HANG_S}
     folder = tmp_path_factory.mktemp("wires")
     yield from running(folder, "pick_cube_points", policy=policy, guard=PATIENT)
 

@@ -35,7 +35,7 @@ class FaultyPolicy:
             "pick_cube_state",
             "panda",
             config_file=config_dir() / "sim.yaml",
-            parameters={"hang_s": 0.5} | parameters,
+            parameters={"planner_timeout_s": 0.5} | parameters,
         )
         graph.start(replace(policy, module="tests.support.faulty_policy_node"))
         self.robot = FakeRobot(graph.node)
@@ -107,7 +107,7 @@ def test_fault_is_latched_and_only_a_reset_brings_plans_back(graph, tmp_path, mo
 
 
 def test_deactivation_and_termination_do_not_wait_for_a_hung_planner(graph, tmp_path):
-    faulty = FaultyPolicy(graph, tmp_path, hang_s=600.0)
+    faulty = FaultyPolicy(graph, tmp_path, planner_timeout_s=600.0)
     faulty.inject("hang")
     heard = len(graph.plans)
     faulty.silence()

@@ -141,7 +141,12 @@ def test_missing_vulkan_driver_is_one_sentence_that_names_the_remedy(tmp_path):
 def test_old_inputs_give_no_plan_when_planning_once_per_observation(graph):
     # trigger: observation takes the streams' common stamp; their age counts all the same
     start_policy(
-        graph, parameters={"trigger": "observation", "joint_states_max_age_s": 0.05, "lead_s": 0.0}
+        graph,
+        parameters={
+            "trigger": "observation",
+            "joint_states_max_age_s": 0.05,
+            "command_latency_s": 0.0,
+        },
     )
     robot = FakeRobot(graph.node)
     graph.until(

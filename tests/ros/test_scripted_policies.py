@@ -38,7 +38,7 @@ class Arm:
 
 def start(graph, checkpoint, pose, **parameters):
     # a loaded machine shall not be taken for a fault here
-    slow = {"joint_states_max_age_s": 0.5, "hang_s": 10.0, "deadline_s": 1.0}
+    slow = {"joint_states_max_age_s": 0.5, "planner_timeout_s": 10.0, "deadline_s": 1.0}
     for spec in policy_specs(checkpoint, "panda", parameters=slow | parameters):
         graph.start(spec)
     return Arm(graph, pose)

@@ -29,8 +29,8 @@ from tests.support.bag_files import FIRST_NS, PANDA, TYPES, gripper_trajectory, 
 T = TYPES.types
 STEPS, PERIOD_NS = 12, 50_000_000
 ROWS, COLUMNS = 24, 32
-WAYS = {"image_transport": "compressed", "points_from": "depth"}
-VALUES = values_of("policy_node", POLICY) | {"trigger": "observation"} | WAYS
+TRANSPORT = {"image_transport": "compressed", "points_from": "depth"}
+VALUES = values_of("policy_node", POLICY) | {"trigger": "observation"} | TRANSPORT
 SEEN = ImageSpec(12, 16, (0.25, 0.0, 1.0, 1.0), rectify=True)
 POINTS = PointSpec(PANDA.base_frame, 64, False, (-2.0,) * 3, (2.0,) * 3)
 PLAIN = load_card(find_checkpoint("pick_cube_state"))
@@ -168,11 +168,11 @@ def test_depth_that_came_before_its_calibration_is_counted_as_unreadable(tmp_pat
 
 
 def test_streams_are_looked_for_where_the_parameters_say_that_they_come(tmp_path):
-    sources = InputTopics(CARD.observation, WAYS)
+    sources = InputTopics(CARD.observation, TRANSPORT)
     assert sources.topics["camera"] == "camera/image_raw/compressed"
     assert sources.types["camera"] == "sensor_msgs/msg/CompressedImage"
     assert sources.topics["points"] == "points/image_rect_raw"
     assert sources.calibrations == {"camera": "camera/camera_info", "points": "points/camera_info"}
     colour = replace(CARD.observation, points=replace(POINTS, color=True))
     with pytest.raises(InputTopicError, match="which has no colour"):
-        InputTopics(colour, WAYS)
+        InputTopics(colour, TRANSPORT)

@@ -17,13 +17,14 @@ from difftori_models.checkpoint import CheckpointError, load_card
 from difftori_ros import bringup
 from difftori_ros.bringup.node_specs import NodeSpec
 from difftori_ros.bringup.processes import command_line
-from difftori_ros.config.parameters import BLACKBOX, GUARD, POLICY
+from difftori_ros.config.parameters import BLACKBOX, POLICY
 from difftori_ros.config.paths import (
     available_checkpoints,
     checkpoint_dir,
     config_dir,
     find_checkpoint,
 )
+from difftori_ros.guard.config import GUARD
 from difftori_ros.nodes.blackbox_node import inputs
 from difftori_ros.robot.profile import load_profile
 
@@ -169,7 +170,7 @@ def test_simulated_arm_gets_the_robot_side_of_the_real_one(clock):
         assert ours.remaps == theirs.remaps
         extra = {n: v for n, v in ours.parameters.items() if n not in theirs.parameters}
         assert theirs.parameters.items() <= ours.parameters.items()
-        lockstep = {"trigger": "observation", "deadline_s": 0.0, "lead_s": 0.0}
+        lockstep = {"trigger": "observation", "deadline_s": 0.0, "command_latency_s": 0.0}
         only_policy = lockstep if clock == "lockstep" and ours.name == "policy_node" else {}
         assert extra == {"use_sim_time": True} | only_policy
 

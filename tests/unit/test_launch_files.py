@@ -12,8 +12,9 @@ import setuptools
 
 from difftori_ros import bringup
 from difftori_ros.bringup import launch_actions
-from difftori_ros.config.parameters import GUARD, POLICY
+from difftori_ros.config.parameters import POLICY
 from difftori_ros.config.paths import share_dir
+from difftori_ros.guard.config import GUARD
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))

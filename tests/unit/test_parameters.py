@@ -1,54 +1,48 @@
 # SPDX-License-Identifier: MIT
-"""The parameter tables, the shipped YAML files and the reference page say the same."""
+"""Parameters are declared once; files and reference page follow from the declarations."""
 
+import runpy
 from pathlib import Path
 
 import pytest
 import yaml
 
-from difftori_ros.config.parameters import BLACKBOX, GUARD, POLICY, REAL_TIME, Parameter
-from difftori_ros.guard.guard import GuardConfig
+from difftori_ros.config.parameter import group_of
+from difftori_ros.config.parameters import BLACKBOX, POLICY
+from difftori_ros.guard.config import GUARD, GuardConfig
+from difftori_sim.ros.bridge_parameters import BRIDGE
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = {"policy_node": POLICY, "guard_node": GUARD, "blackbox_node": BLACKBOX}
 
 
-def row(parameter: Parameter) -> str:
-    """The line of docs/reference/parameters.md."""
-    limits = ", ".join(parameter.choices)
-    if parameter.low is not None:
-        limits = f"{parameter.low:g} to {parameter.high:g}"
-    return f"| `{parameter.name}` | `{parameter.default!r}` | {limits} | {parameter.description} |"
+def test_files_and_reference_page_are_as_they_are_generated():
+    assert runpy.run_path(str(ROOT / "scripts" / "generate_docs.py"))["outdated"]() == []
 
 
 @pytest.mark.parametrize("node", TABLES)
-def test_yaml_file_repeats_every_default(node):
+def test_yaml_file_gives_every_default(node):
     path = ROOT / "config" / f"{node.removesuffix('_node')}.yaml"
     given = yaml.safe_load(path.read_text())["/**"][node]["ros__parameters"]
     assert given == {parameter.name: parameter.default for parameter in TABLES[node]}
 
 
-@pytest.mark.parametrize("node", TABLES)
-def test_reference_page_lists_every_parameter(node):
-    page = (ROOT / "docs" / "reference" / "parameters.md").read_text()
-    section = page.split(f"## {node}\n")[1].split("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
-    assert rows == [row(parameter) for parameter in TABLES[node]]
+@pytest.mark.parametrize("parameters", [*TABLES.values(), BRIDGE], ids=[*TABLES, "sim_bridge"])
+def test_every_parameter_has_its_own_name_and_an_allowed_default(parameters):
+    assert len({parameter.name for parameter in parameters}) == len(parameters)
+    assert [complaint for one in parameters if (complaint := one.check(one.default))] == []
 
 
-@pytest.mark.parametrize("node", TABLES)
-def test_every_default_is_allowed(node):
-    assert [parameter.check(parameter.default) for parameter in TABLES[node]] == [None] * len(
-        TABLES[node]
-    )
+def test_values_of_the_node_become_the_config_of_the_guard():
+    values = {parameter.name: parameter.default for parameter in GUARD}
+    assert group_of(GuardConfig, values) == GuardConfig()
+    changed = group_of(GuardConfig, values | {"coast_s": 0.7, "workspace_lower": [0.0, 0.0, 0.1]})
+    assert changed == GuardConfig(coast_s=0.7, workspace_lower=(0.0, 0.0, 0.1))
 
 
-def test_guard_parameters_are_the_guard_config_with_its_defaults():
-    config = GuardConfig()
-    for parameter in GUARD:
-        if parameter not in REAL_TIME and parameter.name not in ("robot", "output", "rate_hz"):
-            mine = getattr(config, parameter.name)
-            assert (list(mine) if isinstance(mine, tuple) else mine) == parameter.default
+def test_description_holds_the_unit():
+    parameter = next(one for one in GUARD if one.name == "coast_s")
+    assert parameter.description.endswith("before it brakes. [s]")
 
 
 def test_value_out_of_range_is_named_with_the_range():

@@ -15,12 +15,14 @@ TURN_S = 0.005
 class Bench:
     """A supervisor whose turns hang on demand, and what came out."""
 
-    def __init__(self, hang_s=0.05, max_restarts=3):
+    def __init__(self, timeout_s=0.05, max_restarts=3):
         self.hang, self.release = threading.Event(), threading.Event()
         self.hanging, self.came_back = threading.Semaphore(0), threading.Semaphore(0)
         self.out, self.renewed = threading.Semaphore(0), 0
         self.late = 0
-        self.supervisor = PlannerSupervisor(self._renew, self._turn, lambda: hang_s, max_restarts)
+        self.supervisor = PlannerSupervisor(
+            self._renew, self._turn, lambda: timeout_s, max_restarts
+        )
 
     def _renew(self, worker):
         self.renewed += 1

@@ -15,7 +15,7 @@ from tests.support.policy_rig import HOME, LIMIT_S, MS, Rig
 
 @pytest.fixture
 def rig():
-    made = Rig(hang_s=0.1, deadline_s=0.1)
+    made = Rig(planner_timeout_s=0.1, deadline_s=0.1)
     yield made
     made.loop.stop()
 
