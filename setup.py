@@ -55,14 +55,16 @@ setup(
         "safetensors",
         "ruckig",
         "rich",
+        "tyro",
         "mcap",
         "pillow",
     ],
     extras_require={
-        "policy": ["torch", "open3d", "pin"],
-        "train": ["torch", "tyro", "tqdm", "matplotlib"],
+        "policy": ["torch", "pin"],
+        "clouds": ["open3d"],
+        "train": ["torch", "tqdm", "matplotlib"],
         # Learning by reward, and the suite of DeepMind Control; newer pairs of the two do not fit.
-        "rl": ["torch", "tyro", "tqdm", "tensorboard"],
+        "rl": ["torch", "tqdm", "tensorboard"],
         "dmc": ["dm_control==1.0.28", "mujoco==3.3.0", "gymnasium"],
         # Runs an exported policy, without torch. On an NVIDIA GPU install onnxruntime-gpu in its
         # place: both bring the same module, so they must not be there together.
@@ -74,7 +76,7 @@ setup(
         "theseus": ["torch", "scipy", "urdf-parser-py"],
         # Reads bags, without ROS.
         "bags": ["rosbags"],
-        "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging"],
+        "sim": ["mani_skill", "sapien", "imageio", "imageio-ffmpeg", "packaging", "tqdm"],
         # Suites that share ManiSkill's environment: MetaWorld, DeepMind Control, Gymnasium.
         "suites": [
             "metaworld==3.1.1",
