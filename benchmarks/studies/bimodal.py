@@ -57,7 +57,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "same, contrastive 1": ON_DIFFUSION | {"contrastive": 1.0},
     "paper": {"preset": "paper", "base_steps": 1000, "head_steps": 100},
 }
-"""Settings of `difftori train` by the name in the table."""
+"""Settings of `difftori train imitation` by the name in the table."""
 
 
 def run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from difftori_sim.arm.experts import EXPERTS
 from difftori_sim.arm.tasks import TRAIN_SEEDS, find_task
 from difftori_sim.arm.vulkan import use_shipped_driver
 from difftori_sim.arm.world import World
-from difftori_sim.cli.suite_commands import NOISE
+from difftori_sim.cli.demos_commands import NOISE
 from difftori_sim.demonstrations.record import NoisyExpert, expert_card
 from difftori_sim.evaluation.results import wilson
 from difftori_sim.suites import open_suite
@@ -48,7 +48,7 @@ TITLES = {
 }
 HEADER = "| task | noise | at most [actions] | succeeded | 95 % interval | mean actions |"
 OURS = 0.15
-"""Noise that `difftori record` has by default."""
+"""Noise that `difftori demos record` has by default."""
 
 
 def runs() -> list[tuple[str, str, float]]:

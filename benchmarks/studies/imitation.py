@@ -48,7 +48,7 @@ DEMONSTRATIONS = 100
 QUICK = 3
 """Demonstrations and test episodes of a quick run."""
 NOISE = 0.15
-"""On the executed actions of the demonstrations; the default of `difftori record`."""
+"""On the executed actions of the demonstrations; the default of `difftori demos record`."""
 BUDGET_S = 45
 """CPU time that the updates below take on one core, roughly [s]."""
 POLICIES: Mapping[str, Mapping[str, Any]] = {
@@ -73,7 +73,7 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
         "head_steps": 150,
     },
 }
-"""Settings of `difftori train` by the name in the table; all else is as by default."""
+"""Settings of `difftori train imitation` by the name in the table; all else is as by default."""
 FIRST = "bc"
 """What all others are compared with, on the same episodes."""
 

@@ -5,10 +5,10 @@
     python benchmarks/studies/reinforcement.py --only pendulum-swingup --seeds 0
     python benchmarks/studies/reinforcement.py --render  # only table and picture, of what is there
 
-Every run of the grid is an ordinary run of `difftori train` in a folder of its own; one that was
-stopped goes on where it was, and so does one that is wanted longer (`--steps`). One that is done
-has its evaluations as one line in docs/results/reinforcement.jsonl and is not repeated; table and
-picture are made from that file, into docs/results/reinforcement.md and docs/images.
+Every run of the grid is an ordinary run of `difftori train rl` in a folder of its own; one that
+was stopped goes on where it was, and so does one that is wanted longer (`--steps`). One that is
+done has its evaluations as one line in docs/results/reinforcement.jsonl and is not repeated; table
+and picture are made from that file, into docs/results/reinforcement.md and docs/images.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.support.quick import add_quick, folder_of
 from difftori_models.contract.strict_json import write_atomically
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.run_log import read_rows
-from difftori_sim.cli.train_rl import train_rl
+from difftori_sim.cli.train_commands import train_rl
 
 LINES = DOCS / "results" / "reinforcement.jsonl"
 VARIANTS: dict[str, dict[str, Any]] = {

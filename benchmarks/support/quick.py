@@ -28,6 +28,6 @@ def folder_of(study: str) -> Path:
 
 
 def lessened(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of `difftori train` with few updates of few samples."""
+    """Settings of `difftori train imitation` with few updates of few samples."""
     phases = [key for key in ("base_steps", "head_steps") if key in settings]
     return {**settings, **dict.fromkeys(phases, STEPS), "batch": 16}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`difftori bag`: writes down what the policy sees and what the controllers are told."""
+"""`difftori bag record`: writes down what the policy sees and what the controllers are told."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 """Bags: what was recorded on the topics, read without ROS, message by message in its order.
 
 A bag is a folder of `ros2 bag record` (MCAP or sqlite3), or one `.mcap` or `.db3` file, such as
-`difftori bag` and the black box write.
+`difftori bag record` and the black box write.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Bag:
     Attributes:
         path: Folder or file.
         topics: Topic -> type (`sensor_msgs/msg/JointState`) of everything that holds messages.
+        counts: Topic -> its number of messages.
+        duration_s: From the first message to the last [s, the recorder's clock].
     """
 
     def __init__(self, path: str | Path):
@@ -63,6 +65,11 @@ class Bag:
             for connection in self._reader.connections
             if connection.msgcount
         }
+        self.counts: dict[str, int] = dict.fromkeys(self.topics, 0)
+        for connection in self._reader.connections:
+            if connection.msgcount:
+                self.counts[connection.topic] += connection.msgcount
+        self.duration_s = self._reader.duration * 1e-9 if self.topics else 0.0
 
     def __enter__(self) -> Bag:
         return self

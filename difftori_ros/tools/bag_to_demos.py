@@ -105,7 +105,7 @@ def import_bags(
     *,
     values: Mapping[str, Any] | None = None,
     remaps: Mapping[str, str] | None = None,
-    command: str = "difftori collect",
+    command: str = "difftori demos import bag",
     on_bag: Callable[[Path], object] = lambda path: None,
 ) -> BagDemos:
     """Write demonstrations to `out`, in the format of `difftori_models.data`.

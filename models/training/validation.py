@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, get_type_hints
 
-import torch
-
 from difftori_models.checkpoint import is_plain_name
 
 from .errors import ConfigError
@@ -89,9 +87,12 @@ class Device:
 
     def complaint(self, name: str, value: str) -> str | None:
         """See `Rule`."""
-        if value.startswith("cuda") and not torch.cuda.is_available():
-            return f"{name} '{value}': PyTorch finds no GPU here; use cpu"
-        return None
+        if not value.startswith("cuda"):
+            return None
+        import torch  # not before it is asked for: settings are read where nothing is trained
+
+        there = torch.cuda.is_available()
+        return None if there else f"{name} '{value}': PyTorch finds no GPU here; use cpu"
 
 
 def check_settings(config: Any) -> None:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
 from difftori_models.checkpoint import load_card
 from difftori_models.inference.graph_cache import ready_graphs
@@ -19,22 +18,10 @@ from difftori_sim.evaluation.results import Result
 from difftori_sim.evaluation.through_ros import result_of
 from difftori_sim.ros.process_operator import Operator, RosEpisode
 
+from .live_table import PlanRow, live_table
 from .picture import draw_path, write_strip, write_video
 
 VIDEO_FPS = 20.0
-SHOWN = 8
-COLUMNS = (
-    "time [s]",
-    "plan [ms]",
-    "iter.",
-    "cost before",
-    "cost after",
-    "age [s]",
-    "policy",
-    "guard",
-)
-"""Age is that of the oldest input; cost is minus the learned score, of the base policy's actions
-and of the refined ones."""
 
 
 def run_demo(
@@ -80,10 +67,23 @@ def run_demo(
     ) as stand:
         console.print(f"sim_bridge, guard_node and policy_node run on ROS domain {stand.domain}")
         with Live(console=console, refresh_per_second=8, transient=False) as live:
-            stand.on_plan = lambda values: live.update(_screen(stand, done, episodes))
+            rows: list[PlanRow] = []
+
+            def show() -> None:
+                live.update(_screen(rows, done, episodes, console.width))
+
+            def on_plan(values: Mapping[str, str]) -> None:
+                start_ns = int(stand.episode.get("start_ns", 0))
+                time_s = (int(values["stamp_ns"]) - start_ns) * 1e-9
+                guard = stand.guard.state.name if stand.guard else ""
+                rows.append(PlanRow(values, guard, time_s))
+                show()
+
+            stand.on_plan = on_plan
             for k in range(episodes):
+                rows.clear()
                 done.append(stand.run(first_seed + k, view=video and k == 0))
-                live.update(_screen(stand, done, episodes))
+                show()
         if not console.is_terminal:
             console.line()  # what Live leaves out when its output goes to a file
         projection = stand.view_projection
@@ -103,30 +103,10 @@ def run_demo(
     return result
 
 
-def _screen(stand: Operator, done: list[RosEpisode], episodes: int) -> Group:
-    table = Table(title=f"episode {min(len(done) + 1, episodes)} of {episodes}")
-    for name in COLUMNS:
-        word = name in ("policy", "guard")
-        justify, width = ("left", 8) if word else ("right", 5)
-        table.add_column(escape(name), justify=justify, min_width=width)
-    statuses = stand.current.statuses[-SHOWN:] if stand.current else []
-    start_ns = int(stand.episode.get("start_ns", 0))
-    for values in statuses:
-        ages = [float(text) for key, text in values.items() if key.startswith("age_")]
-        table.add_row(
-            f"{(int(values['stamp_ns']) - start_ns) * 1e-9:.2f}",
-            values["plan_ms"],
-            values["iterations"],
-            _cost(values["objective_before"]),
-            _cost(values["objective_after"]),
-            f"{max(ages, default=0.0):.2f}",
-            values["plan"] if values["code"] == "OK" else values["code"],
-            stand.guard.state.name if stand.guard else "",
-        )
+def _screen(
+    rows: Sequence[PlanRow], done: Sequence[RosEpisode], episodes: int, width: int
+) -> Group:
+    title = f"episode {min(len(done) + 1, episodes)} of {episodes}"
     marks = "".join("[green]✓[/green]" if e.success else "[red]✗[/red]" for e in done)
-    return Group(table, f"episodes: {marks or '-'}  {sum(e.success for e in done)}/{len(done)}")
-
-
-def _cost(value: str) -> str:
-    """Cost = minus the learned score."""
-    return f"{-float(value):.3f}"
+    success = f"episodes: {marks or '-'}  {sum(e.success for e in done)}/{len(done)}"
+    return Group(live_table(rows, title, width), success)

@@ -1,207 +1,168 @@
 # SPDX-License-Identifier: MIT
-"""The `difftori` command."""
+"""The `difftori` command: one tree of commands, one sentence for what cannot be done.
+
+A command is a frozen dataclass: its fields are the options, their docstrings the help. The exit
+status is 0 when it did its work, 1 when it could not, 2 when its words make no sense.
+"""
 
 from __future__ import annotations
 
-import argparse
 import logging
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
+from typing import Annotated, Any, Union
 
+import tyro
 from rich.console import Console
+from tyro.conf import DisallowNone, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from difftori_models.errors import LearningError
-from difftori_models.inference.backends.base import BACKENDS
+from difftori_models.training.errors import ConfigError
 from difftori_ros.bringup.processes import interrupt_on_termination
-from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.errors import DifftoriError
-from difftori_sim.arm.tasks import TEST_SEEDS, TRAIN_SEEDS, available_tasks
 from difftori_sim.arm.vulkan import use_shipped_driver
-from difftori_sim.cli.bag_commands import COMMANDS, add_commands, run_command
-from difftori_sim.evaluation.results import writable, write_json
 
-from .suite_commands import run_suite_command, train_words, wants_suite
+from .bag_commands import BagRecord, BagShow, Replay
+from .checkpoint_commands import Export, Inspect
+from .demos_commands import DemosRecord, DemosShow, ImportBag, ImportHdf5
+from .episode_commands import Demo, Evaluate
+from .options import Command, UsageError
+from .train_commands import TrainImitation, TrainRL
 
+TREE: Mapping[str, Any] = {
+    "demo": Demo,
+    "evaluate": Evaluate,
+    "inspect": Inspect,
+    "export": Export,
+    "replay": Replay,
+    "demos": (
+        "Demonstrations: record them, import them, show a file of them.",
+        {
+            "record": DemosRecord,
+            "import": (
+                "Demonstrations from recordings of others.",
+                {"bag": ImportBag, "hdf5": ImportHdf5},
+            ),
+            "show": DemosShow,
+        },
+    ),
+    "train": (
+        "Train a checkpoint, from demonstrations or by reward.",
+        {"imitation": TrainImitation, "rl": TrainRL},
+    ),
+    "bag": (
+        "Bags of a robot's topics: record one, show one.",
+        {"record": BagRecord, "show": BagShow},
+    ),
+}
+"""Word -> command, or a sentence and the commands below it."""
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="difftori",
-        description="Demonstrate, record, train, evaluate, export and replay DiffTORI policies.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-
-    demo = commands.add_parser("demo", help="drive the simulated arm through the ROS processes")
-    _add_run_arguments(demo, episodes=10)
-    demo.add_argument("--domain", type=int, help="ROS domain; a random one by default")
-    demo.add_argument("--clock", choices=("lockstep", "wall"), default="lockstep")
-    demo.add_argument(
-        "--out", type=Path, default=Path("out/demo"), help="folder of video and logs"
-    )
-    demo.add_argument("--no-video", action="store_true", help="take no pictures")
-
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="measure the success of a checkpoint",
-        epilog="Of other suites: difftori evaluate --suite SUITE --help",
-    )
-    _add_run_arguments(evaluate, episodes=50)
-    evaluate.add_argument(
-        "--through", choices=("direct", "ros"), default="direct", help="one process, or three"
-    )
-    evaluate.add_argument("--robot", default="panda", help="robot profile")
-    evaluate.add_argument(
-        "--clock", choices=("lockstep", "wall"), default="lockstep", help="through ros only"
-    )
-    evaluate.add_argument("--no-refine", action="store_true", help="the base policy alone")
-
-    evaluate.add_argument(
-        "--backend", choices=BACKENDS, default="auto", help="what runs the networks"
-    )
-
-    exported = commands.add_parser("export", help="write a checkpoint as ONNX graphs")
-    exported.add_argument("--checkpoint", required=True, help="folder or shipped name")
-    exported.add_argument("--out", type=Path, help="folder; the checkpoint's own by default")
-    exported.add_argument(
-        "--check",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="compare with PyTorch first and refuse to write graphs that differ",
-    )
-
-    replay = commands.add_parser("replay", help="show a recording that a fault has left")
-    replay.add_argument("file", type=Path, help="the .mcap file that the black box has written")
-    replay.add_argument("--png", type=Path, help="draw joints, commands and statuses there")
-
-    record = commands.add_parser("record", help="record demonstrations of the scripted expert")
-    record.add_argument("--task", choices=available_tasks(), required=True)
-    record.add_argument("--variant", choices=("state", "points", "rgb"), default="state")
-    record.add_argument("--out", type=Path, required=True, help="the .npz file")
-    record.add_argument("--episodes", type=int, default=150)
-    record.add_argument("--noise", type=float, default=0.15, help="on executed actions")
-    record.add_argument("--first-seed", type=int, default=TRAIN_SEEDS.start)
-
-    add_commands(commands)
-    train = commands.add_parser("train", help="train a checkpoint", add_help=False)
-    train.add_argument("arguments", nargs=argparse.REMAINDER)
-    return parser
-
-
-def _add_run_arguments(parser: argparse.ArgumentParser, episodes: int) -> None:
-    parser.add_argument("--checkpoint", default="pick_cube_points", help="folder or shipped name")
-    parser.add_argument("--episodes", type=int, default=episodes)
-    parser.add_argument("--first-seed", type=int, default=TEST_SEEDS.start)
-    parser.add_argument("--json", type=Path, help="write the result there")
+RENAMED = {
+    "record": "difftori demos record",
+    "collect": "difftori demos record --suite SUITE, difftori demos import bag FILES and "
+    "difftori demos import hdf5 FILE",
+    "train": "difftori train imitation and, by reward, difftori train rl",
+    "bag": "difftori bag record",
+}
+"""Commands of 0.3 -> what they are called now."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status. Every failure is one sentence."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if argv[:1] == ["train"]:
-        from .train_rl import main as train_by_reward
-        from .train_rl import wants
+    words = list(sys.argv[1:] if argv is None else argv)
+    console, complaints = Console(), Console(stderr=True, soft_wrap=True)
+    if words == ["--version"]:
+        console.print(version(), markup=False, highlight=False)
+        return 0
 
-        if wants(argv):
-            return train_by_reward(argv[1:])
-        from difftori_models.training.cli import train_main
+    def complain(sentence: object) -> None:
+        complaints.print(f"difftori: {sentence}", style="red", markup=False, highlight=False)
 
-        return train_main(train_words(argv[1:])) or 0
-    of_suite = argv[:1] in (["collect"], ["evaluate"]) and wants_suite(argv)
-    arguments = argparse.Namespace() if of_suite else _parser().parse_args(argv)
+    if now := new_spelling(words):
+        complain(f"'difftori {words[0]}' is now {now}")
+        return 2
+    command = parse(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    console = Console()
     use_shipped_driver()
     interrupt_on_termination()
     try:
-        if getattr(arguments, "json", None):
-            writable(arguments.json)
-        if of_suite:
-            return run_suite_command(argv, console)
-        return _run(arguments, console)
+        return command.run(console)
     except KeyboardInterrupt:
-        Console(stderr=True).print("difftori: stopped")
+        complain("stopped")
         return 130
+    except (UsageError, ConfigError) as error:
+        complain(error)
+        return 2
     except (DifftoriError, LearningError, OSError, ValueError, RuntimeError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"difftori: {error}", style="red", markup=False)
+        complain(error)
         return 1
 
 
-def _run(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.command in COMMANDS:
-        return run_command(arguments, console)
-    if arguments.command == "record":
-        from difftori_sim.arm.tasks import find_task
-        from difftori_sim.demonstrations.record import record
+def parse(words: Sequence[str]) -> Command:
+    """The command that the words name; help and what makes no sense end the process.
 
-        written, tried = record(
-            find_task(arguments.task),
-            arguments.variant,
-            arguments.out,
-            episodes=arguments.episodes,
-            noise=arguments.noise,
-            first_seed=arguments.first_seed,
-        )
-        console.print(f"wrote {written} episodes ({tried} tried) to {arguments.out}")
-        return 0
-    if arguments.command == "replay":
-        try:
-            from difftori_ros.tools.show_recording import replay
+    Where a preset changes what other options default to, the words are read once more with these.
+    """
+    command = _cli(words, None)
+    if isinstance(command, TrainImitation | TrainRL) and (preset := command.preset_defaults()):
+        return _cli(words, preset)
+    return command
 
-            replay(arguments.file, console, arguments.png)
-        except ImportError as error:
-            raise RuntimeError(f"replaying needs ROS 2's Python packages: {error}") from error
-        return 0
-    if arguments.command == "export":
-        try:
-            from difftori_models.inference.export import export
-        except ImportError as error:
-            raise RuntimeError(f"exporting needs PyTorch: {error}") from error
-        folder = find_checkpoint(arguments.checkpoint)
-        out = folder if arguments.out is None else arguments.out
-        manifest = export(folder, out, check=arguments.check)
-        told = (
-            f"at most {manifest.difference:.1e} from PyTorch on {manifest.checked} random "
-            "observations"
-            if manifest.checked
-            else "not compared with PyTorch"
-        )
-        console.print(f"wrote {', '.join(manifest.graphs)} to {out}: {told}", soft_wrap=True)
-        return 0
-    if arguments.episodes < 1:
-        raise ValueError(f"wanted at least one episode, got {arguments.episodes}")
-    if arguments.command == "demo":
-        from .demo import run_demo
 
-        result = run_demo(
-            arguments.checkpoint,
-            episodes=arguments.episodes,
-            first_seed=arguments.first_seed,
-            out=arguments.out,
-            console=console,
-            clock=arguments.clock,
-            domain=arguments.domain,
-            video=not arguments.no_video,
-        )
-    else:
-        common = {
-            "episodes": arguments.episodes,
-            "first_seed": arguments.first_seed,
-            "refine": not arguments.no_refine,
-            "robot": arguments.robot,
-            "backend": arguments.backend,
-        }
-        if arguments.through == "ros":
-            from difftori_sim.evaluation.through_ros import evaluate_ros
+def new_spelling(words: Sequence[str]) -> str | None:
+    """What a command of 0.3 is called now; None for the words of today."""
+    first, second = (*words, "", "")[:2]
+    today = TREE.get(first)
+    below = today[1] if isinstance(today, tuple) else {}
+    if first not in RENAMED or second in (*below, "-h", "--help") or (below and not second):
+        return None
+    return RENAMED[first]
 
-            result = evaluate_ros(arguments.checkpoint, clock=arguments.clock, **common)
+
+def version() -> str:
+    """Name, version and, in a checkout, the commit."""
+    try:
+        name = f"difftori {metadata.version('difftori_ros')}"
+    except metadata.PackageNotFoundError:
+        name = "difftori (not installed)"
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return name
+    git = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return name
+    return f"{name} (commit {done.stdout.strip()})"
+
+
+def _cli(words: Sequence[str], default: Command | None) -> Command:
+    return tyro.cli(
+        _union(TREE, default),
+        args=list(words),
+        prog="difftori",
+        description="Policies that optimise their actions, on simulated and real ROS 2 arms. "
+        "`difftori --version` prints version and commit.",
+        config=(DisallowNone, OmitArgPrefixes, OmitSubcommandPrefixes),
+    )
+
+
+def _union(tree: Mapping[str, Any], default: Command | None) -> Any:
+    """The type that tyro reads: a union of commands, and of such unions."""
+    branches = []
+    for name, node in tree.items():
+        if isinstance(node, tuple):
+            sentence, below = node
+            kind: Any = _union(below, default)
+            branches.append(Annotated[kind, subcommand(name=name, description=sentence)])
+        elif type(default) is node:
+            branches.append(Annotated[node, subcommand(name=name, default=default)])
         else:
-            from difftori_sim.evaluation.direct import evaluate_direct
-
-            result = evaluate_direct(arguments.checkpoint, **common)
-        console.print(result.sentence, soft_wrap=True)
-    if arguments.json:
-        write_json(arguments.json, result)
-    return 0
+            branches.append(Annotated[node, subcommand(name=name)])
+    return Union[tuple(branches)]  # noqa: UP007 (there is no operator for a computed list)
 
 
 if __name__ == "__main__":

@@ -120,8 +120,7 @@ def import_hdf5(
         0.0,
         spec,
         env_action(columns, DT_S),
-        f"difftori collect --suite robomimic --task {task} --obs {variant} "
-        f"--from-hdf5 {path.name}",
+        f"difftori demos import hdf5 {path.name} --task {task} --obs {variant}",
     )
     boxed = [replace(one, actions=np.clip(one.actions, -1.0, 1.0)) for one in read]
     demos = Demos.from_episodes(meta, boxed)

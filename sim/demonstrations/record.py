@@ -128,8 +128,8 @@ def record(
         noise=noise,
         observation=task.observation(variant),
         action=task.action,
-        command=f"difftori record --task {task.name} --variant {variant} --episodes {episodes}"
-        f" --noise {noise} --first-seed {first_seed}",
+        command=f"difftori demos record --task {task.name} --obs {variant} "
+        f"--episodes {episodes} --noise {noise} --first-seed {first_seed}",
     )
     write_demos(out, Demos.from_episodes(meta, kept))
     return len(kept), seed - first_seed

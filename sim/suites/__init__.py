@@ -84,8 +84,8 @@ def open_suite(suite: str, task: str, variant: str) -> SuiteEnv:
         raise SuiteError(f"unknown variant '{variant}'; there are: {', '.join(VARIANTS)}")
     if suite == ARM:
         raise SuiteError(
-            f"the arm of '{task}' is driven through its own stages: take `difftori record` and "
-            "`difftori evaluate --checkpoint`, without --suite"
+            f"the arm of '{task}' is driven through its own stages: take `difftori demos record` "
+            "and `difftori evaluate`"
         )
     return find_suite(suite).make(task, variant)
 

@@ -109,7 +109,7 @@ class ArmEnv:
     def demonstrate(self, seed: int, noise: float) -> SuiteEpisode:
         """None: the arm's demonstrations are recorded through its own stages."""
         raise SuiteError(
-            f"'{self.info.task}' is demonstrated as a real arm is: take `difftori record`"
+            f"'{self.info.task}' is demonstrated as a real arm is: take `difftori demos record`"
         )
 
     def close(self) -> None:

@@ -174,8 +174,8 @@ class RobomimicEnv:
         if self._task.env_name != "Lift":
             raise SuiteError(
                 f"'{self.info.task}' has no scripted expert. Its demonstrations come from people: "
-                "give a file of the Robomimic data sets by --from-hdf5 FILE, or the folder of a "
-                "trained checkpoint as --expert"
+                "take `difftori demos import hdf5` with a file of the Robomimic data sets, or the "
+                "folder of a trained checkpoint as --expert"
             )
         return roll_out(self, seed, lambda _: self._lift(), noise)
 

@@ -90,7 +90,7 @@ def refuse_clouds(suite: str, variant: str) -> None:
 def no_expert(info: EnvironmentInfo) -> SuiteError:
     """The error for a task that no expert demonstrates."""
     return SuiteError(
-        f"'{info.task}' has no expert: learn it by reward (difftori train --suite {info.robot} "
+        f"'{info.task}' has no expert: learn it by reward (difftori train rl --suite {info.robot} "
         "--method difftori_rl) and give the folder of that checkpoint as --expert, or take "
         "--expert random"
     )

@@ -13,23 +13,26 @@ from pathlib import Path
 import pytest
 
 import difftori_models
+import difftori_ros
+import difftori_sim
 from difftori_models.checkpoint import WEIGHTS
 from difftori_models.training.errors import ResumeError
 from difftori_models.training.imitation.config import TrainConfig
 from difftori_models.training.imitation.trainer import Trainer
 from difftori_models.training.run_log import METRICS, read_rows
 from difftori_models.training.run_state import draw_seed, sole_writer
-from tests.support.reach_task import train
+from tests.support.reach_task import TRAIN, train
 
 SETTINGS = {"base_steps": 150, "head_steps": 60, "save_every": 10, "iterations": 3, "batch": 32}
 
 
 def start(demos: Path, out: Path, alias: Path) -> subprocess.Popen[bytes]:
-    """`difftori train` as a process of its own."""
-    package = alias / "difftori_models"
-    if not package.exists():
-        package.symlink_to(Path(difftori_models.__file__).parent)
-    command = [sys.executable, "-m", "difftori_models.training.cli", "--name", "reach"]
+    """`difftori train imitation` as a process of its own."""
+    for package in (difftori_models, difftori_ros, difftori_sim):
+        link = alias / package.__name__
+        if not link.exists():
+            link.symlink_to(Path(str(package.__file__)).parent)
+    command = [sys.executable, "-m", "difftori_sim.cli.main", *TRAIN, "--name", "reach"]
     command += ["--demos", str(demos), "--out", str(out)]
     for key, value in SETTINGS.items():
         command += [f"--{key.replace('_', '-')}", str(value)]

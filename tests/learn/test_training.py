@@ -21,10 +21,10 @@ from difftori_models.data import (
 from difftori_models.policies.agent import Agent
 from difftori_models.policies.load import load_policy
 from difftori_models.solver.method import solve
-from difftori_models.training.cli import train_main
 from difftori_models.training.imitation.config import TrainConfig
 from difftori_models.training.imitation.data import Samples, delayed_states, new_card
-from tests.support.reach_task import make_demos, train
+from difftori_sim.cli.main import main
+from tests.support.reach_task import TRAIN, make_demos, train
 
 
 def rows(run: Path) -> list[dict]:
@@ -156,10 +156,10 @@ def test_a_run_with_other_settings_or_demonstrations_is_not_continued(
     out = tmp_path / "run"
     train(demos, out, method="bc", base_steps=5)
     arguments = ["--out", str(out), "--name", "reach", "--method", "bc", "--base-steps", "5"]
-    assert train_main([*arguments, "--demos", str(demos), "--lr", "0.01"]) == 2
+    assert main([*TRAIN, *arguments, "--demos", str(demos), "--lr", "0.01"]) == 1
     assert "lr 0.001 there, 0.01 now" in capsys.readouterr().err
     make_demos(tmp_path / "other.npz", 4, seed=5)
-    assert train_main([*arguments, "--demos", str(tmp_path / "other.npz")]) == 2
+    assert main([*TRAIN, *arguments, "--demos", str(tmp_path / "other.npz")]) == 1
     assert "other settings (demonstrations " in capsys.readouterr().err
 
 
@@ -173,7 +173,7 @@ def test_bad_settings_and_files_give_one_sentence(
         ([*start, str(demos), "--dropout", "1.0"], "dropout must lie in [0, 1)"),
         ([*start, str(tmp_path / "none.npz")], "no demonstration file"),
     ):
-        assert train_main(arguments) == 2
+        assert main([*TRAIN, *arguments]) == (1 if "no demonstration" in words else 2)
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
@@ -190,5 +190,5 @@ def test_an_unknown_solver_is_refused(
     demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--demos", str(demos), "--out", str(tmp_path), "--name", "x", "--solver", "magic"]
-    assert train_main(arguments) == 2
+    assert main([*TRAIN, *arguments]) == 2
     assert "unknown solver 'magic'; known: projected_gradient" in capsys.readouterr().err

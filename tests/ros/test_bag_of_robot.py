@@ -34,7 +34,7 @@ def driven(tmp_path_factory):
     path, log = folder / "episode.mcap", folder / "log"
     domain = os.environ["ROS_DOMAIN_ID"]
     with Operator(CHECKPOINT, logs=folder, domain=int(domain)) as operator, log.open("wb") as out:
-        words = ["bag", "--checkpoint", CHECKPOINT, "--out", str(path)]
+        words = ["bag", "record", "--checkpoint", CHECKPOINT, "--out", str(path)]
         recorder = subprocess.Popen(
             [sys.executable, "-m", "difftori_sim.cli.main", *words], stdout=out, stderr=out
         )

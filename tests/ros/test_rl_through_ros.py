@@ -14,7 +14,7 @@ from difftori_models.inference.planner import Planner
 from difftori_models.training.rl.config import RLConfig
 from difftori_models.training.rl.learner import Learner
 from difftori_models.training.rl.trainer import best_tensors
-from difftori_sim.cli.train_rl import train_rl
+from difftori_sim.cli.train_commands import train_rl
 from difftori_sim.evaluation.through_ros import evaluate_ros
 from difftori_sim.suites import make_gym
 

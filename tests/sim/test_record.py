@@ -84,7 +84,7 @@ def test_episodes_are_consecutive_and_named_by_their_seeds(recorded):
     for number in (0, 1):
         assert len(np.unique(demos.seed[demos.episode == number])) == 1
     assert set(demos.seed.tolist()) <= set(range(TRAIN_SEEDS.start, TRAIN_SEEDS.start + 10))
-    assert demos.meta.command.startswith("difftori record --task pick_cube --variant state")
+    assert demos.meta.command.startswith("difftori demos record --task pick_cube --obs state")
 
 
 def test_live_observation_and_its_record_give_the_same_state_vector(recorded):

@@ -15,8 +15,8 @@ from difftori_models.training.errors import ConfigError
 from difftori_models.training.rl.config import PAPER, RLConfig
 from difftori_models.training.rl.environment import require_fit
 from difftori_models.training.rl.trainer import RLTrainer
-from difftori_sim.cli.main import main
-from difftori_sim.cli.train_rl import parse, train_rl, wants
+from difftori_sim.cli.main import main, parse
+from difftori_sim.cli.train_commands import train_rl
 from difftori_sim.suites import dmc, make_gym, open_suite
 
 pytest.importorskip("dm_control")
@@ -120,25 +120,31 @@ def test_what_does_not_exist_is_named(suite, task, obs, words):
 
 
 def test_the_arm_is_demonstrated_and_evaluated_as_a_real_one_is():
-    with pytest.raises(ValueError, match="take `difftori record` and `difftori evaluate"):
+    with pytest.raises(ValueError, match="take `difftori demos record` and `difftori evaluate"):
         open_suite("robot", "push_cube", "state")
 
 
-def test_the_paper_preset_changes_defaults_and_what_is_said_counts():
+def settings(words: list[str]) -> RLConfig:
+    return parse(["train", "rl", *words]).config()
+
+
+def test_the_paper_preset_changes_defaults_and_what_is_said_counts(capsys):
     words = ["--suite", "dmc", "--task", "walker-run", "--out", "o", "--preset", "paper"]
-    config = parse(words)
+    config = settings(words)
     assert (config.planner, config.iterations, config.step_size) == ("lm_rank1", 200, 3e-5)
     assert (config.terminal, config.in_graph, config.suite) == ("min", 5, "dmc")
-    assert parse([*words, "--iterations", "7"]).iterations == 7
-    assert parse([*words[:-1], "ours"]).planner == "normalised_gradient"
-    with pytest.raises(ConfigError, match="unknown preset 'x'; known: ours, paper"):
-        parse([*words[:-1], "x"])
+    assert settings([*words, "--iterations", "3"]).iterations == 3, "the default of `ours` too"
+    assert settings([*words[:-1], "ours"]).planner == "normalised_gradient"
+    with pytest.raises(SystemExit) as caught:
+        settings([*words[:-1], "x"])
+    assert caught.value.code == 2
+    assert "invalid choice 'x' for argument '--preset'" in capsys.readouterr().err
 
 
-def test_the_command_knows_what_is_learned_by_reward():
-    assert wants(["train", "--task", "x", "--method", "tdmpc"])
-    assert wants(["train", "--method=difftori_rl"])
-    assert not wants(["train", "--method", "difftori", "--name", "tdmpc"])
+def test_methods_that_do_not_learn_by_reward_are_refused_by_those_that_do():
+    words = ["--suite", "dmc", "--task", "walker-run", "--out", "o", "--method", "difftori"]
+    with pytest.raises(ConfigError, match="unknown method 'difftori'; known: difftori_rl, tdmpc"):
+        settings(words)
 
 
 def test_a_gymnasium_environment_is_learned_in(tmp_path):
@@ -177,7 +183,7 @@ def test_what_was_learned_by_reward_acts_in_its_suite_as_it_did_in_training(
     found = json.loads((tmp_path / "result.json").read_text())
     assert found["return_mean"] == pytest.approx(told["return"], abs=0.5)
     again = ["--episodes", "1", "--expert", trained, "--out", "demos.npz"]
-    assert main(["collect", *words, *again]) == 0
+    assert main(["demos", "record", *words, *again]) == 0
     assert load_demos(tmp_path / "demos.npz").meta.task == "gymnasium.Pendulum-v1"
     other = ["--suite", "dmc", "--task", "reacher-easy", "--checkpoint", trained]
     assert main(["evaluate", *other, "--episodes", "1"]) == 1

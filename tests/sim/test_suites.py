@@ -5,14 +5,15 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from difftori_models.data import DemosError, camera_images, load_demos, state_vectors
 from difftori_sim.arm.tasks import TEST_SEEDS
-from difftori_sim.cli.main import main
-from difftori_sim.cli.suite_commands import train_words, wants_suite
+from difftori_sim.cli.main import main, parse
+from difftori_sim.cli.options import UsageError
 from difftori_sim.demonstrations.from_hdf5 import import_hdf5
 from difftori_sim.suites import make_gym, metaworld, open_suite, robomimic
 from difftori_sim.suites.env import SuiteError, roll_out
@@ -39,7 +40,16 @@ def test_papers_22_tasks_are_among_those_of_metaworld():
 
 
 def test_unknown_task_is_refused_beside_the_known_ones(capsys, tmp_path):
-    words = ("collect", "--suite", "metaworld", "--task", "fold", "--out", tmp_path / "demos.npz")
+    words = (
+        "demos",
+        "record",
+        "--suite",
+        "metaworld",
+        "--task",
+        "fold",
+        "--out",
+        tmp_path / "demos.npz",
+    )
     status, sentence = said(capsys, *words)
     assert status == 1
     assert "MetaWorld has no task 'fold'; it has basketball, bin-picking" in sentence
@@ -65,7 +75,16 @@ def test_what_maniskill_lacks_is_said_with_the_command_that_fetches_it(
     from mani_skill.utils.assets import data
 
     monkeypatch.setattr(data, "is_data_source_downloaded", lambda _: False)
-    words = ("collect", "--suite", "maniskill", "--task", task, "--out", tmp_path / "demos.npz")
+    words = (
+        "demos",
+        "record",
+        "--suite",
+        "maniskill",
+        "--task",
+        task,
+        "--out",
+        tmp_path / "demos.npz",
+    )
     status, sentence = said(capsys, *words)
     assert status == 1
     assert complaint in sentence
@@ -81,7 +100,7 @@ def test_what_maniskill_lacks_is_said_with_the_command_that_fetches_it(
     ],
 )
 def test_environment_that_cannot_be_had_is_refused(capsys, tmp_path, suite, task, obs, complaint):
-    words = ("collect", "--suite", suite, "--task", task, "--obs", obs)
+    words = ("demos", "record", "--suite", suite, "--task", task, "--obs", obs)
     status, sentence = said(capsys, *words, "--out", tmp_path / "demos.npz")
     assert status == 1
     assert complaint in sentence
@@ -91,14 +110,14 @@ def test_robomimics_tasks_without_an_expert_ask_for_a_file():
     env = object.__new__(robomimic.RobomimicEnv)
     env._task = robomimic.TASKS["Square"]
     env.info = single_input_info("robomimic", "Square", 7, 23, "state")
-    with pytest.raises(SuiteError, match=r"no scripted expert.*--from-hdf5 FILE"):
+    with pytest.raises(SuiteError, match=r"no scripted expert.*demos import hdf5"):
         env.demonstrate(0, 0.0)
     with pytest.raises(SuiteError, match="no task 'Fold'; it has Lift, Can, Square"):
         robomimic.find("Fold")
 
 
 def test_task_without_an_expert_says_who_could_demonstrate_it(capsys, tmp_path):
-    words = ("collect", "--suite", "dmc", "--task", "reacher-easy", "--episodes", 1)
+    words = ("demos", "record", "--suite", "dmc", "--task", "reacher-easy", "--episodes", 1)
     status, sentence = said(capsys, *words, "--out", tmp_path / "demos.npz")
     assert status == 1
     assert "'dmc.reacher-easy' has no expert" in sentence
@@ -106,7 +125,16 @@ def test_task_without_an_expert_says_who_could_demonstrate_it(capsys, tmp_path):
 
 
 def test_seed_that_is_not_for_training_is_refused(capsys, tmp_path):
-    words = ("collect", "--suite", "metaworld", "--task", "push", "--out", tmp_path / "demos.npz")
+    words = (
+        "demos",
+        "record",
+        "--suite",
+        "metaworld",
+        "--task",
+        "push",
+        "--out",
+        tmp_path / "demos.npz",
+    )
     status, sentence = said(capsys, *words, "--first-seed", TEST_SEEDS.start)
     assert status == 1
     assert f"seed {TEST_SEEDS.start} is not a training seed" in sentence
@@ -127,24 +155,20 @@ def test_our_own_tasks_are_found_by_the_names_of_maniskill_too():
     assert own_task("PegInsertionSide") is None
 
 
-def test_training_words_name_the_files_of_the_task_unless_they_are_given():
-    assert not wants_suite(["--demos", "x.npz"])
-    assert train_words(["--demos", "x.npz", "--seed", "1"]) == ["--demos", "x.npz", "--seed", "1"]
-    words = train_words(["--suite", "metaworld", "--task", "push", "--method", "bc"])
-    home = "out/metaworld.push.state"
-    assert words == [
-        *("--demos", f"{home}/demos.npz", "--out", f"{home}/train"),
-        *("--name", "metaworld.push.state", "--method", "bc"),
-    ]
-    words = train_words(["--suite=dmc", "--task=walker-walk", "--obs=rgb", "--demos", "x.npz"])
-    assert words[1] == "x.npz"
-    assert words[-1] == "dmc.walker-walk.rgb"
+def trained_by(*words: str):
+    return parse(["train", "imitation", *words]).config()
 
 
-def test_collecting_without_a_suite_is_still_from_bags(capsys):
-    with pytest.raises(SystemExit):
-        main(["collect", "--task", "push_cube", "--out", "demos.npz"])
-    assert "--from-bag" in capsys.readouterr().err
+def test_training_takes_the_files_of_the_task_unless_others_are_given():
+    config = trained_by("--suite", "metaworld", "--task", "push", "--method", "bc")
+    folder = Path("out/metaworld.push.state")
+    assert (config.demos, config.out) == (folder / "demos.npz", folder / "train")
+    assert (config.name, config.method) == ("metaworld.push.state", "bc")
+    config = trained_by("--suite=dmc", "--task=walker-walk", "--obs=rgb", "--demos", "x.npz")
+    assert (config.demos, config.name) == (Path("x.npz"), "dmc.walker-walk.rgb")
+    assert trained_by("--task", "push_cube").name == "robot.push_cube.state"
+    with pytest.raises(UsageError, match="wanted --out and --name, or --task, got neither"):
+        trained_by("--demos", "x.npz")
 
 
 def test_an_episode_is_decided_by_its_seed_alone(push):
@@ -244,7 +268,7 @@ def test_file_of_robomimic_becomes_demonstrations(tmp_path, capsys):
     import h5py
 
     path, out = write_hdf5(tmp_path / "low_dim.hdf5", demos=(5, 3) + (1,) * 9), tmp_path / "d.npz"
-    words = ["collect", "--suite", "robomimic", "--task", "Square", "--from-hdf5", str(path)]
+    words = ["demos", "import", "hdf5", str(path), "--task", "Square"]
     assert main([*words, "--out", str(out)]) == 0
     assert "11 episodes, 17 steps" in capsys.readouterr().out
     demos = load_demos(out)
@@ -342,12 +366,10 @@ def test_odd_file_of_robomimic_is_refused_by_episode_and_what_is_odd(edit, compl
 
 def test_of_a_file_of_robomimic_the_first_episodes_can_be_taken(tmp_path, capsys):
     path = spoiled(tmp_path / "demos.hdf5", lambda data: data.create_group("demo_x"))
-    words = ["collect", "--suite", "robomimic", "--task", "Square", "--from-hdf5", path]
-    words += ["--out", tmp_path / "d.npz"]
+    words = ["demos", "import", "hdf5", path, "--task", "Square", "--out", tmp_path / "d.npz"]
     assert said(capsys, *words, "--episodes", 1)[0] == 0
     assert len(load_demos(tmp_path / "d.npz").actions) == 5
     assert "wanted 3 episodes, it has 2" in said(capsys, *words, "--episodes", 3)[1]
-    assert "mean nothing beside --from-hdf5" in said(capsys, *words, "--noise", 0.1)[1]
 
 
 def test_checkpoint_of_another_task_or_view_is_refused_before_anything_runs(capsys):
@@ -357,7 +379,7 @@ def test_checkpoint_of_another_task_or_view_is_refused_before_anything_runs(caps
     assert "is of pick_cube seen as state, wanted was push_cube seen as state" in sentence
     _, sentence = said(capsys, *words, "--obs", "rgb", "--checkpoint", "push_cube_state")
     assert "is of push_cube seen as state, wanted was push_cube seen as rgb" in sentence
-    words = ("collect", "--suite", "maniskill", "--task", "PushCube", "--expert")
+    words = ("demos", "record", "--suite", "maniskill", "--task", "PushCube", "--expert")
     assert "is driven through its own stages" in said(capsys, *words, "push_cube_state")[1]
 
 

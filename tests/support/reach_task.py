@@ -15,8 +15,10 @@ from difftori_models.contract.specs import (
     PointSpec,
 )
 from difftori_models.data import DemoEpisode, Demos, Meta, write_demos
-from difftori_models.training.cli import train_main
+from difftori_sim.cli.main import main
 
+TRAIN = ("train", "imitation")
+"""Words of the command line that trains."""
 JOINTS = ("joint1", "joint2", "finger")
 ACTION = ActionSpec(
     kind="ee_delta_pos",
@@ -123,5 +125,5 @@ def train(demos: Path, out: Path, **settings: object) -> Path:
             arguments.append(option)
         else:
             arguments += [option, str(value)]
-    assert train_main(arguments) == 0
+    assert main([*TRAIN, *arguments]) == 0
     return out / "checkpoint"

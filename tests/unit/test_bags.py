@@ -127,7 +127,7 @@ def test_written_file_is_there_when_it_is_complete_and_overwrites_nothing(tmp_pa
     [
         (("--checkpoint", "pick_cube_state"), "no such file or folder"),
         (("--checkpoint", "nope"), "no checkpoint 'nope'"),
-        (("--task", "push_cube", "--variant", "points"), "has no variant 'points'"),
+        (("--task", "push_cube", "--obs", "points"), "has no variant 'points'"),
         (("--checkpoint", "pick_cube_state", "--remap", "a=b"), "wanted --remap NAME:=TOPIC"),
     ],
 )
@@ -135,7 +135,8 @@ def test_collecting_what_is_not_there_is_refused_in_one_sentence(
     tmp_path, capsys, words, complaint
 ):
     out = tmp_path / "none.npz"
-    assert main(["collect", "--from-bag", str(tmp_path / "none"), "--out", str(out), *words]) == 1
+    status = main(["demos", "import", "bag", str(tmp_path / "none"), "--out", str(out), *words])
+    assert status == (2 if "--remap" in words else 1)
     [sentence] = [line for line in capsys.readouterr().err.splitlines() if "difftori:" in line]
     assert complaint in sentence
     assert not out.exists()
@@ -143,6 +144,6 @@ def test_collecting_what_is_not_there_is_refused_in_one_sentence(
 
 def test_bag_without_gripper_commands_is_refused_by_the_name_of_their_topic(tmp_path, capsys):
     path, out = written(tmp_path / "bag"), tmp_path / "none.npz"
-    words = ["--from-bag", str(path), "--checkpoint", "pick_cube_state", "--out", str(out)]
-    assert main(["collect", *words]) == 1
+    words = [str(path), "--checkpoint", "pick_cube_state", "--out", str(out)]
+    assert main(["demos", "import", "bag", *words]) == 1
     assert PANDA.gripper.topic in capsys.readouterr().err

@@ -108,7 +108,7 @@ def test_streams_that_were_too_old_are_counted(tmp_path):
 
 def test_command_that_made_the_file_stands_in_it_and_makes_it_again(tmp_path):
     bag, first, again = written(tmp_path / "bag", gripper="stream"), "first.npz", "again.npz"
-    words = ["collect", "--from-bag", str(bag), "--checkpoint", "pick_cube_state"]
+    words = ["demos", "import", "bag", str(bag), "--checkpoint", "pick_cube_state"]
     assert main([*words, "--out", str(tmp_path / first)]) == 0
     demos = load_demos(tmp_path / first)
     program, *command = demos.meta.command.split()

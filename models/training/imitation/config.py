@@ -99,7 +99,7 @@ class TrainConfig:
     """Settings of one run; the same settings and demonstrations give the same weights."""
 
     demos: Path
-    """Demonstrations, an .npz file made by `difftori record`."""
+    """Demonstrations, an .npz file made by `difftori demos`."""
     out: Path
     """Directory of the run. An unfinished run with the same settings there goes on."""
     name: Annotated[str, PlainName()]
@@ -189,7 +189,7 @@ class TrainConfig:
         """Refuse settings that make no sense."""
         check_settings(self)
         if self.method in RL_METHODS:
-            raise ConfigError(f"method '{self.method}' learns by reward, not from demonstrations")
+            raise ConfigError(f"method '{self.method}' learns by reward: take `difftori train rl`")
         self._check_combinations()
 
     def _check_combinations(self) -> None:
