@@ -13,8 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 WIDTH = 120
-WIDER = {"suites.md", "use-a-suite.md"}
-"""Pages whose lines are still to be broken."""
 TABLE = re.compile(r"^\s*\|")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FOLDERS = "difftori_ros|models|sim|tests|benchmarks|config|launch|scripts"
@@ -42,8 +40,7 @@ def anchors(page: Path) -> set[str]:
 def test_no_line_but_those_of_tables_is_longer_than_the_width(page):
     lines = enumerate(page.read_text().splitlines(), 1)
     long = [k for k, line in lines if len(line) > WIDTH and not TABLE.match(line)]
-    if page.name not in WIDER:
-        assert not long, f"{name(page)}: lines {long} have more than {WIDTH} characters"
+    assert not long, f"{name(page)}: lines {long} have more than {WIDTH} characters"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
