@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the policy node hears: messages are stored, decoded where they are needed, no more.
+"""The streams of the policy node: messages are stored, decoded where they are needed, no more.
 
 Joint states come up to a thousand times a second. Where the loop knows when it needs them they
 wait in the reader's queue until then; where it plans as soon as they are here, each one wakes it.
@@ -11,30 +11,24 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
-from trajectory_msgs.msg import JointTrajectory
 
 from difftori_ros import codecs
 from difftori_ros.observation import FrameError, Observer
 from difftori_ros.observation.frame_tree import take_transforms
 from difftori_ros.observation.input_topics import InputTopicError, InputTopics
 from difftori_ros.observation.stream_buffer import Unread
-from difftori_ros.observation.stream_set import JOINTS, JOINTS_KEPT
-from difftori_ros.policy.loop import PolicyLoop
+from difftori_ros.observation.stream_set import CAMERA_KINDS, JOINTS, JOINTS_KEPT
 from difftori_ros.status.clock_jump import shown_ns
-from difftori_ros.status.guard_report import GuardReport, GuardReportError
 from difftori_ros.status.health import Health
 from difftori_ros.types import Reason
 
 from .node_base import (
-    COMMAND_QOS,
     LATCHED_QOS,
     SENSOR_QOS,
-    STATUS_QOS,
     StartupError,
     message_class,
     nobody_publishes,
@@ -45,22 +39,34 @@ JOINTS_QOS = QoSProfile(depth=JOINTS_KEPT, reliability=ReliabilityPolicy.BEST_EF
 """They are taken every 0.1 s or sooner: at 1 kHz none is lost."""
 
 
-class Inputs:
-    """Subscriptions of the policy node, from `open` to `close`."""
+class PolicyInputs:
+    """Subscriptions to the streams of an observation, from the first to `close`."""
 
     def __init__(
         self,
         node: Node,
         observer: Observer,
-        loop: PolicyLoop,
         health: Health,
         steady_s: Callable[[], float],
+        wake: Callable[[], object] = lambda: None,
     ):
-        self._node, self._observer = node, observer
-        self._loop, self._health, self._steady_s = loop, health, steady_s
+        """Listen.
+
+        Args:
+            node: The node; its parameters say how the streams come.
+            observer: Takes what has come.
+            health: Is told when something has come.
+            steady_s: The steady clock [s].
+            wake: Called when there is something new to plan from.
+
+        Raises:
+            StartupError: The streams cannot come in the way that the parameters say.
+        """
+        self._node, self._observer, self._streams = node, observer, observer.streams
+        self._health, self._steady_s, self._wake = health, steady_s, wake
         ways = {name: _text(node, name) for name in ("image_transport", "points_from")}
         try:
-            self._sources = InputTopics(observer.spec, ways)
+            self._topics = InputTopics(observer.spec, ways)
         except InputTopicError as error:
             raise StartupError(str(error)) from error
         self._simulated = bool(node.get_parameter("use_sim_time").value)
@@ -71,25 +77,22 @@ class Inputs:
         # poses are looked at when it is time to plan; clouds and images are prepared before
         self._waking = {
             name
-            for name in observer.streams
-            if not by_time or observer.spec.kind(name) in ("points", "image")
+            for name in self._streams
+            if not by_time or observer.spec.kind(name) in CAMERA_KINDS
         }
         subscribe = node.create_subscription
-        self._open = [self._subscribe(name) for name in observer.streams if name != JOINTS]
+        self._open = [self._subscribe(name) for name in self._streams if name != JOINTS]
         if by_time:
             self._polled = PolledSubscription(node, self._joints_kind, topic, JOINTS_QOS)
         else:
-            heard = subscribe(self._joints_kind, topic, self._on_joints, SENSOR_QOS, raw=True)
-            self._open.append(heard)
-        self._open += map(self._subscribe_info, self._sources.calibrations)
-        self._open += [
-            subscribe(DiagnosticStatus, "guard_node/status", self._on_guard, STATUS_QOS),
-            subscribe(JointTrajectory, "guard_node/changed", self._on_changed, COMMAND_QOS),
-            *self._subscribe_transforms(),
-        ]
+            self._open.append(
+                subscribe(self._joints_kind, topic, self._on_joints, SENSOR_QOS, raw=True)
+            )
+        self._open += map(self._subscribe_info, self._topics.calibrations)
+        self._open += self._subscribe_transforms()
 
     def close(self) -> None:
-        """Nothing is heard any more."""
+        """Nothing is received any more."""
         with self._taking:
             if self._polled is not None:
                 self._polled.destroy()
@@ -120,7 +123,7 @@ class Inputs:
     def topics(self) -> dict[str, str]:
         """Resolved topic of every stream."""
         resolve = self._node.resolve_topic_name
-        return {name: resolve(topic) for name, topic in self._sources.topics.items()}
+        return {name: resolve(topic) for name, topic in self._topics.topics.items()}
 
     def unpublished(self, silent_only: bool = False) -> list[str]:
         """A sentence for every stream that nobody publishes.
@@ -128,34 +131,34 @@ class Inputs:
         Args:
             silent_only: Leave out streams that have delivered.
         """
-        streams = self._observer.streams.silent() if silent_only else self._observer.streams
+        streams = self._streams.silent() if silent_only else self._streams
         sentences = [nobody_publishes(self._node, *self._source(name)) for name in streams]
         return [sentence for sentence in sentences if sentence]
 
     def _source(self, stream: str) -> tuple[str, Any]:
         """Relative topic and message class of a stream."""
-        return self._sources.topics[stream], message_class(self._sources.types[stream])
+        return self._topics.topics[stream], message_class(self._topics.types[stream])
 
     def _subscribe(self, stream: str) -> Any:
         topic, kind = self._source(stream)
 
         def callback(message: Any) -> None:
             try:
-                sample = self._sources.decode(stream, message)
+                sample = self._topics.decode(stream, message)
             except codecs.CodecError as error:
-                self._observer.streams.dropped(stream, self._complain(stream, error))
+                self._streams.dropped(stream, self._complain(stream, error))
                 return
             self._health.event(stream, self._steady_s())
-            self._observer.streams.push(stream, sample, self._arrival_ns(sample.stamp_ns))
+            self._streams.push(stream, sample, self._arrival_ns(sample.stamp_ns))
             if stream in self._waking:
-                self._loop.wake()
+                self._wake()
 
         return self._node.create_subscription(kind, topic, callback, SENSOR_QOS)
 
     def _on_joints(self, raw: bytes) -> None:
         self._health.event(JOINTS, self._steady_s())
         self._push_joints(raw)
-        self._loop.wake()
+        self._wake()
 
     def _push_joints(self, raw: bytes, arrived_ns: int | None = None) -> None:
         """Store a message, decoded once it is needed; now, when its stamp cannot be read."""
@@ -164,15 +167,15 @@ class Inputs:
             decode = self._decode_joints
             sample = decode(raw) if stamp is None else Unread(stamp, raw, decode)
         except codecs.CodecError as error:
-            self._observer.streams.dropped(JOINTS, str(error))
+            self._streams.dropped(JOINTS, str(error))
             return
         if arrived_ns is None:
             arrived_ns = self._arrival_ns(sample.stamp_ns)
-        self._observer.streams.push(JOINTS, sample, arrived_ns)
+        self._streams.push(JOINTS, sample, arrived_ns)
 
     def _decode_joints(self, raw: bytes) -> Any:
         try:
-            return self._sources.decode(JOINTS, deserialize_message(raw, self._joints_kind))
+            return self._topics.decode(JOINTS, deserialize_message(raw, self._joints_kind))
         except (codecs.CodecError, RuntimeError) as error:  # the latter from the middleware
             raise codecs.CodecError(self._complain(JOINTS, error)) from error
 
@@ -184,11 +187,11 @@ class Inputs:
         return str(error)
 
     def _subscribe_info(self, stream: str) -> Any:
-        topic = self._sources.calibrations[stream]
+        topic = self._topics.calibrations[stream]
 
         def callback(message: CameraInfo) -> None:
             try:
-                self._sources.calibrate(stream, message, self._observer)
+                self._topics.calibrate(stream, message, self._observer)
             except codecs.CodecError as error:
                 self._node.get_logger().warning(
                     f"{Reason.BAD_MESSAGE.value}: '{topic}': {error}", throttle_duration_sec=2.0
@@ -213,24 +216,6 @@ class Inputs:
             subscribe(TFMessage, "/tf", lambda m: on_transforms(m, False), 100),
             subscribe(TFMessage, "/tf_static", lambda m: on_transforms(m, True), LATCHED_QOS),
         ]
-
-    def _on_guard(self, message: DiagnosticStatus) -> None:
-        try:
-            report = GuardReport.from_status(message)
-        except GuardReportError as error:
-            self._node.get_logger().warning(
-                f"'guard_node/status': {error}", throttle_duration_sec=2.0
-            )
-            return
-        self._loop.guard_said(report.state.name, report.refused_ns, report.accepted_ns or 0)
-
-    def _on_changed(self, message: JointTrajectory) -> None:
-        try:
-            self._loop.replaced(codecs.decode_trajectory(message))
-        except codecs.CodecError as error:
-            self._node.get_logger().warning(
-                f"'guard_node/changed': {error}", throttle_duration_sec=2.0
-            )
 
     def _arrival_ns(self, stamp_ns: int) -> int:
         now_ns = self._node.get_clock().now().nanoseconds

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
@@ -11,14 +12,16 @@ from rclpy.duration import Duration
 from std_srvs.srv import Trigger
 
 from difftori_models.checkpoint import CheckpointError
-from difftori_models.contract.specs import Observation
 from difftori_ros.config.parameters import POLICY
-from difftori_ros.observation import FrameError, Observer, make_observer
-from difftori_ros.policy.loop import PolicyLoop, Ports
+from difftori_ros.observation import FrameError, make_observer
+from difftori_ros.policy.interfaces import Clocks
+from difftori_ros.policy.loop import PolicyLoop
+from difftori_ros.policy.mailbox import Mailbox
 from difftori_ros.policy.open_policy import Source, open_policy, refined
-from difftori_ros.policy.pipeline import PlannedMotion, PlanPipeline
+from difftori_ros.policy.pipeline import PlanPipeline
+from difftori_ros.policy.runner import PolicyRunner
 from difftori_ros.policy.scripted import ScriptedPlanner, ScriptError
-from difftori_ros.policy.start_gate import StartPose
+from difftori_ros.policy.start_gate import StartGate
 from difftori_ros.policy.summary import summary_table
 from difftori_ros.robot.kinematics import Kinematics
 from difftori_ros.robot.profile import ProfileError, RobotProfile, load_profile
@@ -26,12 +29,12 @@ from difftori_ros.status.clock_jump import ClockWatch
 from difftori_ros.status.health import Health
 from difftori_ros.types import Level, Reason
 
-from .node_base import STATUS_QOS, GuardedLifecycleNode, StartupError, declare, let_change, run
-from .policy_inputs import Inputs
-from .policy_outputs import Outputs
+from .guard_inputs import GuardInputs
+from .node_base import GuardedLifecycleNode, StartupError, declare, let_change, run
+from .policy_inputs import PolicyInputs
+from .policy_outputs import PolicyOutputs, PolicyStatus
 from .realtime import apply_realtime
 from .spin import leave_memory_alone, look_at_memory_again
-from .status_publisher import StatusPublisher
 
 HEARTBEAT_S = 0.1
 """Period of `~/status` when nothing else happens [s, steady clock]; the guard listens to it."""
@@ -40,6 +43,19 @@ SILENT_S = 0.09
 not."""
 TRY_AGAIN_S = 0.2
 """Time between two attempts to activate with `autostart` [s, steady clock]."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a configured node is made of."""
+
+    mailbox: Mailbox
+    loop: PolicyLoop
+    runner: PolicyRunner
+    inputs: PolicyInputs
+    guard: GuardInputs
+    outputs: PolicyOutputs
+    reset: Any
 
 
 class PolicyNode(GuardedLifecycleNode):
@@ -54,9 +70,10 @@ class PolicyNode(GuardedLifecycleNode):
         self._values = declare(self, POLICY)
         let_change(self, POLICY, self._on_change)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._clocks = Clocks(self._now_ns, self._steady_s)
         self._health = Health()
         self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
-        self._status = StatusPublisher(self, STATUS_QOS)
+        self._status = PolicyStatus(self, self._health, self._clocks)
         self.create_timer(HEARTBEAT_S, self._heartbeat, clock=self._steady)
         # Of simulated time only steps back are jumps; the system's clock is watched separately.
         threshold = JumpThreshold(
@@ -64,8 +81,7 @@ class PolicyNode(GuardedLifecycleNode):
         )
         self._jump = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
         self._clock_watch = None if self.get_parameter("use_sim_time").value else ClockWatch()
-        self._loop: PolicyLoop | None = None
-        self._observer: Observer | None = None
+        self._parts: _Parts | None = None
         self._autostart: bool = self._values["autostart"]
         self._tried_s = 0.0
         self.finished: int | None = None
@@ -75,13 +91,13 @@ class PolicyNode(GuardedLifecycleNode):
         if not self._autostart or self._steady_s() - self._tried_s < TRY_AGAIN_S:
             return
         self._tried_s = self._steady_s()
-        if self._loop is None:
+        if self._parts is None:
             self.trigger_configure()
         elif self._state_machine.current_state[1] != "inactive":
-            self._autostart = False  # somebody else is at the wheel
+            self._autostart = False  # an operator is at the wheel
             return
-        elif lacking := self._lacking():
-            self._health.set(Reason.MISSING, self._steady_s(), detail=lacking)
+        elif missing := self._missing():
+            self._health.set(Reason.MISSING, self._steady_s(), detail=missing)
             return
         else:
             self._autostart = False
@@ -95,8 +111,8 @@ class PolicyNode(GuardedLifecycleNode):
 
     def on_exception(self, error: Exception) -> None:
         """A callback has raised: no plans until `~/reset`, and the node lives to say so."""
-        if self._loop is not None:
-            self._loop.crashed(error)
+        if self._parts is not None:
+            self._parts.loop.callback_failed(error)
 
     # lifecycle -----------------------------------------------------------------------------------
 
@@ -112,25 +128,32 @@ class PolicyNode(GuardedLifecycleNode):
         except (CheckpointError, ScriptError, ProfileError, FrameError, OSError) as error:
             raise StartupError(str(error)) from error
         card = source.planner.card
-        self._observer = observer
         pipeline.reset(values["seed"])
-        ports = Ports(
-            self._now_ns,
-            self._steady_s,
-            self._deliver,
-            self._missing,
-            self._publish_status,
-            lambda text: self.get_logger().error(text),
-            lambda: self._inputs.take(),
-        )
-        start_pose = _start_pose(source, profile, values)
+        mailbox = Mailbox()
+        inputs = PolicyInputs(self, observer, self._health, self._steady_s, mailbox.wake)
+        outputs = PolicyOutputs(self, card.action, profile.base_frame, self._status)
         loop = PolicyLoop(
-            values, source, pipeline, self._observer, start_pose, self._health, ports
+            values,
+            source,
+            pipeline,
+            observer,
+            _start_gate(source, profile, values),
+            self._health,
+            mailbox,
+            inputs,
+            outputs,
+            self._clocks,
         )
-        self._inputs = Inputs(self, observer, loop, self._health, self._steady_s)
-        self._outputs = Outputs(self, card.action, profile.base_frame)
-        self._loop = loop
-        self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
+        self._parts = _Parts(
+            mailbox,
+            loop,
+            PolicyRunner(loop, mailbox),
+            inputs,
+            GuardInputs(self, mailbox, self._steady_s),
+            outputs,
+            self.create_service(Trigger, "~/reset", self._on_reset),
+        )
+        self._status.streams = observer.streams
         wishes = (values["realtime_priority"], values["cpu_affinity"], values["lock_memory"])
         complaints = apply_realtime(*wishes)
         for complaint in complaints:
@@ -138,8 +161,8 @@ class PolicyNode(GuardedLifecycleNode):
         self._health.note(
             sha256=source.sha256[:12], realtime="; ".join(complaints) or "as configured"
         )
-        table = summary_table(card, profile, values, self._inputs.topics(), source)
-        self._outputs.summary(table)
+        table = summary_table(card, profile, values, inputs.topics(), source)
+        outputs.summary(table)
         self.get_logger().info("configured\n" + table)
         leave_memory_alone()
 
@@ -147,57 +170,67 @@ class PolicyNode(GuardedLifecycleNode):
         """Start planning.
 
         Raises:
-            StartupError: Nobody publishes a stream, or nobody listens to the plans.
+            StartupError: No node publishes a stream, or none takes the plans.
         """
-        assert self._loop is not None
-        if lacking := self._lacking():
-            raise StartupError(lacking)
-        self._loop.start()
+        assert self._parts is not None
+        if missing := self._missing():
+            raise StartupError(missing)
+        self._parts.runner.start()
 
     def deactivate(self) -> None:
         """Stop planning; when this returns no further plan is published."""
-        if self._loop is not None:
-            self._loop.stop()
+        if self._parts is not None:
+            self._parts.runner.stop()
         self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
-        self._publish_status()
+        self._status.publish()
 
     def cleanup(self) -> None:
         """Free the network and every subscription."""
-        if self._loop is None:
+        parts, self._parts, self._status.streams = self._parts, None, None
+        if parts is None:
             return  # never configured
-        self._inputs.close()
-        self._outputs.close()
-        self.destroy_service(self._reset_service)
-        self._loop = self._observer = None
-        del self._inputs, self._outputs
-        look_at_memory_again()  # the loop and what it calls know each other: this frees them
+        for part in (parts.inputs, parts.guard, parts.outputs):
+            part.close()
+        self.destroy_service(parts.reset)
+        look_at_memory_again()
         self._health.set(Reason.STOPPED, self._steady_s(), level=Level.OK)
 
-    def _lacking(self) -> str:
+    def _missing(self) -> str:
         """What must be there before this node can be active, in sentences; empty when it is."""
-        lacking = self._inputs.unpublished()
-        unheard = None if self._values["dry_run"] else self._outputs.no_subscriber()
-        return "; ".join([*lacking, *([unheard] if unheard else [])])
+        assert self._parts is not None
+        sentences = self._parts.inputs.unpublished()
+        no_subscriber = None if self._values["dry_run"] else self._parts.outputs.no_subscriber()
+        return "; ".join([*sentences, *([no_subscriber] if no_subscriber else [])])
 
     # orders --------------------------------------------------------------------------------------
 
     def _on_change(self, name: str, value: Any) -> None:
         self._values[name] = value
-        if self._loop is not None:
-            self._loop.change(name, value)
+        if self._parts is not None:
+            self._parts.mailbox.change(name, value)
 
     def _on_reset(self, request: Any, response: Any) -> Any:
-        assert self._loop is not None
-        response.success, response.message = True, self._loop.reset()
+        assert self._parts is not None
+        response.success, response.message = True, self._parts.runner.reset()
         return response
 
     def _on_jump(self, jump: TimeJump) -> None:
         self._jumped(jump.delta.nanoseconds * 1e-9)
 
     def _jumped(self, jump_s: float) -> None:
-        if self._loop is not None:
-            self._inputs.forget()
-            self._loop.jumped(f"by {jump_s:+.3f} s")
+        if self._parts is not None:
+            self._parts.inputs.forget()
+            self._parts.loop.clock_jumped(f"by {jump_s:+.3f} s")
+
+    # time ----------------------------------------------------------------------------------------
+
+    def _heartbeat(self) -> None:
+        self._watch_clock()
+        if self._parts is not None:
+            self._parts.inputs.take()  # also while a plan takes long
+            self._parts.runner.watch()
+        if self._status.silent_s() >= SILENT_S:
+            self._status.publish()
 
     def _watch_clock(self) -> None:
         if self._clock_watch is None:
@@ -207,31 +240,6 @@ class PolicyNode(GuardedLifecycleNode):
         if jump_s is not None:
             self._jumped(jump_s)
 
-    # what comes out ------------------------------------------------------------------------------
-
-    def _deliver(self, observation: Observation, motion: PlannedMotion, send: bool) -> None:
-        self._outputs.deliver(motion, send)
-        self._publish_status()
-
-    def _missing(self) -> str | None:
-        return "; ".join(self._inputs.unpublished(silent_only=True)) or None
-
-    def _heartbeat(self) -> None:
-        self._watch_clock()
-        if self._loop is not None:
-            self._inputs.take()  # also while a plan takes long
-            self._loop.publish_latent = self._outputs.latent_is_wanted()
-            self._loop.watch()
-        if self._status.silent_s(self._steady_s()) >= SILENT_S:
-            self._publish_status()
-
-    def _publish_status(self) -> None:
-        steady_s = self._steady_s()
-        report = self._health.status(steady_s)
-        seen = self._observer.streams.report(self._now_ns()) if self._observer is not None else {}
-        values = {"code": report.code, **report.values, **seen}
-        self._status.publish(report.level, report.text, values, steady_s)
-
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
@@ -239,12 +247,12 @@ class PolicyNode(GuardedLifecycleNode):
         return self._steady.now().nanoseconds * 1e-9
 
 
-def _start_pose(source: Source, profile: RobotProfile, values: dict[str, Any]) -> StartPose:
+def _start_gate(source: Source, profile: RobotProfile, values: dict[str, Any]) -> StartGate:
     planner, joints = source.planner, profile.arm_joints
     if isinstance(planner, ScriptedPlanner) and planner.start_position is not None:
         tolerance, first = values["start_tolerance_rad"], planner.start_position
-        return StartPose(joints, first, tolerance, "recording's first point", after_stops=True)
-    return StartPose(joints, profile.home, values["start_pose_tolerance_rad"], "home pose")
+        return StartGate(joints, first, tolerance, "recording's first point", after_stops=True)
+    return StartGate(joints, profile.home, values["start_pose_tolerance_rad"], "home pose")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -50,9 +50,8 @@ def leave_memory_alone() -> None:
 
 
 def look_at_memory_again() -> None:
-    """Everything is collected as usual, once now."""
+    """Everything is looked through as usual, with the next full collection."""
     gc.unfreeze()
-    gc.collect()
 
 
 class Signals:

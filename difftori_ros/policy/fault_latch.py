@@ -52,18 +52,18 @@ class FaultLatch:
         self.fault = None
         self._divergences = self._exceptions = 0
 
-    def planned(self, status: PlanStatus) -> bool:
-        """A plan was made; True when it was one divergence too many, and is now latched."""
+    def planned(self, status: PlanStatus) -> PlannerFault | None:
+        """A plan was made; the fault when it was one divergence too many, and is now latched."""
         self._exceptions = 0
         if status not in (PlanStatus.DIVERGED, PlanStatus.FAILED):
             self._divergences = 0
-            return False
+            return None
         self._divergences += 1
         if self._divergences < self._max_divergences:
-            return False
+            return None
         detail = f"{self._divergences} plans in a row; the last one: {status.value}"
         self.fault = PlannerFault(Reason.DIVERGED, detail)
-        return True
+        return self.fault
 
     def raised(self, error: BaseException) -> PlannerFault:
         """A turn ended with an exception: what to report, latched when it will not go away."""

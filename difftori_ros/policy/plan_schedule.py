@@ -7,6 +7,11 @@ from difftori_ros.observation.stream_set import JOINTS, StreamSet
 
 EARLY = 0.1
 """Share of the planning period by which joint states may be early to be planned from."""
+SOONEST_S, LATEST_S = 0.001, 0.1
+"""Time between two turns, unless something new comes, lies within these [s, steady clock]: what
+was expected may come a little later, and the clock of the stamps may be set or stand still."""
+READY_NS = 4_000_000
+"""So long before its joint states are expected what a plan needs besides is prepared [ns]."""
 
 
 class PlanTimes:
@@ -57,3 +62,20 @@ class PlanTimes:
             due_ns = stamp_ns + self._period_ns
         self.due_ns = max(due_ns, stamp_ns + self._period_ns // 2)
         return True
+
+    def next_turn_s(self, now_ns: int, wanted_ns: int = 0) -> float:
+        """Time until the next turn is due [s]: to plan, to prepare, or to say what is too old.
+
+        Args:
+            now_ns: The time now [ns].
+            wanted_ns: Stamp of the joint states that something waits for, besides the plan [ns];
+                0 when nothing does.
+        """
+        due_ns = self._streams.stale_ns()
+        if wanted_ns:
+            due_ns = min(due_ns, self._streams.expected_ns(JOINTS, wanted_ns))
+        if stamp_ns := self.wanted_ns():
+            plan_ns = self._streams.expected_ns(JOINTS, stamp_ns)
+            early_ns = plan_ns - READY_NS
+            due_ns = min(due_ns, plan_ns if early_ns <= now_ns else early_ns)
+        return min(max((due_ns - now_ns) * 1e-9, SOONEST_S), LATEST_S)

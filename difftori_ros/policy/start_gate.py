@@ -10,7 +10,7 @@ from difftori_ros.observation.stream_set import Refusal
 from difftori_ros.types import FloatArray, Reason
 
 
-class StartPose:
+class StartGate:
     """Closed until the arm has been near enough to a pose once; closed again by `reset`.
 
     Attributes:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
@@ -16,11 +16,10 @@ from difftori_models.contract.specs import Card
 from difftori_models.data import Demos
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.nodes.node_base import StartupError, declare, run
-from difftori_ros.nodes.policy_inputs import Inputs
+from difftori_ros.nodes.policy_inputs import PolicyInputs
 from difftori_ros.observation import FrameError, Refusal, make_observer
 from difftori_ros.observation.novelty import Novelty, novelty
 from difftori_ros.observation.stream_buffer import FOREVER
-from difftori_ros.policy.loop import PolicyLoop
 from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.status.health import Health
 
@@ -30,19 +29,6 @@ PERIOD_S = 1.0
 """Time between two looks [s, steady clock]."""
 PATIENCE_S = 15.0
 """Time in which the streams must have delivered for a single look [s, steady clock]."""
-
-
-class _NoLoop:
-    """Stands where the policy's loop is."""
-
-    def wake(self) -> None:
-        """Nothing is planned here."""
-
-    def guard_said(self, *_: object) -> None:
-        """Nothing is under way."""
-
-    def replaced(self, *_: object) -> None:
-        """Nothing was sent."""
 
 
 class InspectNode(Node):
@@ -88,8 +74,7 @@ class InspectNode(Node):
             self._observer = make_observer(card, profile, values)
         except FrameError as error:
             raise StartupError(str(error)) from error
-        nobody = cast(PolicyLoop, _NoLoop())
-        self._inputs = Inputs(self, self._observer, nobody, Health(), time.monotonic)
+        self._inputs = PolicyInputs(self, self._observer, Health(), time.monotonic)
         self._began_s, self._looked_s = time.monotonic(), -PERIOD_S
         self.finished: int | None = None
 

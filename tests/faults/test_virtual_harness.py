@@ -47,7 +47,7 @@ def test_plans_from_what_is_too_old_are_found(harness, monkeypatch):
 
 
 def test_a_planner_that_fails_for_ever_and_is_not_latched_is_found(harness, monkeypatch):
-    monkeypatch.setattr(FaultLatch, "planned", lambda *_: False)
+    monkeypatch.setattr(FaultLatch, "planned", lambda *_: None)
     harness.begin()
     harness.inject("diverge")
     with pytest.raises(AssertionError):

@@ -28,7 +28,7 @@ from difftori_ros.config.paths import config_dir, share_dir
 from difftori_ros.motion.trajectory import hold
 from difftori_ros.nodes.bag_recorder_node import BagNode
 from difftori_ros.nodes.node_base import STATUS_QOS, declare, trajectory_message
-from difftori_ros.nodes.policy_inputs import Inputs
+from difftori_ros.nodes.policy_inputs import PolicyInputs
 from difftori_ros.observation import Observer, Refusal
 from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.input_topics import InputTopics
@@ -123,13 +123,6 @@ class Episode:
         return found
 
 
-class _Nobody:
-    """Stands where the policy's loop is: nothing is planned here."""
-
-    def wake(self):
-        pass
-
-
 class Stand:
     """Publisher, the policy node's inputs and the recorder, in real nodes of one process."""
 
@@ -147,8 +140,7 @@ class Stand:
         frames.set_static(PANDA.base_frame, VALUES["camera_frame"], BASE_FROM_CAMERA)
         self.observer = Observer(spec, PANDA, Kinematics(PANDA), frames)
         self.times = PlanTimes(self.observer.streams, "observation", card.action.dt_s)
-        inputs = (_Nobody(), Health(), lambda: 0.0)
-        self.inputs = Inputs(self.policy, self.observer, *inputs)
+        self.inputs = PolicyInputs(self.policy, self.observer, Health(), lambda: 0.0)
         self.bag = BagNode(card, PANDA, path, values=VALUES | ways, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         for node in (self.robot, self.policy, self.bag):
@@ -182,7 +174,7 @@ class Stand:
         """Both know the cameras before the first depth image, as they soon do."""
         infos = {topic: m for topic, m in messages.items() if topic.endswith("camera_info")}
         for _ in range(200):
-            known = self.inputs._sources._depth_cameras
+            known = self.inputs._topics._depth_cameras
             if all(self.bag.counts[topic] for topic in infos) and len(known) == len(infos):
                 return
             self.publish(infos)

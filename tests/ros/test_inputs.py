@@ -4,7 +4,6 @@
 import io
 import time
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -19,7 +18,7 @@ from difftori_ros import codecs
 from difftori_ros.codecs import camera_info as camera_info_codec
 from difftori_ros.codecs import image as image_codec
 from difftori_ros.nodes.node_base import StartupError
-from difftori_ros.nodes.policy_inputs import Inputs
+from difftori_ros.nodes.policy_inputs import PolicyInputs
 from difftori_ros.observation import Observer
 from difftori_ros.observation.frame_tree import FrameTree
 from difftori_ros.observation.image import process_image
@@ -52,12 +51,12 @@ class Ear:
         self.executor.add_node(self.node)
         self.observer = Observer(spec, PROFILE, Kinematics(PROFILE), FrameTree())
         self.health, self.woken = Health(), 0
-        loop: Any = self
-        self.inputs = Inputs(self.node, self.observer, loop, self.health, time.monotonic)
+        self.inputs = PolicyInputs(
+            self.node, self.observer, self.health, time.monotonic, self._wake
+        )
         self.out = {}
 
-    def wake(self):
-        """The loop is woken."""
+    def _wake(self):
         self.woken += 1
 
     def hears(self, **messages):

@@ -11,7 +11,7 @@ from difftori_ros.types import Reason
 @pytest.mark.parametrize("status", [PlanStatus.DIVERGED, PlanStatus.FAILED])
 def test_third_divergence_in_a_row_is_latched(status):
     latch = FaultLatch(max_divergences=3)
-    assert [latch.planned(status) for _ in range(3)] == [False, False, True]
+    assert [latch.planned(status) for _ in range(3)] == [None, None, latch.fault]
     assert latch.fault is not None
     assert latch.fault.reason is Reason.DIVERGED
     assert "3 plans in a row" in latch.fault.detail

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A worker that hangs is given up and replaced; what it brings later is thrown away."""
+"""A planner's thread that hangs is given up and replaced; what it brings later is thrown away."""
 
 import threading
 import time
@@ -20,24 +20,26 @@ class Bench:
         self.hanging, self.came_back = threading.Semaphore(0), threading.Semaphore(0)
         self.out, self.renewed = threading.Semaphore(0), 0
         self.late = 0
-        self.supervisor = PlannerSupervisor(
-            self._renew, self._turn, lambda: timeout_s, max_restarts
-        )
+        self._timeout_s = timeout_s
+        self.supervisor = PlannerSupervisor(self, threading.Event(), max_restarts)
 
-    def _renew(self, worker):
+    def timeout_s(self):
+        return self._timeout_s
+
+    def renew(self, permit):
         self.renewed += 1
 
-    def _turn(self, worker):
+    def turn(self, permit):
         if self.hang.is_set():
             self.hanging.release()
             assert self.release.wait(LIMIT_S)
-            with worker.permission() as allowed:
+            with permit.permission() as allowed:
                 self.late += allowed
             self.came_back.release()
             return TURN_S
-        with worker.permission() as allowed:
+        with permit.permission() as allowed:
             if allowed:
-                self.supervisor.finished_a_plan()
+                permit.planned()
                 self.out.release()
         return TURN_S
 
@@ -48,7 +50,7 @@ class Bench:
         return self.out.acquire(timeout=LIMIT_S)
 
     def give_up(self, and_again=False):
-        """Wait for a worker to hang, and watch until it is given up; the next one may hang too."""
+        """Wait for a thread to hang, and watch until it is given up; the next one may hang too."""
         assert self.hanging.acquire(timeout=LIMIT_S)
         end = time.monotonic() + LIMIT_S
         while (said := self.supervisor.watch()) is None:
@@ -78,7 +80,7 @@ def test_turn_after_turn_is_taken_until_the_stop(bench):
     assert not bench.out.acquire(timeout=0.05)
 
 
-def test_worker_that_hangs_is_replaced_by_one_with_a_new_planner(bench):
+def test_thread_that_hangs_is_replaced_by_one_with_a_new_planner(bench):
     bench.supervisor.start()
     assert bench.works()
     assert bench.renewed == 0
@@ -89,7 +91,7 @@ def test_worker_that_hangs_is_replaced_by_one_with_a_new_planner(bench):
     assert bench.supervisor.hanging == 1
 
 
-def test_what_a_given_up_worker_brings_later_is_not_let_out(bench):
+def test_what_a_given_up_thread_brings_later_is_not_let_out(bench):
     bench.hang.set()
     bench.supervisor.start()
     bench.give_up()
@@ -99,7 +101,7 @@ def test_what_a_given_up_worker_brings_later_is_not_let_out(bench):
     assert bench.late == 0
 
 
-def test_stop_returns_though_the_worker_hangs_and_lets_nothing_out_afterwards(bench):
+def test_stop_returns_though_the_thread_hangs_and_lets_nothing_out_afterwards(bench):
     bench.hang.set()
     bench.supervisor.start()
     assert bench.hanging.acquire(timeout=LIMIT_S)
@@ -149,37 +151,55 @@ def test_threads_that_never_come_back_are_bounded_even_with_plans_in_between(ben
     assert bench.supervisor.hanging == 4
 
 
+class Dying:
+    """Turns of which the first one ends its thread."""
+
+    def __init__(self):
+        self.died, self.out = threading.Event(), threading.Event()
+
+    def timeout_s(self):
+        return 100.0
+
+    def renew(self, permit):
+        """Nothing to make."""
+
+    def turn(self, permit):
+        if not self.died.is_set():
+            self.died.set()
+            raise SystemError("must not happen")
+        self.out.set()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_thread_that_has_died_is_replaced_too():
-    died, out = threading.Event(), threading.Event()
-
-    def turn(worker: PlannerThread) -> None:
-        if not died.is_set():
-            died.set()
-            raise SystemError("must not happen")
-        out.set()
-
-    supervisor = PlannerSupervisor(lambda worker: None, turn, lambda: 100.0)
+    dying = Dying()
+    supervisor = PlannerSupervisor(dying, threading.Event())
     supervisor.start()
-    assert died.wait(LIMIT_S)
+    assert dying.died.wait(LIMIT_S)
     end = time.monotonic() + LIMIT_S
     while (said := supervisor.watch()) is None:
         assert time.monotonic() < end
     assert "thread has ended" in said
     supervisor.replace()
-    assert out.wait(LIMIT_S)
+    assert dying.out.wait(LIMIT_S)
     supervisor.stop()
 
 
 class Sleeper:
-    """A worker whose turns are counted, and due when the test says."""
+    """A thread whose turns are counted, and due when the test says."""
 
     def __init__(self, due_s):
-        self.due_s, self.turns = due_s, threading.Semaphore(0)
-        self.worker = PlannerThread(lambda worker: None, self._turn)
-        self.worker.start()
+        self.due_s, self.turns, self.news = due_s, threading.Semaphore(0), threading.Event()
+        self.thread = PlannerThread(self, self.news)
+        self.thread.start()
 
-    def _turn(self, worker):
+    def timeout_s(self):
+        return 100.0
+
+    def renew(self, permit):
+        """Nothing to make."""
+
+    def turn(self, permit):
         self.turns.release()
         return self.due_s
 
@@ -188,14 +208,14 @@ class Sleeper:
 def sleeper(request):
     made = Sleeper(request.param)
     yield made
-    made.worker.stop()
+    made.thread.stop()
 
 
 @pytest.mark.parametrize("sleeper", [None], indirect=True)
-def test_a_worker_with_nothing_due_sleeps_until_it_is_woken(sleeper):
+def test_a_thread_with_nothing_due_sleeps_until_it_is_woken(sleeper):
     assert sleeper.turns.acquire(timeout=LIMIT_S)
     assert not sleeper.turns.acquire(timeout=0.2)
-    sleeper.worker.wake()
+    sleeper.news.set()
     assert sleeper.turns.acquire(timeout=LIMIT_S)
     assert not sleeper.turns.acquire(timeout=0.2)
 

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The loop says when its next turn is due, and since when it has sent plans."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from difftori_ros.observation.stream_set import MAX_AGE_S
-from difftori_ros.policy.planner_thread import PlannerThread
 from difftori_ros.types import JointState
 from tests.support.policy_rig import HOME, MS, PANDA, Rig
 
@@ -16,12 +13,12 @@ from tests.support.policy_rig import HOME, MS, PANDA, Rig
 def rig():
     made = Rig(planner_timeout_s=0.1, deadline_s=0.1)
     yield made
-    made.loop.stop()
+    made.runner.stop()
 
 
 def turned(rig):
     """When the loop is due again after one more turn [s]."""
-    return rig.loop.turn(PlannerThread(lambda worker: None, rig.loop.turn))
+    return rig.loop.turn(rig.thread)
 
 
 def measure(rig, count=12):
@@ -66,15 +63,13 @@ def test_a_turn_is_due_at_least_ten_times_a_second_unless_an_order_is_needed(rig
 
 
 def test_a_plan_is_made_from_joint_states_that_came_while_the_rest_was_prepared(rig):
-    waiting = []
-    rig.loop._ports = replace(rig.loop._ports, take=lambda: waiting and waiting.pop()())
-    waiting.append(rig.see)
+    rig.waiting.append(rig.see)
     turned(rig)
     assert rig.motions[-1].plan.stamp_ns == rig.now_ns
     rig.see()
-    waiting += [rig.see, lambda: None]  # nothing before the turn, and then one more
+    rig.waiting += [rig.see, lambda: None]  # nothing before the turn, and then one more
     turned(rig)
-    assert waiting == []
+    assert rig.waiting == []
     assert rig.motions[-1].plan.stamp_ns == rig.now_ns
 
 
@@ -90,9 +85,8 @@ def test_a_refusal_is_told_at_once_and_not_again(rig):
 def test_a_stopped_loop_reports_no_refusal(rig):
     rig.turn()
     rig.now_ns += 300 * MS
-    worker = PlannerThread(lambda worker: None, rig.loop.turn)
-    worker.give_up()
-    rig.loop.turn(worker)
+    rig.thread.give_up()
+    rig.loop.turn(rig.thread)
     assert rig.code == "OK"
 
 
@@ -101,7 +95,7 @@ def test_the_status_tells_since_when_plans_are_sent(rig):
     first = str(rig.now_ns)
     rig.turn()
     assert rig.status.values["plans_since_ns"] == first
-    rig.loop.reset()
+    rig.runner.reset()
     assert rig.status.values["plans_since_ns"] == "0"
     rig.turn()
     assert rig.status.values["plans_since_ns"] == str(rig.now_ns)

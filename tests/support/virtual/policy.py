@@ -18,11 +18,13 @@ from difftori_ros.codecs.serialized_trajectory import write_trajectory
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.nodes.node_base import status_message
 from difftori_ros.observation import FrameTree, Observer, StreamSet
-from difftori_ros.policy.loop import PolicyLoop, Ports
+from difftori_ros.policy.interfaces import Clocks, PlanEvent
+from difftori_ros.policy.loop import PolicyLoop
+from difftori_ros.policy.mailbox import Mailbox
 from difftori_ros.policy.open_policy import Source
-from difftori_ros.policy.pipeline import PlannedMotion, PlanPipeline
+from difftori_ros.policy.pipeline import PlanPipeline
 from difftori_ros.policy.scripted import ScriptedPlanner
-from difftori_ros.policy.start_gate import StartPose
+from difftori_ros.policy.start_gate import StartGate
 from difftori_ros.status.clock_jump import ClockWatch
 from difftori_ros.status.guard_report import GuardReport
 from difftori_ros.status.health import Health
@@ -64,25 +66,8 @@ class Mover(ScriptedPlanner):
         return replace(made, actions=actions, status=PlanStatus.BASE)
 
 
-class Nobody:
-    """No thread supervises turns here: the run calls them."""
-
-    hanging = 0
-
-    def start(self, renew: bool = False) -> None:
-        """Nothing starts."""
-
-    def stop(self) -> None:
-        """Nothing runs."""
-
-    wake = finished_a_plan = stop
-
-    def watch(self) -> None:
-        """Nothing hangs."""
-
-
 class Permit:
-    """What the loop needs of a worker: whether something may come out.
+    """What the loop needs of a thread: whether something may come out.
 
     Attributes:
         stopped: Nothing may.
@@ -100,6 +85,9 @@ class Permit:
             yield not self.stopped
         finally:
             self.held = False
+
+    def planned(self) -> None:
+        """Nobody counts."""
 
 
 class VirtualPolicy:
@@ -121,24 +109,23 @@ class VirtualPolicy:
         self._health = Health()
         values = {one.name: one.default for one in POLICY} | {"deadline_s": 0.0}
         source = Source(planner, Path("mover"), "", "", lambda: Mover(world))
-        ports = Ports(
-            world.data_ns,
-            self._steady_s,
-            self._deliver,
-            lambda: None,
-            self._tell,
-            lambda text: world.note("policy", text),
-        )
-        start = StartPose(profile.arm_joints, profile.home, 0.0, "home pose")
-        pipeline = PlanPipeline(planner, profile, world.kinematics)
+        self._mailbox = Mailbox()
         self._loop = PolicyLoop(
-            values, source, pipeline, self._observer, start, self._health, ports
+            values,
+            source,
+            PlanPipeline(planner, profile, world.kinematics),
+            self._observer,
+            StartGate(profile.arm_joints, profile.home, 0.0, "home pose"),
+            self._health,
+            self._mailbox,
+            self,
+            self,
+            Clocks(world.data_ns, self._steady_s),
         )
-        self._loop._supervisor = Nobody()  # type: ignore[assignment]
         self._watch = ClockWatch()
         self._newest: Any = None
         self._permit = Permit()
-        self._loop.start()
+        self._loop.begin()
         timeline.spawn(self.process, self._run)
         timeline.every(HEARTBEAT_NS, self.process, self._heartbeat)
 
@@ -151,11 +138,11 @@ class VirtualPolicy:
 
     def hear_status(self, report: GuardReport) -> None:
         """The guard has spoken."""
-        self._loop.guard_said(report.state.name, report.refused_ns, report.accepted_ns or 0)
+        self._mailbox.guard_reported(report, self._steady_s())
 
     def hear_changed(self, trajectory: Trajectory) -> None:
         """The guard has sent this in place of a plan."""
-        self._loop.replaced(trajectory)
+        self._mailbox.plan_replaced(trajectory)
 
     # orders --------------------------------------------------------------------------------------
 
@@ -173,7 +160,7 @@ class VirtualPolicy:
     def activate(self) -> None:
         """It plans again."""
         self._permit = Permit()
-        self._loop.start()
+        self._loop.begin()
 
     # turns ---------------------------------------------------------------------------------------
 
@@ -187,12 +174,26 @@ class VirtualPolicy:
                 state, self._newest = self._newest.state, None
                 self._observer.streams.push("joint_states", state, self._world.data_ns())
             if not self._permit.stopped:
-                self._loop.turn(self._permit)  # type: ignore[arg-type]
+                self._loop.turn(self._permit)
             self._world.work(0.5 + 2.0 * self._dice.random())
 
-    def _deliver(self, observation: Observation, motion: PlannedMotion, send: bool) -> None:
-        world = self._world
-        if send and motion.trajectory is not None:
+    def take(self) -> None:
+        """What has come is pushed before every turn."""
+
+    def unpublished(self, silent_only: bool = False) -> list[str]:
+        """Somebody publishes everything."""
+        return []
+
+    def publish_latent(self) -> bool:
+        """Nobody wants it."""
+        return False
+
+    def publish(self, event: PlanEvent) -> None:
+        """A plan goes to the guard, a text to the run's notes, and the status with both."""
+        world, motion = self._world, event.motion
+        if event.error:
+            world.note("policy", event.error)
+        if event.send and motion is not None and motion.trajectory is not None:
             plan = self._spoilt(motion.trajectory)
             world.work(0.3)
             world.note("plan", plan)
@@ -222,7 +223,7 @@ class VirtualPolicy:
         now_s, now_ns = self._steady_s(), self._world.data_ns()
         jump_s = self._watch.look(now_s, now_ns, now_s)
         if jump_s is not None:
-            self._loop.jumped(f"by {jump_s:+.3f} s")
+            self._loop.clock_jumped(f"by {jump_s:+.3f} s")
         self._tell()
 
     def _tell(self) -> None:

@@ -19,7 +19,7 @@ from difftori_models.contract.specs import Observation, Plan
 from difftori_ros.config.paths import find_checkpoint
 from difftori_ros.nodes import policy_inputs, policy_node, status_publisher
 from difftori_ros.nodes.node_base import status_message, trajectory_message
-from difftori_ros.policy import planner_thread
+from difftori_ros.policy import mailbox, planner_thread
 from difftori_ros.policy.open_policy import Source
 from difftori_ros.policy.scripted import ScriptedPlanner
 from difftori_ros.status.guard_report import GuardReport
@@ -244,6 +244,7 @@ def with_policy(world: FaultWorld) -> Iterator[None]:
         (policy_inputs, "PolledSubscription"): PolledJoints,
         (policy_inputs, "threading"): threads,
         (status_publisher, "threading"): threads,
+        (mailbox, "threading"): threads,
         (planner_thread, "threading"): threads,
         (planner_thread, "time"): threads,
         (injected_faults, "threading"): threads,

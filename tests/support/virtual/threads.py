@@ -36,10 +36,12 @@ class VirtualEvent:
 
     def __init__(self, timeline: Timeline, process: Process):
         self._timeline, self._alarm, self._set = timeline, Alarm(timeline, process), False
+        self._times = 0
 
     def set(self) -> None:
-        """Whoever waits goes on."""
+        """Whoever waits goes on, even when it is cleared at once."""
         self._set = True
+        self._times += 1
         self._alarm.ring()
 
     def clear(self) -> None:
@@ -54,9 +56,10 @@ class VirtualEvent:
         """Return when it has happened or the time is over; whether it has."""
         now_ns = self._timeline.now_ns
         until_ns = NEVER if timeout_s is None else now_ns + round(timeout_s * 1e9)
-        while not self._set and self._timeline.now_ns < until_ns:
+        times = self._times
+        while not self._set and self._times == times and self._timeline.now_ns < until_ns:
             self._alarm.wait(until_ns)
-        return self._set
+        return self._set or self._times > times
 
 
 class VirtualThread:
