@@ -49,7 +49,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "difftori": HEAD,
     "difftori, Gauss-Newton": HEAD | {"solver": "gauss_newton", "iterations": 4},
     "difftori, CVAE, latent 0": HEAD | {"cvae": True},
-    "difftori, CVAE, 1 latent": HEAD | {"cvae": True, "latents": 1},
+    "difftori, CVAE, 1 latent": HEAD | {"cvae": True, "draw_latent": True},
     "difftori, dynamics": HEAD | {"score": "dynamics", "iterations": 5, "head_steps": 200},
     "difftori from zero": HEAD | {"start": "zero"},
     "difftori on diffusion": ON_DIFFUSION,

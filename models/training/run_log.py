@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The lines of a run: one JSON object for each validation, episode or evaluation.
 
-Every line has `phase` (`base`, `fold0`, `fold1` and `head` of imitation, `train` and `eval` of
+Every line has `phase` (`base` and `head` of imitation, `train` and `eval` of
 reinforcement learning), `step` (updates of the phase, or steps of the run) and `seconds` that the
 run has taken; all else is numbers by name.
 """

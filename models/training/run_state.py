@@ -35,7 +35,7 @@ class Progress:
     """How far a run is, without its tensors.
 
     Attributes:
-        phase: What it is doing: `base`, `fold0`, `fold1`, `head` or `done` of imitation, `rl`.
+        phase: What it is doing: `base`, `head` or `done` of imitation, `rl`.
         step: Updates done in this phase, or steps of the run.
         settings: What the run depends on, as JSON text.
         rows: Lines of its log.

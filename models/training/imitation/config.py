@@ -36,9 +36,9 @@ from difftori_models.training.validation import (
 LOSSES = ("l1", "mse")
 """What the head makes small."""
 
-STARTS = ("noisy", "base", "oof", "zero", "random")
+STARTS = ("noisy", "base", "zero")
 """Where the head's solves begin in training; a checkpoint begins its own where that was learned:
-at the base policy's chunk for the first three."""
+at the base policy's chunk for the first two."""
 
 SCORED = (
     "solver",
@@ -48,7 +48,7 @@ SCORED = (
     "residuals",
     "cvae",
     "kl_weight",
-    "latents",
+    "draw_latent",
 )
 """Settings of a score, so of `difftori` alone."""
 
@@ -67,7 +67,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "iterations": 100,
         "in_graph": 5,
         "cvae": True,
-        "latents": 1,
+        "draw_latent": True,
         "kl_weight": 10 / 3000,
         "lr": 1e-4,
         "dropout": 0.0,
@@ -126,8 +126,8 @@ class TrainConfig:
     """Spread of the starts the head is trained from, in units of each action entry's std: base
     chunk + N(0, 1) * noise * 2 * U(0, 1), one U per sample. Without it refining does not learn."""
     start: Annotated[str, OneOf(*STARTS)] = "noisy"
-    """Where solves begin in training: `noisy` or plain `base` chunks, chunks of bases that have
-    not seen the episode (`oof`, out of fold), the mean action `zero`, or `random` ones."""
+    """Where solves begin in training: at `noisy` or plain `base` chunks, or at the mean action
+    `zero`."""
     loss: Annotated[str, OneOf(*LOSSES)] = "l1"
     """Error of the refined chunk: `l1` or `mse`."""
     solver: Annotated[str, OneOf(*SOLVERS)] = "projected_gradient"
@@ -169,9 +169,8 @@ class TrainConfig:
     """Give the score a 64-d CVAE latent."""
     kl_weight: Annotated[float, NOT_NEGATIVE] = 0.003
     """Weight of the latent's KL divergence beside the loss."""
-    latents: Annotated[int, NOT_NEGATIVE] = 0
-    """CVAE latents drawn for an episode at deployment: 0 takes the prior's mean, of several the
-    answer with the best score counts."""
+    draw_latent: bool = False
+    """Draw the CVAE latent of an episode from the prior at deployment, instead of its mean."""
     ema: Annotated[float, SHARE_BELOW_ONE] = 0.999
     """Decay of the averaged weights, which are the ones validated and exported."""
     val_fraction: Annotated[float, SHARE_BELOW_ONE] = 0.1
@@ -217,8 +216,8 @@ class TrainConfig:
             )
         if self.score == "dynamics" and self.solver == "gauss_newton":
             raise ConfigError("gauss_newton needs residuals of the whole chunk: score chunk")
-        if self.latents and not self.cvae:
-            raise ConfigError(f"latents is {self.latents}, but there is no latent: it needs cvae")
+        if self.draw_latent and not self.cvae:
+            raise ConfigError("draw_latent, but there is no latent: it needs cvae")
 
     def _given(self, key: str) -> bool:
         return getattr(self, key) != getattr(type(self), key)

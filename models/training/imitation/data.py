@@ -88,7 +88,6 @@ class Samples:
         every: All samples.
         training: Samples to train on.
         validation: Samples kept out.
-        folds: Two halves of the training episodes.
     """
 
     def __init__(
@@ -96,14 +95,12 @@ class Samples:
     ) -> None:
         """Samples of the demonstrations, whose `delayed_states` are `states`."""
         training, validation = split_episodes(demos, config.val_fraction, config.seed)
-        rank = np.searchsorted(np.unique(demos.episode[training]), demos.episode[training])
 
         def subset(steps: NDArray[np.intp]) -> EpisodeSubset:
             return EpisodeSubset.of(demos, steps, config.delay, config.device)
 
         self.every = subset(np.arange(len(demos)))
         self.training, self.validation = subset(training), subset(validation)
-        self.folds = tuple(subset(training[rank % 2 == k]) for k in range(2))
         earlier = np.concatenate([earlier_steps(demos, k) for k in range(1 + config.delay)])
         self._seen_at = torch.from_numpy(earlier).to(config.device)
         clouds = point_clouds(demos)
@@ -168,7 +165,7 @@ def new_card(config: TrainConfig, demos: Demos, states: NDArray[np.float32]) -> 
             config.solver,
             config.iterations,
             start="zero" if config.start == "zero" else "base",
-            latent="sample" if config.latents else "zero",
+            latent="sample" if config.draw_latent else "zero",
             sampler=config.sampler,
         ),
         base=config.below,

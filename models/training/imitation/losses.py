@@ -84,8 +84,6 @@ def _starts(chunks: Tensor, steps: Tensor, config: TrainConfig) -> Tensor:
     """Where the solves of a batch begin, shape (B, H, A)."""
     if config.start == "zero":
         return torch.zeros_like(chunks[0, steps])
-    if config.start == "random":
-        return torch.randn_like(chunks[0, steps])
     if len(chunks) > 1:
         start = chunks[torch.randint(len(chunks), (len(steps),)).to(steps.device), steps]
     else:

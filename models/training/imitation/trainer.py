@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Two phases: train the base policy, then train the head to refine what it proposes.
-
-With starts out of fold there are two more in between: the same base policy on one half of the
-training episodes each, whose proposals on the other half the head then starts from.
-"""
+"""Two phases: train the base policy, then train the head to refine what it proposes."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ from tqdm import tqdm
 from difftori_models.checkpoint import files
 from difftori_models.contract.specs import Card
 from difftori_models.data import load_demos
-from difftori_models.policies.agent import Agent, new_base
+from difftori_models.policies.agent import Agent
 from difftori_models.policies.base import Base
 from difftori_models.policies.objective_head import ObjectiveHead
 from difftori_models.training.errors import DivergedError
@@ -62,10 +58,6 @@ class Trainer:
         self.config, self.card, self.agent, self.data = config, card, agent, data
         self.state = state
         self.averaged = copy.deepcopy(agent).eval().requires_grad_(False)
-        self.folds = self.averaged_folds = nn.ModuleList()
-        if config.start == "oof" and agent.head is not None:
-            self.folds = nn.ModuleList(self._new_fold(k) for k in range(2)).to(config.device)
-            self.averaged_folds = copy.deepcopy(self.folds).eval().requires_grad_(False)
         saved = {name: tensor.to(config.device) for name, tensor in state.tensors.items()}
         self._optimizer_state = of_prefix("optimizer.", saved)
         if saved:
@@ -104,16 +96,15 @@ class Trainer:
             return self._run()
 
     def _run(self) -> Path:
-        steps, bases = self.config.base_steps, ["base", *self._fold_names]
-        for name, after in zip(bases, [*bases[1:], "head"], strict=True):
-            if self.state.progress.phase == name:
-                self._phase(name, *self._base_of(name), steps)
-                self._next("done" if self.agent.head is None else after)
+        config, agent, averaged = self.config, self.agent, self.averaged
+        if self.state.progress.phase == "base":
+            self._phase("base", agent.base, averaged.base, config.base_steps)
+            self._next("done" if agent.head is None else "head")
         if self.state.progress.phase == "head":
-            assert isinstance(self.agent.head, nn.Module)
-            assert isinstance(self.averaged.head, nn.Module)
+            assert isinstance(agent.head, nn.Module)
+            assert isinstance(averaged.head, nn.Module)
             self._chunks = self._base_chunks()
-            self._phase("head", self.agent.head, self.averaged.head, self.config.head_steps)
+            self._phase("head", agent.head, averaged.head, config.head_steps)
             self._next("done")
         return self.export()
 
@@ -131,33 +122,14 @@ class Trainer:
         files.save(folder, card, tensors)
         return folder
 
-    @property
-    def _fold_names(self) -> list[str]:
-        return [f"fold{k}" for k in range(len(self.folds))]
-
-    def _new_fold(self, k: int) -> Base:
-        seed_draws(self.config.seed, f"weights{k}", 0)
-        agent = self.agent
-        assert self.card.base is not None
-        return new_base(self.card.base, agent.network, agent.solver, *agent.normaliser.shape)
-
-    def _base_of(self, phase: str) -> tuple[Base, Base]:
-        """The base policy that a phase trains, and its averaged weights."""
-        if phase == "base":
-            return self.agent.base, self.averaged.base
-        k = self._fold_names.index(phase)
-        return self.folds[k], self.averaged_folds[k]  # type: ignore[return-value]
-
     def _loss(self, phase: str) -> Loss:
         """Loss of a batch drawn for a phase."""
         config, data = self.config, self.data
         if phase == "head":
             steps, _ = data.training.draw(config.batch, sequences=False)
             return head_loss(self.agent, data, self._chunks, steps.squeeze(1), config)
-        of_fold = phase in self._fold_names
-        subset = data.folds[self._fold_names.index(phase)] if of_fold else data.training
-        base, _ = self._base_of(phase)
-        steps, real = subset.draw(config.batch, sequences=base.memory > 0)
+        base = self.agent.base
+        steps, real = data.training.draw(config.batch, sequences=base.memory > 0)
         return base_loss(base, self.agent, data, steps, real, config)
 
     def _phase(self, name: str, model: nn.Module, averaged: Any, steps: int) -> None:
@@ -214,11 +186,7 @@ class Trainer:
         """What the heads start from on every step, shape (N, T, H, A)."""
         config, data = self.config, self.data
         count = PROPOSALS if config.below == "diffusion" else 1
-        chunks = self._proposals(self.averaged.base, data.every, "proposals", count)
-        for name, unseen in zip(self._fold_names, reversed(data.folds), strict=False):
-            other = self._proposals(self._base_of(name)[1], unseen, name, count)
-            chunks[:, unseen.steps] = other[:, unseen.steps]
-        return chunks
+        return self._proposals(self.averaged.base, data.every, "proposals", count)
 
     def _proposals(self, base: Base, subset: EpisodeSubset, name: str, count: int = 1) -> Tensor:
         seed = draw_seed(self.config.seed, name, 0)
@@ -278,6 +246,4 @@ class Trainer:
         return {
             "weights.": self.agent,
             "average.": self.averaged,
-            "folds.": self.folds,
-            "average_folds.": self.averaged_folds,
         }

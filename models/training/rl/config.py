@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from difftori_models.contract.network_settings import RL_METHODS
-from difftori_models.contract.world_model_settings import PLANNERS
+from difftori_models.contract.world_model_settings import PLANNERS, TERMINALS
 from difftori_models.training.errors import ConfigError
 from difftori_models.training.validation import (
     COUNT,
@@ -94,7 +94,7 @@ class RLConfig:
     grad_clip: Annotated[float, POSITIVE] = 10.0
     """Largest norm of a gradient."""
     planner: Annotated[str, OneOf(*GRADIENT_PLANNERS)] = "normalised_gradient"
-    """How DiffTORI plans: `normalised_gradient`, `lm_rank1`, `projected_gradient`, `adam_box`."""
+    """How DiffTORI plans: `normalised_gradient`, `lm_rank1` or `adam_box`."""
     iterations: Annotated[int, COUNT] = 3
     """Iterations of a plan."""
     step_size: Annotated[float, POSITIVE] = 0.3
@@ -103,8 +103,8 @@ class RLConfig:
     """Damping of `lm_rank1`."""
     ceiling: float = 1000.0
     """What `lm_rank1` aims at. The run ends with an error before a value reaches it."""
-    terminal: Annotated[str, OneOf("soft", "mean", "min")] = "soft"
-    """How two Q become one at the end of a plan: `soft`, `mean`, `min`."""
+    terminal: Annotated[str, OneOf(*TERMINALS)] = "soft"
+    """How two Q become one at the end of a plan: `soft` or `min`."""
     in_graph: Annotated[int, NOT_NEGATIVE] = 0
     """Last iterations that are differentiated; 0 for all of them. The reference takes 5."""
     pg: Annotated[str, OneOf(*SCHEDULES)] = "per_update"
