@@ -26,7 +26,7 @@ GRIPPER_LAG_S = 0.075
 """How late a gripper follows its targets [s]."""
 
 
-class JoinCheck:
+class ContinuityCheck:
     """The checks of a plan against the measured joints and the motion under way."""
 
     def __init__(self, config: GuardConfig, gripper: Gripper | None):

@@ -2,7 +2,7 @@
 """The guard: the last gate before the controllers, and the watchdog that brakes.
 
 A state machine without a clock of its own: data times (`now_ns`, the clock of the message stamps)
-and watchdog times (`steady_s`, a clock that nobody can set) are passed in. It trusts nothing in a
+and watchdog times (`steady_s`, a clock that cannot be set) are passed in. It trusts nothing in a
 plan. `plan_checks` says what a plan must be by itself, `retiming` slows down one that asks too
 much, `workspace` says where the arm may be, `continuity_checks` how plans must join, and
 `watchdog` how long silence is borne.
@@ -34,7 +34,7 @@ QUIET_S = 1.0
 
 
 class Guard:
-    """Passes valid plans on, refuses the others by name, and brakes when nobody is in control."""
+    """Passes valid plans on, refuses the others by name, and brakes when no plan comes."""
 
     def __init__(self, profile: RobotProfile, config: GuardConfig):
         self._config = config
@@ -44,6 +44,7 @@ class Guard:
         self._soft_start = SoftStart(config.soft_start_s)
         self._steady_s = self._judged_s = self._slowdown = 0.0
         self._accepted = self._changed = self._refused = 0
+        # emergency stop; pause; a new plan may end the brake; the arm holds its pose after one
         self._pressed = self._paused = self._recoverable = self._held = False
         self._break_ns = self._stall_ns = 0  # plans made before the break count no more
         self._state, self._reason = GuardState.INACTIVE, Reason.STOPPED
@@ -191,7 +192,7 @@ class Guard:
     # plans ---------------------------------------------------------------------------------------
 
     def check(self, plan: Trajectory, now_ns: int) -> Verdict:
-        """All three steps at once, for whoever sends it at `now_ns`."""
+        """All three steps at once, for a plan that is sent at `now_ns`."""
         judged = self.judge(plan, now_ns)
         return self.settle(judged, now_ns, self.joins(judged, now_ns))
 
@@ -293,7 +294,7 @@ class Guard:
 
     @property
     def latched(self) -> Latched | None:
-        """What stays until somebody ends it."""
+        """What is held until a reset or resume."""
         if self._fault_held:
             return Latched(self._reason, self._detail, self._paused)
         return Latched(None, paused=True) if self._paused else None

@@ -10,7 +10,7 @@ from difftori_ros.robot.profile import RobotProfile
 from difftori_ros.types import Reason, Trajectory
 
 from .config import GuardConfig
-from .continuity_checks import JoinCheck
+from .continuity_checks import ContinuityCheck
 from .measured_joints import MeasuredJoints
 from .motion_under_way import STILL_RAD_S, MotionUnderWay, put_off, start_ns
 from .plan_checks import PlanCheck, RefusedError
@@ -40,7 +40,7 @@ class PlanJudge:
     ):
         self._profile, self._measured, self._motion = profile, measured, motion
         self._plan_check, self._workspace = PlanCheck(profile, config), Workspace(profile, config)
-        self._join_check = JoinCheck(config, profile.gripper)
+        self._continuity = ContinuityCheck(config, profile.gripper)
 
     def judge(self, plan: Trajectory, now_ns: int, break_ns: int, rate: float) -> Judged:
         """The plan as it may be executed, changed if it must be.
@@ -55,7 +55,7 @@ class PlanJudge:
             RefusedError: It may not be executed.
         """
         plan = self._plan_check.check(plan, now_ns)
-        self._join_check.ages(plan, now_ns, self._measured.arm, break_ns)
+        self._continuity.ages(plan, now_ns, self._measured.arm, break_ns)
         plan, late_s = self._begun_anew(plan, now_ns)
         join_ns = now_ns if self._motion.moving(now_ns) else plan.stamp_ns
         retimed = retime_to_limits(plan, join_ns, self._limits, rate)
@@ -78,10 +78,10 @@ class PlanJudge:
         arm, *rest = judged.channels
         for moment_ns in (now_ns, now_ns + SENDING_NS // 2, now_ns + SENDING_NS):
             known = self._measured.arm
-            measured = self._join_check.ages(judged.plan, moment_ns, known, break_ns)
-            self._join_check.arm(arm, moment_ns, measured, self._motion)
+            measured = self._continuity.ages(judged.plan, moment_ns, known, break_ns)
+            self._continuity.arm(arm, moment_ns, measured, self._motion)
             for gripper in rest:
-                self._join_check.gripper(
+                self._continuity.gripper(
                     gripper, moment_ns, self._measured.gripper, self._motion.gripper
                 )
 

@@ -50,7 +50,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Latched:
-    """What stays until somebody ends it: a fault, a pause, or both.
+    """What is held until a reset or resume: a fault, a pause, or both.
 
     Attributes:
         fault: Why a fault is held; None for none.

@@ -52,7 +52,7 @@ class Watchdog:
             self._heartbeat_s = steady_s
 
     def refused(self, reason: Reason, detail: str) -> None:
-        """One more plan in a row was refused."""
+        """One more consecutive plan was refused."""
         self._refused, self._refusal = self._refused + 1, (reason, detail)
 
     def accepted(self, steady_s: float, slowdown: float, soft: bool, detail: str) -> None:

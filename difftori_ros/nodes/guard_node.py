@@ -116,7 +116,7 @@ class GuardNode(Node):
         self._guard.start(self._now_ns())
         if (latched := self._publisher.latch.read()) is not None:
             self._guard.restore(latched)
-            self._fresh = False  # somebody must give an order anyhow
+            self._fresh = False  # an order is needed anyhow
             path = self._publisher.latch.path
             self.get_logger().warning(f"held since before this start, in {path}")
         self.get_logger().info(f"guarding '{profile.name}': {self._outputs.topics}")
@@ -331,7 +331,7 @@ class GuardNode(Node):
             self._trip(Reason.SECOND_COMMANDER, detail)
 
     def _look_for_controllers(self) -> bool:
-        """Whether somebody takes the commands of the arm."""
+        """Whether any node takes the commands of the arm."""
         self._listened = any(name not in PASSIVE_NODES for name in self._outputs.listeners())
         return self._listened
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A plan joins what the arm follows at the moment of sending; what was made before the last break
-(a reset, a pause, a farewell, a brake) counts no more."""
+(a reset, a pause, a stop of the policy, a brake) counts no more."""
 
 import numpy as np
 import pytest
@@ -170,10 +170,10 @@ def test_an_arm_that_is_where_it_should_be_follows_on_after_a_reset():
     accepted(guard, leaving(made, AT + 20 * MS), AT + 20 * MS, after=made)
 
 
-@pytest.mark.parametrize("break_", ["farewell", "reset", "resume", "brake"])
+@pytest.mark.parametrize("break_", ["policy stops", "reset", "resume", "brake"])
 def test_plans_from_before_a_break_are_refused(break_):
     guard, late = ready(), NOW + 5 * MS
-    if break_ == "farewell":
+    if break_ == "policy stops":
         guard.policy_stopped(late)
     elif break_ == "reset":
         guard.reset(late)
@@ -187,7 +187,7 @@ def test_plans_from_before_a_break_are_refused(break_):
     refused(guard, plan(), Reason.STALE_PLAN, "before the last break", NOW + 10 * MS)
 
 
-def test_a_farewell_counts_though_the_policy_was_not_heard_since_the_reset():
+def test_a_stop_of_the_policy_counts_though_the_policy_was_not_heard_since_the_reset():
     guard = ready()
     guard.reset(NOW - 50 * MS)
     assert guard.policy_stopped(NOW + 5 * MS) is None

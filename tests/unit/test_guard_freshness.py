@@ -194,7 +194,7 @@ def test_a_policy_that_dies_meanwhile_is_named_and_cannot_recover():
     assert "no sign of life for 0.59 s" in guard.status.detail
 
 
-def test_a_policy_that_says_farewell_meanwhile_is_no_fault():
+def test_a_policy_that_says_that_it_stops_meanwhile_is_no_fault():
     guard = ready(**LATE)
     command = lose(guard, NOW, 100.0)
     last = guard.policy_stopped(command.stamp_ns + 10 * MS)

@@ -258,14 +258,14 @@ def test_joint_states_from_before_the_plan_do_not_judge_it():
     assert guard.tick(NOW + 50 * MS, 100.1) is None
 
 
-def test_a_policy_that_says_farewell_may_fall_silent_while_the_arm_rests():
+def test_a_policy_that_says_that_it_stops_may_fall_silent_while_the_arm_rests():
     guard = ready()
     assert guard.policy_stopped(NOW) is None
     assert guard.tick(NOW, 160.0) is None
     assert guard.status.state is GuardState.TRACKING
 
 
-def test_a_policy_that_says_farewell_in_motion_is_braked_and_that_is_no_fault():
+def test_a_policy_that_says_that_it_stops_in_motion_is_braked_and_that_is_no_fault():
     guard, made = moving_guard()
     at = NOW + 80 * MS
     guard.heartbeat(100.08)
