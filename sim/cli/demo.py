@@ -64,8 +64,10 @@ def run_demo(
         domain=domain,
         logs=out / "logs",
         bridge_parameters={"max_time_s": task.max_steps * task.action.dt_s},
-    ) as stand:
-        console.print(f"sim_bridge, guard_node and policy_node run on ROS domain {stand.domain}")
+    ) as operator:
+        console.print(
+            f"sim_bridge, guard_node and policy_node run on ROS domain {operator.domain}"
+        )
         with Live(console=console, refresh_per_second=8, transient=False) as live:
             rows: list[PlanRow] = []
 
@@ -73,20 +75,21 @@ def run_demo(
                 live.update(_screen(rows, done, episodes, console.width))
 
             def on_plan(values: Mapping[str, str]) -> None:
-                start_ns = int(stand.episode.get("start_ns", 0))
+                start_ns = int(operator.recorder.bridge.get("start_ns", 0))
                 time_s = (int(values["stamp_ns"]) - start_ns) * 1e-9
-                guard = stand.guard.state.name if stand.guard else ""
-                rows.append(PlanRow(values, guard, time_s))
+                guard = operator.recorder.guard
+                state = guard.state.name if guard else ""
+                rows.append(PlanRow(values, state, time_s))
                 show()
 
-            stand.on_plan = on_plan
+            operator.recorder.on_plan = on_plan
             for k in range(episodes):
                 rows.clear()
-                done.append(stand.run(first_seed + k, view=video and k == 0))
+                done.append(operator.run(first_seed + k, view=video and k == 0))
                 show()
         if not console.is_terminal:
             console.line()  # what Live leaves out when its output goes to a file
-        projection = stand.view_projection
+        projection = operator.recorder.view_projection
     result = result_of(done, card, card.method, first_seed)
     if video and projection is not None and done[0].views:
         frames = [draw_path(frame, path, projection) for frame, path in done[0].views]

@@ -43,13 +43,14 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
         stand.node.create_subscription(JointState, "joint_states", measure, STATUS_QOS)
         stand.begin(TEST_SEEDS.start + 1)
         measured.clear()
-        accepted = stand.guard.accepted
+        recorder = stand.recorder
+        accepted = recorder.guard.accepted
 
         def speed():
             return float(np.abs(measured[-1].velocity[:7]).max()) if measured else 0.0
 
         stand.wait(
-            lambda: speed() > MOVING and stand.guard.accepted > accepted,
+            lambda: speed() > MOVING and recorder.guard.accepted > accepted,
             30.0,
             "the arm to move",
         )
@@ -67,11 +68,11 @@ def test_arm_rests_within_horizon_and_brake_time_when_the_policy_dies_in_mid_mot
         )
         after = [state for state in measured if state.stamp_ns > limit_ns]
         assert max(float(np.abs(state.velocity[:7]).max()) for state in after) < REST
-        stand.wait(lambda: stand.guard.reason in NAMED, 30.0, "the guard to name it")
-        assert stand.guard.state is GuardState.FAULT
-        assert stand.guard.sentence.startswith(stand.guard.reason.value)
-        assert stand.current is not None
-        heard, begun_ns = stand.current, int(stand.episode["start_ns"])
+        stand.wait(lambda: recorder.guard.reason in NAMED, 30.0, "the guard to name it")
+        assert recorder.guard.state is GuardState.FAULT
+        assert recorder.guard.sentence.startswith(recorder.guard.reason.value)
+        assert recorder.current is not None
+        heard, begun_ns = recorder.current, int(recorder.bridge["start_ns"])
         # the world's clock leaps to where an episode begins
         told = [
             (command, at_ns)
