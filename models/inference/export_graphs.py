@@ -52,7 +52,7 @@ def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
             by_name = dict(zip(inputs, given, strict=True))
             images = tuple(by_name[name] for name in cameras)
             seen = agent.inputs(by_name["state"], by_name.get("points"), images)
-            found = agent.recall(seen, by_name.get("noise"), by_name.get("memory"))
+            found = agent.propose_step(seen, by_name.get("noise"), by_name.get("memory"))
             return [agent.normaliser.from_unit(found.actions), found.memory][: 1 + len(kept)]
 
         return {"propose": _onnx(propose_alone, inputs, ["base", *kept], text)}
@@ -102,20 +102,20 @@ def onnx_graphs(policy: LoadedPolicy) -> dict[str, bytes]:
         first, before = given[split], given[split + 1]
         return list(deployed.finish(given[:split], first, before, unpacked(given[split + 2 :])))
 
-    told = dict(zip(context, example.context, strict=True))
+    known = dict(zip(context, example.context, strict=True))
     carried = dict(zip(state, tree_flatten(example.state)[0], strict=True))
     ends = {"first": example.state.actions, "before": torch.zeros_like(example.state.objective)}
     return {
         "propose": _onnx(propose, inputs, ["base", "rows", *context, *state, *kept], text),
         "step": _onnx(
             step,
-            {**told, **carried, "row": example.rows[0]},
+            {**known, **carried, "row": example.rows[0]},
             [f"{name}_next" for name in state],
             text,
         ),
         "finish": _onnx(
             finish,
-            {**told, **ends, **carried},
+            {**known, **ends, **carried},
             ["actions", "objective_before", "objective_after", "finite"],
             text,
         ),

@@ -23,12 +23,12 @@ from .bc import BehaviourCloning
 from .bc_rnn import RecurrentCloning
 from .diffusion import Diffusion
 from .ibc import ImplicitCloning
-from .objective_head import ScoreHead
+from .objective_head import ChunkHead
 from .residual import ResidualHead
-from .rollout_objective import DynamicsHead
+from .rollout_objective import RolloutHead
 from .world_model_policy import LatentHead, LatentPrior
 
-Head = ScoreHead | DynamicsHead | ResidualHead | LatentHead
+Head = ChunkHead | RolloutHead | ResidualHead | LatentHead
 """What refines a base policy's chunk."""
 
 
@@ -60,7 +60,7 @@ class Agent(nn.Module):
         assert card.base is not None
         self.base = new_base(card.base, self.network, self.solver, horizon, size)
         if card.method == "difftori":
-            kind = ScoreHead if self.network.objective == "chunk" else DynamicsHead
+            kind = ChunkHead if self.network.objective == "chunk" else RolloutHead
             self.head = kind(self.network, horizon, size, self.solver)
         elif card.method == "residual":
             self.head = ResidualHead(self.network, horizon, size)
@@ -77,7 +77,7 @@ class Agent(nn.Module):
         scaled = None if points is None else self.normaliser.points(points)
         return Inputs(self.normaliser.state(state), scaled, images)
 
-    def recall(
+    def propose_step(
         self,
         inputs: Inputs,
         noise: Tensor | None = None,
@@ -102,8 +102,8 @@ class Agent(nn.Module):
     def propose(
         self, inputs: Inputs, noise: Tensor | None = None, memory: Tensor | None = None
     ) -> Tensor:
-        """The base policy's unit actions, shape (B, H, A); see `recall`."""
-        return self.recall(inputs, noise, memory).actions
+        """The base policy's unit actions, shape (B, H, A); see `propose_step`."""
+        return self.propose_step(inputs, noise, memory).actions
 
     def act(self, inputs: Inputs, start: Tensor, latent: Tensor | None = None) -> Tensor:
         """Unit actions (B, H, A) that the head makes of `start`, or `start` itself."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The learned score of a chunk of actions, with its derivatives written out.
+"""The learned objective of a chunk of actions, with its derivatives written out.
 
 With p1 = c + W1 a, h1 = m1 elu(p1), p2 = W2 h1 + b2, h2 = m2 elu(p2) the head's output is W3 h2,
 where c is the observation's share of the first layer and m1, m2 are dropout masks. With one
-output the score is that output. With k outputs they are residuals r, and the score is -|r|^2 / 2:
-least squares proper, for Gauss-Newton.
+output the objective is that output. With k outputs they are residuals r, and the objective is
+-|r|^2 / 2: least squares proper, for Gauss-Newton.
 
 By hand ten gradients of one sample take 0.7 ms on one core, by automatic differentiation 1.9 ms;
 in training (batch 128, all iterations in the graph) both take 24 ms per update.
@@ -22,7 +22,7 @@ ChunkContext = tuple[Tensor, ...]
 
 
 class ChunkLayers(Protocol):
-    """The layers of a score head: W1, (W2, b2) and W3."""
+    """The layers of an objective head: W1, (W2, b2) and W3."""
 
     chunk: nn.Linear
     middle: nn.Linear
@@ -30,14 +30,14 @@ class ChunkLayers(Protocol):
 
 
 def value(head: ChunkLayers, context: ChunkContext, actions: Tensor) -> Tensor:
-    """Score of each chunk (B, H, A), shape (B,)."""
+    """Objective of each chunk (B, H, A), shape (B,)."""
     return _layers(head, context, actions)[2] @ head.out.weight[0]
 
 
 def objective_and_gradient(
     head: ChunkLayers, context: ChunkContext, actions: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Score (B,) and its derivative with respect to the chunk (B, H, A)."""
+    """Objective (B,) and its derivative with respect to the chunk (B, H, A)."""
     p1, p2, h2 = _layers(head, context, actions)
     out = head.out.weight[0]
     d1 = _masked(_slope(p2) * out, context, 2) @ head.middle.weight
@@ -51,7 +51,7 @@ def residuals(head: ChunkLayers, context: ChunkContext, actions: Tensor) -> Tens
 
 
 def least_squares_value(head: ChunkLayers, context: ChunkContext, actions: Tensor) -> Tensor:
-    """Score -|r|^2 / 2 of each chunk, shape (B,)."""
+    """Objective -|r|^2 / 2 of each chunk, shape (B,)."""
     return -0.5 * residuals(head, context, actions).square().sum(dim=1)
 
 

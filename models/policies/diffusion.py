@@ -58,7 +58,7 @@ class Diffusion(Base):
 
 
 class UNet(nn.Module):
-    """Convolutions over the chunk's time, told of noise level and observation by FiLM.
+    """Convolutions over the chunk's time, conditioned on noise level and observation by FiLM.
 
     Two resolutions: chunks are short. One whose length is odd is filled up with zeros.
     """
@@ -66,44 +66,44 @@ class UNet(nn.Module):
     def __init__(self, size: int, feature: int) -> None:
         super().__init__()
         wide, deep = CHANNELS
-        told = feature + TIME_FEATURE
-        self.down = Block(size, wide, told)
+        condition = feature + TIME_FEATURE
+        self.down = Block(size, wide, condition)
         self.shrink = nn.Conv1d(wide, wide, 3, stride=2, padding=1)
-        self.middle = nn.ModuleList([Block(wide, deep, told), Block(deep, deep, told)])
+        self.middle = nn.ModuleList([Block(wide, deep, condition), Block(deep, deep, condition)])
         self.widen = nn.ConvTranspose1d(deep, wide, 2, stride=2)
-        self.up = Block(2 * wide, wide, told)
+        self.up = Block(2 * wide, wide, condition)
         self.out = nn.Conv1d(wide, size, 1)
 
     def forward(self, noisy: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """The clean chunk (B, H, A) of a noisy one at level t (B,), seen z (B, feature)."""
-        told = torch.cat([z, encoded_time(t)], dim=-1)
+        condition = torch.cat([z, encoded_time(t)], dim=-1)
         horizon = noisy.shape[1]
         x = functional.pad(noisy.transpose(1, 2), (0, horizon % 2))
-        level = self.down(x, told)
+        level = self.down(x, condition)
         x = self.shrink(level)
         for block in self.middle:
-            x = block(x, told)
-        x = self.up(torch.cat([self.widen(x), level], dim=1), told)
+            x = block(x, condition)
+        x = self.up(torch.cat([self.widen(x), level], dim=1), condition)
         return self.out(x)[..., :horizon].transpose(1, 2)
 
 
 class Block(nn.Module):
     """Two convolutions with group norm; between them each channel is scaled and shifted."""
 
-    def __init__(self, size: int, out: int, told: int) -> None:
+    def __init__(self, size: int, out: int, condition: int) -> None:
         super().__init__()
         self.first = nn.Sequential(
             nn.Conv1d(size, out, 3, padding=1), nn.GroupNorm(GROUP, out), nn.SiLU()
         )
-        self.film = nn.Sequential(nn.SiLU(), nn.Linear(told, 2 * out))
+        self.film = nn.Sequential(nn.SiLU(), nn.Linear(condition, 2 * out))
         self.second = nn.Sequential(
             nn.Conv1d(out, out, 3, padding=1), nn.GroupNorm(GROUP, out), nn.SiLU()
         )
         self.past = nn.Conv1d(size, out, 1) if size != out else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Shape (B, out, H)."""
-        scale, shift = self.film(told)[..., None].chunk(2, dim=1)
+        scale, shift = self.film(condition)[..., None].chunk(2, dim=1)
         return self.second(self.first(x) * (1 + scale) + shift) + self.past(x)
 
 

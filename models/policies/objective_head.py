@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""DiffTORI's head: a learned score of action chunks, and the optimiser that climbs it.
+"""DiffTORI's head: a learned objective of action chunks, and the optimiser that maximises it.
 
-The score f(z, [latent], chunk) is trained through all K iterations of the optimiser so that
-climbing it from the base policy's chunk ends at the expert's (DiffTORI, Wan et al. 2024, section
+The objective f(z, [latent], chunk) is trained through all K iterations of the optimiser so that
+maximising it from the base policy's chunk ends at the expert's (DiffTORI, Wan et al. 2024, section
 4.3). It is a learned update rule: its value does not rank chunks and says nothing about
 confidence.
 """
@@ -27,16 +27,16 @@ from difftori_models.solver.problem import Problem
 from difftori_models.solver.projected_gradient import ProjectedGradient
 
 FIRST_STEP = 1.0
-"""Step length of every iteration before training [unit actions squared per score; 1 for
+"""Step length of every iteration before training [unit actions squared per objective; 1 for
 Gauss-Newton]."""
 FIRST_DAMPING = 1.0
-"""Damping of every Gauss-Newton iteration before training [score per unit action squared]."""
+"""Damping of every Gauss-Newton iteration before training [objective per unit action squared]."""
 REFERENCE_STEP, REFERENCE_DAMPING = 3e-5, 0.01
 """Settings of `lm_rank1` in the reference code for imitation."""
 
 
 class ObjectiveHead(nn.Module):
-    """What heads that climb a score have in common: encoder, optimiser and CVAE.
+    """What heads that maximise an objective have in common: encoder, optimiser and CVAE.
 
     Attributes:
         latent: Length of the CVAE latent, 0 for none.
@@ -91,8 +91,8 @@ class ObjectiveHead(nn.Module):
         return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), kl
 
 
-class ScoreHead(ObjectiveHead):
-    """Refines the base policy's chunk by climbing a learned score of the whole chunk from it."""
+class ChunkHead(ObjectiveHead):
+    """Refines the base policy's chunk by maximising an objective of the whole chunk from it."""
 
     def __init__(self, network: Network, horizon: int, size: int, solver: Solver) -> None:
         super().__init__(network, horizon, size, solver)
@@ -105,7 +105,7 @@ class ScoreHead(ObjectiveHead):
     def problem(
         self, z: Tensor, low: Tensor, high: Tensor, latent: Tensor | None = None
     ) -> Problem:
-        """What is climbed for encoded observations, in a box of unit actions.
+        """What is maximised for encoded observations, in a box of unit actions.
 
         Args:
             z: What the head's encoder gave, shape (B, feature).
@@ -115,7 +115,7 @@ class ScoreHead(ObjectiveHead):
         """
         context = (self.first(self.joined(z, latent)),)
         if self.training and self.dropout > 0:
-            # One mask per solve: every iteration climbs the same score.
+            # One mask per solve: every iteration maximises the same objective.
             ones = torch.ones_like(context[0])
             context += tuple(functional.dropout(ones, self.dropout) for _ in range(2))
         return self.bound(context, low, high)

@@ -29,7 +29,7 @@ class Proposal(NamedTuple):
     Attributes:
         base: The base policy's network actions, shape (1, H, A).
         rows: Schedule of the optimiser, shape (K, m).
-        context: What the score is told of the observation; tensors (1, ...).
+        context: What the objective knows of the observation; tensors (1, ...).
         state: State before the first iteration.
         memory: What the base policy is to be given with the next observation, shape (1, M).
     """
@@ -102,7 +102,7 @@ class Deployed:
         agent = self.agent
         inputs = agent.inputs(state, points, images)
         low, high = agent.normaliser.low, agent.normaliser.high
-        base, after, draws = agent.recall(inputs, noise, memory)
+        base, after, draws = agent.propose_step(inputs, noise, memory)
         start = self._begun(base, previous)
         z = self.head.encoder.encode(inputs)
         problem = self.head.problem(z, low, high, latent if self.latent else None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""DiffTORI's head with latent dynamics: the score is a sum along a rollout (section 4.3).
+"""DiffTORI's head with latent dynamics: the objective is a sum along a rollout (section 4.3).
 
     f(z_0, a) = sum_{t<H} gamma^t R(z_t, a_t),     z_{t+1} = d(z_t, a_t)
 
@@ -23,8 +23,8 @@ DISCOUNT = 0.99
 """gamma, as in the reference code for reinforcement learning."""
 
 
-class DynamicsHead(ObjectiveHead):
-    """Refines the base policy's chunk by climbing its learned return in a learned latent world."""
+class RolloutHead(ObjectiveHead):
+    """Refines the base policy's chunk by maximising its return in a learned latent world."""
 
     def __init__(self, network: Network, horizon: int, size: int, solver: Solver) -> None:
         super().__init__(network, horizon, size, solver)
@@ -35,7 +35,7 @@ class DynamicsHead(ObjectiveHead):
     def problem(
         self, z: Tensor, low: Tensor, high: Tensor, latent: Tensor | None = None
     ) -> Problem:
-        """What is climbed; the arguments are those of `ScoreHead.problem`."""
+        """What is maximised; the arguments are those of `ChunkHead.problem`."""
         return self.bound((self.joined(z, latent),), low, high)
 
     def bound(self, context: tuple[Tensor, ...], low: Tensor, high: Tensor) -> Problem:
@@ -43,8 +43,8 @@ class DynamicsHead(ObjectiveHead):
         return Problem(rollout, low, high, self, context)
 
 
-def rollout(head: DynamicsHead, context: tuple[Tensor, ...], actions: Tensor) -> Tensor:
-    """Score of each chunk (B, H, A), shape (B,)."""
+def rollout(head: RolloutHead, context: tuple[Tensor, ...], actions: Tensor) -> Tensor:
+    """Objective of each chunk (B, H, A), shape (B,)."""
     both = []
     z = context[0]
     for t in range(actions.shape[1]):

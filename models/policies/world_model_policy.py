@@ -77,10 +77,10 @@ class LatentHead:
         value, gradient = world.objective, world.gradient
         assert gradient is not None
         return Problem(
-            lambda params, told, actions: value(params, told[0], actions),
+            lambda params, context, actions: value(params, context[0], actions),
             low,
             high,
             self.encoder.world,
             context,
-            gradient=lambda params, told, actions: gradient(params, told[0], actions),
+            gradient=lambda params, context, actions: gradient(params, context[0], actions),
         )

@@ -15,7 +15,7 @@ from difftori_models.networks import Inputs
 from difftori_models.policies import ddim
 from difftori_models.policies.bc_rnn import MODES, RecurrentCloning, log_density
 from difftori_models.policies.ibc import MARGIN, ImplicitCloning, info_nce, resampled
-from difftori_models.policies.rollout_objective import DISCOUNT, DynamicsHead, rollout
+from difftori_models.policies.rollout_objective import DISCOUNT, RolloutHead, rollout
 from difftori_models.solver.method import solve
 from difftori_models.training.imitation.losses import contrast
 
@@ -169,7 +169,7 @@ def test_an_energy_learns_where_the_expert_acts_and_has_no_valley_elsewhere() ->
 
 def test_a_latent_rollouts_score_is_the_discounted_sum_and_can_be_climbed() -> None:
     torch.manual_seed(0)
-    head = DynamicsHead(SIZES, 3, 2, Solver(iterations=30)).eval()
+    head = RolloutHead(SIZES, 3, 2, Solver(iterations=30)).eval()
     z, actions = torch.randn(5, 8), torch.rand(5, 3, 2) - 0.5
     with torch.no_grad():
         state, total = z, torch.zeros(5)
@@ -186,7 +186,7 @@ def test_a_latent_rollouts_score_is_the_discounted_sum_and_can_be_climbed() -> N
 
 def test_the_contrastive_term_asks_each_observation_about_its_own_proposals() -> None:
     torch.manual_seed(0)
-    head = DynamicsHead(SIZES, 3, 2, Solver()).eval()
+    head = RolloutHead(SIZES, 3, 2, Solver()).eval()
     z, labels, others = torch.randn(4, 8), torch.randn(4, 3, 2), torch.randn(6, 4, 3, 2)
     problem = head.problem(z, *BOX)
     rows = []

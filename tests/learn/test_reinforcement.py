@@ -137,8 +137,8 @@ def test_heads_that_begin_at_zero_are_taught_by_the_policy_gradient():
 
 def test_how_many_actions_stand_at_the_box_where_no_gradient_passes_is_told():
     model = woken(learner(planner="lm_rank1", iterations=30, step_size=1e-2), 3.0)
-    _, told = planned_loss(model.model, torch.randn(20, 4), torch.ones(20), 3, model.config)
-    assert 0 < float(told["at_bound"]) <= 1
+    _, metrics = planned_loss(model.model, torch.randn(20, 4), torch.ones(20), 3, model.config)
+    assert 0 < float(metrics["at_bound"]) <= 1
 
 
 def test_single_precision_ends_no_plan_early():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from difftori_models.contract.network_settings import Network, Solver
-from difftori_models.policies.objective_head import ScoreHead
+from difftori_models.policies.objective_head import ChunkHead
 from difftori_models.policies.residual import ResidualHead
 from difftori_models.solver.method import solve
 from difftori_models.solver.problem import Problem
@@ -25,18 +25,18 @@ SOLVERS = {
 }
 
 
-def make_head(name: str, latent: int = 0) -> ScoreHead:
+def make_head(name: str, latent: int = 0) -> ChunkHead:
     torch.manual_seed(0)
     residuals = 4 if name == "gauss_newton" else 0
     network = Network(state=5, feature=Z, hidden=16, latent=latent, residuals=residuals)
-    head = ScoreHead(network, H, A, SOLVERS[name]).double().eval()
+    head = ChunkHead(network, H, A, SOLVERS[name]).double().eval()
     with torch.no_grad():
         head.out.weight *= 20  # long steps, so that some bounds are met
     return head
 
 
 @pytest.fixture(params=list(SOLVERS))
-def head(request: pytest.FixtureRequest) -> ScoreHead:
+def head(request: pytest.FixtureRequest) -> ChunkHead:
     return make_head(request.param)
 
 
@@ -47,12 +47,12 @@ def inputs(batch: int, seed: int = 1) -> tuple[Tensor, Tensor]:
     return z, torch.randn(batch, H, A, generator=generator, dtype=torch.float64)
 
 
-def refine(head: ScoreHead | ResidualHead, z: Tensor, start: Tensor) -> Solution:
+def refine(head: ChunkHead | ResidualHead, z: Tensor, start: Tensor) -> Solution:
     low, high = LOW.to(start), HIGH.to(start)
     return solve(head.problem(z, low, high), start, head.method())
 
 
-def test_gradient_through_all_iterations_equals_finite_differences(head: ScoreHead) -> None:
+def test_gradient_through_all_iterations_equals_finite_differences(head: ChunkHead) -> None:
     z, start = inputs(4)
     goal = torch.full_like(start, 0.3)
 
@@ -81,7 +81,7 @@ def test_gradient_through_all_iterations_equals_finite_differences(head: ScoreHe
         )
 
 
-def test_written_derivatives_equal_automatic_differentiation(head: ScoreHead) -> None:
+def test_written_derivatives_equal_automatic_differentiation(head: ChunkHead) -> None:
     z, start = inputs(6)
     head.train()  # with dropout masks
     written = head.problem(z, LOW, HIGH)
@@ -117,7 +117,7 @@ def test_every_iterate_stays_in_the_box_and_some_touch_it(name: str) -> None:
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])
 def test_a_sample_gets_the_same_answer_alone_and_in_a_batch(
-    head: ScoreHead, kind: torch.dtype
+    head: ChunkHead, kind: torch.dtype
 ) -> None:
     head = head.to(kind)
     z, start = (x.to(kind) for x in inputs(64))
@@ -128,7 +128,7 @@ def test_a_sample_gets_the_same_answer_alone_and_in_a_batch(
         torch.testing.assert_close(alone[0], together[k], rtol=0, atol=tolerance)
 
 
-def test_a_bad_sample_is_flagged_and_leaves_the_others_alone(head: ScoreHead) -> None:
+def test_a_bad_sample_is_flagged_and_leaves_the_others_alone(head: ChunkHead) -> None:
     z, start = inputs(3)
     clean = refine(head, z, start)
     z[1] = torch.nan
@@ -153,7 +153,7 @@ def test_an_infinite_gradient_is_flagged_although_projection_hides_it() -> None:
     assert not found.finite.any()
 
 
-def test_the_dropout_mask_is_one_per_solve(head: ScoreHead) -> None:
+def test_the_dropout_mask_is_one_per_solve(head: ChunkHead) -> None:
     z, start = inputs(4)
     head.train()
     problem = head.problem(z, LOW, HIGH)

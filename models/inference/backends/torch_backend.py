@@ -67,7 +67,7 @@ class TorchBackend:
         self._proposal = None
         if self._deployed is None or not refine:
             agent = self._agent
-            proposed = agent.recall(agent.inputs(seen, cloud, pictures), drawn, known)
+            proposed = agent.propose_step(agent.inputs(seen, cloud, pictures), drawn, known)
             self._remembered = proposed.memory
             return agent.normaliser.from_unit(proposed.actions)[0].cpu().numpy()
         proposal = self._deployed.propose(

@@ -43,11 +43,11 @@ def proposals(
                 memory = None
                 for steps in rows.unbind(dim=1):
                     inputs, real = data.at(steps.clamp(min=0)), steps >= 0
-                    proposed = agent.recall(inputs, noise(len(steps)), memory, base)
+                    proposed = agent.propose_step(inputs, noise(len(steps)), memory, base)
                     memory = proposed.memory
                     actions[k, steps[real]] = proposed.actions[real]
         else:
             for steps in subset.steps.split(EVALUATION_BATCH):
-                proposed = agent.recall(data.at(steps), noise(len(steps)), base=base)
+                proposed = agent.propose_step(data.at(steps), noise(len(steps)), base=base)
                 actions[k, steps] = proposed.actions
     return actions
