@@ -147,3 +147,21 @@ def test_bag_without_gripper_commands_is_refused_by_the_name_of_their_topic(tmp_
     words = [str(path), "--checkpoint", "pick_cube_state", "--out", str(out)]
     assert main(["demos", "import", "bag", *words]) == 1
     assert PANDA.gripper.topic in capsys.readouterr().err
+
+
+def test_a_bag_is_shown_by_its_topics_types_and_counts(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    path = written(tmp_path / "bag")
+    assert main(["bag", "show", str(path)]) == 0
+    text = capsys.readouterr().out
+    with Bag(path) as bag:
+        assert bag.duration_s > 0.0
+        for topic, kind in bag.topics.items():
+            [line] = [line for line in text.splitlines() if f" {topic} " in line]
+            assert kind in line
+            assert f" {sum(1 for _ in bag.messages([topic]))} " in line
+
+
+def test_showing_a_bag_that_is_not_there_is_refused(tmp_path, capsys):
+    assert main(["bag", "show", str(tmp_path / "none")]) == 1
+    assert "no such file or folder" in capsys.readouterr().err

@@ -115,3 +115,19 @@ def test_command_that_made_the_file_stands_in_it_and_makes_it_again(tmp_path):
     assert program == "difftori"
     assert main([*command, "--out", str(tmp_path / again)]) == 0
     assert load_demos(tmp_path / again).sha256 == demos.sha256
+
+
+def test_a_file_of_demonstrations_is_shown_with_the_command_that_made_it(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = tmp_path / "demos.npz"
+    bag = written(tmp_path / "bag", gripper="stream")
+    words = ["demos", "import", "bag", str(bag), "--checkpoint", "pick_cube_state"]
+    assert main([*words, "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["demos", "show", str(out)]) == 0
+    text, demos = " ".join(capsys.readouterr().out.split()), load_demos(out)
+    made_by = "difftori demos import bag"
+    for part in (f"{len(demos)} steps", demos.meta.task, demos.sha256, made_by):
+        assert part in text

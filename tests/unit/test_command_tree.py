@@ -143,6 +143,12 @@ def test_the_tree_is_read_without_anything_that_is_slow_to_load():
     assert done.stdout.split() == []
 
 
+def test_the_starter_of_a_robots_nodes_does_not_need_what_reads_this_tree():
+    code = "import sys, difftori_ros.bringup.main; print('tyro' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
 def test_version_is_told_with_the_commit_of_the_checkout(capsys, monkeypatch):
     assert main(["--version"]) == 0
     told = capsys.readouterr().out
