@@ -56,6 +56,10 @@ class Orders:
     clock_jumped: bool = False
 
 
+NO_ORDERS = Orders()
+"""What `take` gives when nothing has come; to be read only."""
+
+
 class Mailbox:
     """Orders from any thread; the planner's thread takes them, and sleeps until it is woken.
 
@@ -67,7 +71,7 @@ class Mailbox:
         """Nothing has come."""
         self.news = threading.Event()
         self._lock = threading.Lock()
-        self._orders = Orders()
+        self._orders: Orders | None = None
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -77,7 +81,7 @@ class Mailbox:
         """See `GuardMailbox`. A guard that has stopped the arm has refused all plans at once."""
         active = report.state in ACTIVE
         with self._lock:
-            orders = self._orders
+            orders = self._pending()
             orders.guard_active, orders.guard_received_s = active, steady_s
             orders.accepted_ns = max(orders.accepted_ns, report.accepted_ns or 0)
             if not active:
@@ -88,27 +92,37 @@ class Mailbox:
     def plan_replaced(self, trajectory: Trajectory) -> None:
         """See `GuardMailbox`."""
         with self._lock:
-            self._orders.replaced.append(trajectory)
+            self._pending().replaced.append(trajectory)
 
     def change(self, name: str, value: Any) -> None:
         """The parameter has this value from the next plan on."""
         with self._lock:
-            self._orders.changes.append((name, value))
+            self._pending().changes.append((name, value))
         self.wake()
 
     def reset(self, *, clock_jumped: bool = False) -> None:
         """A new episode begins; with `clock_jumped` on another clock of the stamps."""
         with self._lock:
-            self._orders.reset = True
-            self._orders.clock_jumped |= clock_jumped
+            orders = self._pending()
+            orders.reset = True
+            orders.clock_jumped |= clock_jumped
 
     @property
     def reset_waits(self) -> bool:
         """A reset has come that the loop has not taken yet."""
-        return self._orders.reset
+        orders = self._orders
+        return orders is not None and orders.reset
 
     def take(self) -> Orders:
         """What has come since the last call."""
+        if self._orders is None:
+            return NO_ORDERS
         with self._lock:
-            taken, self._orders = self._orders, Orders()
+            taken, self._orders = self._orders, None
         return taken
+
+    def _pending(self) -> Orders:
+        """What the next `take` gives; with the lock held."""
+        if self._orders is None:
+            self._orders = Orders()
+        return self._orders
