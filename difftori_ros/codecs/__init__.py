@@ -3,8 +3,8 @@
 
 Messages are taken by their attributes alone; encoders fill a message that the caller made. The
 names below are those of joint states, trajectories and poses. Pictures, clouds and cameras are in
-`image`, `compressed_image`, `bayer`, `point_cloud` and `camera_info`; what a node reads without
-building a message is in `serialized_trajectory`.
+`image`, `depth_image`, `compressed_image`, `bayer`, `point_cloud` and `camera_info`; what a node
+reads without building a message is in `serialized_trajectory`.
 """
 
 from .fields import SECOND_NS, CodecError, ns_to_stamp, stamp_to_ns

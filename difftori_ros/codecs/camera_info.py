@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Calibrations: `sensor_msgs` CameraInfo to plain data and back; depth images to points.
+"""Calibrations: `sensor_msgs` CameraInfo to plain data and back.
 
 Messages are taken by their attributes alone, so this module imports no ROS package.
 """
@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from difftori_ros.types import CameraInfo, Cloud, FloatArray
+from difftori_ros.types import CameraInfo, FloatArray
 
 from .fields import CodecError, ns_to_stamp, stamp_to_ns
-from .image import decode_depth
 
 DISTORTIONS = {
     "plumb_bob": (4, 5),
@@ -83,47 +81,6 @@ def encode_camera_info(
     msg.k = k.ravel().tolist()
     msg.r = np.eye(3).ravel().tolist()
     msg.p = np.column_stack([k, np.zeros(3)]).ravel().tolist()
-
-
-def decode_depth_cloud(msg: Any, camera: CameraInfo) -> Cloud:
-    """Cloud of a depth image, in its optical frame.
-
-    Raises:
-        CodecError: As `decode_depth`, or the camera's images are of another size.
-    """
-    depth = decode_depth(msg)
-    return Cloud(
-        stamp_to_ns(msg.header.stamp),
-        str(msg.header.frame_id),
-        depth_points(depth, camera),
-        None,
-    )
-
-
-def depth_points(depth: NDArray[np.float32], camera: CameraInfo) -> NDArray[np.float32]:
-    """Points (N, 3) [m] in the optical frame: x right, y down, z forward; row by row.
-
-    The image is taken for a rectified one, as depth cameras deliver, so that `camera.p` projects
-    it. Pixels with NaN, Inf, zero or negative depth give no point.
-
-    Args:
-        depth: Shape (H, W) [m], along the optical axis.
-        camera: Of images of the same size.
-
-    Raises:
-        CodecError: The sizes differ.
-    """
-    if depth.shape != (camera.height, camera.width):
-        raise CodecError(
-            f"depth image: wanted {camera.height} rows of {camera.width}, as its camera info "
-            f"says, got {depth.shape[0]} of {depth.shape[1]}"
-        )
-    (fx, _, cx, _), (_, fy, cy, _), _ = camera.p
-    right = ((np.arange(camera.width) - cx) / fx).astype(np.float32)
-    down = ((np.arange(camera.height) - cy) / fy).astype(np.float32)
-    rows, columns = np.nonzero((depth > 0) & (depth < np.inf))
-    z = depth[rows, columns]
-    return np.stack([right[columns] * z, down[rows] * z, z], axis=1)
 
 
 def _check_whole(msg: Any) -> None:

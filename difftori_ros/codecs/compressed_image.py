@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .depth_image import metres, millimetres
 from .fields import CodecError
-from .image import gray_to_rgb, metres, millimetres, to_8_bit
+from .image import gray_to_rgb, to_8_bit
 
 MOST_PIXELS = 2**25
 """Larger pictures are refused; that of an 8K camera has 33.2 million pixels."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Images and depth images: `sensor_msgs` Image to arrays and back.
+"""Colour images: `sensor_msgs` Image to arrays and back. Depth images are in `depth_image`.
 
 Messages are taken by their attributes alone, so this module imports no ROS package.
 """
@@ -26,8 +26,6 @@ GRAYS = {"mono8": "u1", "mono16": "u2"}
 BAYERS = {f"bayer_{pattern}{8 * size}": (pattern, size) for pattern in PATTERNS for size in (1, 2)}
 COLORS = (*CHANNELS, *GRAYS, *BAYERS)
 """Encodings that `decode_image` takes."""
-DEPTHS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
-"""Encodings that `decode_depth` takes, and their numbers."""
 
 
 def decode_image(msg: Any) -> NDArray[np.uint8]:
@@ -58,39 +56,6 @@ def decode_image(msg: Any) -> NDArray[np.uint8]:
             )
         return to_8_bit(demosaic(mosaic, pattern))
     raise CodecError(f"image: wanted encoding {', '.join(COLORS)}, got '{encoding}'")
-
-
-def decode_depth(msg: Any) -> NDArray[np.float32]:
-    """Depth image (H, W) float32 [m] in memory of its own, NaN where nothing was measured.
-
-    By REP 118: 16UC1 (or mono16, as some drivers call it) is in millimetres with 0 for no
-    measurement; 32FC1 is in metres, where everything that is not a finite positive number is no
-    measurement.
-
-    Raises:
-        CodecError: The encoding is none of `DEPTHS`, the image is empty, or the data are shorter
-            than the stated size.
-    """
-    encoding = str(msg.encoding)
-    if encoding not in DEPTHS:
-        raise CodecError(f"depth image: wanted encoding {', '.join(DEPTHS)}, got '{encoding}'")
-    raw = pixels(msg, "depth image", 1, DEPTHS[encoding])
-    return millimetres(raw) if raw.dtype.kind == "u" else metres(raw)
-
-
-def millimetres(raw: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Depth [m], NaN for 0."""
-    depth = raw.astype(np.float32)
-    depth *= np.float32(1e-3)
-    depth[raw == 0] = np.nan
-    return depth
-
-
-def metres(raw: NDArray[Any]) -> NDArray[np.float32]:
-    """Depth [m], NaN for what is no finite positive number."""
-    depth = raw.astype(np.float32)
-    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-    return depth
 
 
 def to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from difftori_models.contract.specs import ObservationSpec
 from difftori_ros import codecs
-from difftori_ros.codecs.camera_info import decode_camera_info, decode_depth_cloud
+from difftori_ros.codecs.camera_info import decode_camera_info
+from difftori_ros.codecs.depth_image import decode_depth_cloud
 from difftori_ros.codecs.point_cloud import decode_cloud
 from difftori_ros.errors import DifftoriError
 from difftori_ros.types import CameraInfo

@@ -12,7 +12,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from difftori_models.checkpoint import load_card
 from difftori_models.contract.specs import ImageSpec, PointSpec
 from difftori_models.data import load_demos
-from difftori_ros.codecs.camera_info import decode_camera_info, depth_points
+from difftori_ros.codecs.camera_info import decode_camera_info
+from difftori_ros.codecs.depth_image import depth_points
 from difftori_ros.config.parameter_files import values_of
 from difftori_ros.config.parameters import POLICY
 from difftori_ros.config.paths import find_checkpoint

@@ -13,10 +13,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from difftori_ros.codecs.camera_info import (
     decode_camera_info,
-    decode_depth_cloud,
-    depth_points,
     encode_camera_info,
 )
+from difftori_ros.codecs.depth_image import decode_depth_cloud, depth_points
 from difftori_ros.codecs.fields import CodecError
 
 MATRIX = np.array([[80.5, 0, 31.5], [0, 81.5, 32.5], [0, 0, 1]])

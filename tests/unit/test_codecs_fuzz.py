@@ -36,6 +36,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from difftori_ros import codecs
 from difftori_ros.codecs import camera_info as camera_info_codec
 from difftori_ros.codecs import compressed_image as compressed_image_codec
+from difftori_ros.codecs import depth_image
 from difftori_ros.codecs import image as image_codec
 from difftori_ros.codecs import point_cloud as point_cloud_codec
 from difftori_ros.codecs.fields import CodecError
@@ -255,9 +256,7 @@ def decode_depth_cloud(message):
     camera_info_codec.encode_camera_info(
         info, 1, "camera", np.diag([9.0, 9.0, 1.0]), width, height
     )
-    return camera_info_codec.decode_depth_cloud(
-        message, camera_info_codec.decode_camera_info(info)
-    )
+    return depth_image.decode_depth_cloud(message, camera_info_codec.decode_camera_info(info))
 
 
 def assert_joint_state(state):
@@ -327,7 +326,7 @@ CASES = {
     "trajectory": (trajectories(), codecs.decode_trajectory, assert_trajectory),
     "cloud": (clouds(), point_cloud_codec.decode_cloud, assert_cloud),
     "image": (images(), image_codec.decode_image, assert_image),
-    "depth image": (images(), image_codec.decode_depth, assert_depth),
+    "depth image": (images(), depth_image.decode_depth, assert_depth),
     "depth image to cloud": (images(), decode_depth_cloud, assert_points),
     "camera info": (camera_infos(), camera_info_codec.decode_camera_info, assert_camera),
     "compressed image": (

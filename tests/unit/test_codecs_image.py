@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 
+from difftori_ros.codecs.depth_image import DEPTHS, decode_depth
 from difftori_ros.codecs.fields import CodecError
-from difftori_ros.codecs.image import COLORS, DEPTHS, decode_depth, decode_image, encode_image
+from difftori_ros.codecs.image import COLORS, decode_image, encode_image
 
 quick = settings(deadline=None, max_examples=100)
 RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
