@@ -5,12 +5,17 @@ import functools
 import importlib.util
 import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# What runs in the background of a shell ignores these two, and so would the nodes of its tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before anything imports rclpy, its messages or torch, which read them once.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
