@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from difftori_models.contract.specs import PlanStatus
+from difftori_ros.errors import DifftoriError
 from difftori_ros.types import Reason
 
 MAX_EXCEPTIONS = 3
@@ -24,6 +25,13 @@ def is_device_error(error: BaseException) -> bool:
     if names & set(DEVICE_ERRORS):
         return True
     return "RuntimeError" in names and any(word in str(error) for word in DEVICE_WORDS)
+
+
+class CallbackError(DifftoriError, RuntimeError):
+    """A callback has raised what it must not: no one knows what is true now."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"in a callback: {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,9 @@ class FaultLatch:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         if is_device_error(error):
             self.fault = PlannerFault(Reason.DEVICE_LOST, text)
+            return self.fault
+        if isinstance(error, CallbackError):
+            self.fault = PlannerFault(Reason.EXCEPTION, str(error))
             return self.fault
         self._exceptions += 1
         fault = PlannerFault(Reason.EXCEPTION, text)

@@ -19,7 +19,7 @@ from difftori_ros.status.health import Health
 from difftori_ros.types import Level, Reason
 
 from .episode import EpisodeState
-from .fault_latch import FaultLatch, PlannerFault
+from .fault_latch import CallbackError, FaultLatch, PlannerFault
 from .input_watch import InputWatch
 from .interfaces import Clocks, InputQueue, PlanEvent, PlanSink
 from .mailbox import Mailbox
@@ -104,9 +104,8 @@ class PolicyLoop:
         self.report(Reason.CLOCK_JUMPED, detail)
 
     def callback_failed(self, error: Exception) -> None:
-        """A callback has raised what it must not: latched, for nobody knows what is true now."""
-        fault = PlannerFault(Reason.EXCEPTION, f"in a callback: {type(error).__name__}: {error}")
-        self.latch.hold(fault)
+        """A callback has raised what it must not: latched at once."""
+        fault = self.latch.raised(CallbackError(error))
         self.report(fault.reason, fault.detail)
 
     def planner_given_up(self, why: str, *, for_good: bool) -> None:
@@ -153,7 +152,7 @@ class PolicyLoop:
         Returns the time after which the next one is due [s]; None when only an order can help.
         """
         try:
-            self._inputs.take()
+            self._take()
             return self._turn(permit)
         except Exception as error:  # the loop must survive to tell
             text = traceback.format_exc()
@@ -163,6 +162,13 @@ class PolicyLoop:
                     log = f"{fault.reason.name}: {fault.detail}\n{text}"
                     self.report(fault.reason, fault.detail, log)
             return LATEST_S
+
+    def _take(self) -> None:
+        """The observer has what has come; the callbacks of polled streams run here."""
+        try:
+            self._inputs.take()
+        except Exception as error:
+            raise CallbackError(error) from error
 
     def _turn(self, permit: Permit) -> float | None:
         self._carry_out_orders()
@@ -232,7 +238,7 @@ class PolicyLoop:
         if time_ns is not None:
             # what takes long comes first, so that the joint states are new when it is done
             self._observer.prepare(time_ns)
-            self._inputs.take()
+            self._take()
             time_ns = self._times.time_ns(self._clocks.now_ns())
         if time_ns is None:
             return self._watch.refusal(self._clocks.now_ns(), self._clocks.steady_s())

@@ -16,6 +16,7 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from difftori_models.contract.specs import ImageSpec, Observation, ObservationSpec, PointSpec
 from difftori_ros import codecs
 from difftori_ros.codecs import camera_info as camera_info_codec
+from difftori_ros.codecs import depth_image
 from difftori_ros.codecs import image as image_codec
 from difftori_ros.nodes.node_base import StartupError
 from difftori_ros.nodes.policy_inputs import PolicyInputs
@@ -133,7 +134,7 @@ def test_depth_image_becomes_points_once_its_calibration_is_known(ear):
     listening = ear(spec, points_from="depth")
     seen = listening.hears(points__image_rect_raw=message, points__camera_info=info)
     camera = camera_info_codec.decode_camera_info(info)
-    xyz = camera_info_codec.depth_points(depth, camera)
+    xyz = depth_image.depth_points(depth, camera)
     expected = process_cloud(Cloud(STAMP, BASE, xyz, None), np.eye(4), POINTS)
     np.testing.assert_array_equal(seen.points, expected)
     assert listening.inputs.topics()["points"] == "/points/image_rect_raw"

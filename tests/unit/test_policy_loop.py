@@ -300,6 +300,21 @@ def test_exception_in_a_callback_is_latched_until_the_reset(rig):
     rig.until(lambda: rig.code == "OK")
 
 
+def test_exception_in_the_callback_of_a_polled_stream_is_latched_as_in_any_other(rig):
+    def raises():
+        raise AttributeError("no such field")
+
+    rig.runner.start()
+    rig.until(lambda: rig.sent)
+    rig.waiting.append(raises)
+    rig.until(lambda: rig.code == "EXCEPTION")
+    assert rig.loop.latch.fault is not None
+    assert "in a callback: AttributeError: no such field" in rig.status.detail
+    assert any("Traceback" in line for line in rig.log)
+    rig.runner.reset()
+    rig.until(lambda: rig.code == "OK")
+
+
 def test_simulated_clock_that_never_came_is_named(rig):
     rig.now_ns = 0
     rig.loop.turn(rig.thread)
