@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from difftori_ros.status.guard_report import GuardReport
-from difftori_ros.types import GuardState, Trajectory
+from difftori_ros.types import Trajectory
 
-ACTIVE = (GuardState.TRACKING, GuardState.COAST)
-"""States of the guard in which the last plan is still being followed."""
 KEPT = 16
 """Verdicts of the guard that are kept; the oldest go first."""
 
@@ -79,7 +77,7 @@ class Mailbox:
 
     def guard_reported(self, report: GuardReport, steady_s: float) -> None:
         """See `GuardMailbox`. A guard that has stopped the arm has refused all plans at once."""
-        active = report.state in ACTIVE
+        active = report.state.follows_plans
         with self._lock:
             orders = self._pending()
             orders.guard_active, orders.guard_received_s = active, steady_s

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TRIED_AGAIN = pytest.mark.flaky(reruns=2, only_rerun="TooLateError")
+TRIED_AGAIN = pytest.mark.flaky(reruns=2, only_rerun=["TooLateError", "NotInTimeError"])
 
 
 def pytest_collection_modifyitems(items):

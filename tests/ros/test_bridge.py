@@ -12,7 +12,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -26,12 +25,11 @@ from difftori_ros.codecs import image as image_codec
 from difftori_ros.codecs import point_cloud as point_cloud_codec
 from difftori_ros.config.paths import config_dir, share_dir
 from difftori_ros.motion.trajectory import Reference, hold, schedule
-from difftori_ros.nodes.node_base import COMMAND_QOS, LATCHED_QOS, STATUS_QOS, StartupError
+from difftori_ros.nodes.node_base import COMMAND_QOS, LATCHED_QOS, STATUS_QOS
 from difftori_ros.rigid import pose_to_matrix
 from difftori_ros.robot.profile import load_profile
 from difftori_ros.types import Trajectory
 from difftori_sim.arm.tasks import TEST_SEEDS
-from difftori_sim.ros import bridge_node
 from difftori_sim.ros.service_retry import RetriedRequest
 from tests.conftest import next_domain
 
@@ -391,27 +389,3 @@ def test_stream_with_a_fault_is_silent_for_its_time_and_its_neighbours_are_not(t
     finally:
         code = stand.close()
     assert code == 0, stand.log
-
-
-def test_unknown_fault_is_refused_before_the_world_is_loaded(monkeypatch):
-    monkeypatch.setattr(bridge_node, "World", lambda *_: pytest.fail("the world was loaded"))
-    context = Context()
-    rclpy.init(context=context, domain_id=int(next_domain()))
-    faults = rclpy.Parameter("faults", value=["wrist_camera/image_raw:silence:0:1"])
-    try:
-        with pytest.raises(StartupError, match=r"no stream 'wrist_camera/image_raw'; there are "):
-            bridge_node.SimBridge(context=context, parameter_overrides=[faults])
-    finally:
-        context.try_shutdown()
-
-
-def test_unknown_fault_is_refused_with_those_that_exist(tmp_path):
-    faults = ["points:silense:0:1"]
-    spec = bringup.bridge_spec("pick_cube_state", "panda", "wall", {"faults": faults})
-    log = tmp_path / "log"
-    environment = {"ROS_DOMAIN_ID": next_domain(), "ROS_LOG_DIR": str(tmp_path)}
-    with log.open("wb") as out:
-        process = bringup.start(spec, environment, stdout=out, stderr=subprocess.STDOUT)
-    assert process.wait(60) == 1
-    assert "unknown fault 'silense'; there are silence" in log.read_text()
-    assert "Traceback" not in log.read_text()
